@@ -1,0 +1,151 @@
+//! The engine that keeps everything in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use rpds::RedBlackTreeMapSync;
+
+use crate::head::read_head;
+use crate::identity::{IDENTITY_KEY, identity_row};
+use crate::{
+    Batch, FORMAT_VERSION, Head, Keyspace, Order, Outcome, Page, Scan, Snapshot, Store, StoreError,
+    StoreId, StoreInfo,
+};
+
+type Tree = RedBlackTreeMapSync<Bytes, Bytes>;
+type Trees = [Tree; Keyspace::ALL.len()];
+
+/// A store in memory: gone with its last handle, otherwise like every other engine.
+///
+/// "Durable" means here that the batch is in [`MemoryStore::reopen`]'s view.
+#[derive(Debug)]
+pub struct MemoryStore {
+    info: StoreInfo,
+    trees: Arc<RwLock<Trees>>,
+    closed: Mutex<bool>,
+}
+
+impl MemoryStore {
+    /// An empty store with a new identity.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`] when the operating system gives no random bytes.
+    pub fn new() -> Result<Self, StoreError> {
+        let id = StoreId::random()?;
+        let mut trees: Trees = std::array::from_fn(|_| Tree::new_sync());
+        if let Some(tree) = trees.get_mut(Keyspace::Head.index()) {
+            tree.insert_mut(Bytes::from_static(IDENTITY_KEY), identity_row(id));
+        }
+        let info = StoreInfo {
+            url: "memory:".into(),
+            engine: "memory",
+            id,
+            format_version: FORMAT_VERSION,
+        };
+        Ok(Self { info, trees: Arc::new(RwLock::new(trees)), closed: Mutex::new(false) })
+    }
+
+    /// A new handle on the same rows, as if the process had ended and begun again.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        Self { info: self.info.clone(), trees: Arc::clone(&self.trees), closed: Mutex::new(false) }
+    }
+}
+
+impl Store for MemoryStore {
+    fn info(&self) -> &StoreInfo {
+        &self.info
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
+        if *self.closed.lock() {
+            return Err(StoreError::Closed);
+        }
+        Ok(Arc::new(MemorySnapshot { trees: self.trees.read().clone() }))
+    }
+
+    fn apply(&self, batch: &Batch) -> Outcome {
+        if *self.closed.lock() {
+            return Outcome::Failed(StoreError::Closed);
+        }
+        let mut current = self.trees.write();
+        let head = match read_head(&MemorySnapshot { trees: current.clone() }, batch.space) {
+            Ok(head) => head,
+            Err(error) => return Outcome::Failed(error),
+        };
+        if let Err(fenced) = Head::check_follows(head.as_ref(), batch) {
+            return fenced;
+        }
+        for (keyspace, key, value) in batch.writes() {
+            let Some(tree) = current.get_mut(keyspace.index()) else { continue };
+            match value {
+                Some(value) => tree.insert_mut(key.clone(), value.clone()),
+                None => {
+                    tree.remove_mut(key);
+                }
+            }
+        }
+        if let Some(tree) = current.get_mut(Keyspace::Head.index()) {
+            tree.insert_mut(Head::key(batch.space), Head::row_of(batch));
+        }
+        Outcome::Accepted
+    }
+
+    fn size_bytes(&self) -> Result<u64, StoreError> {
+        if *self.closed.lock() {
+            return Err(StoreError::Closed);
+        }
+        let trees = self.trees.read().clone();
+        let rows = trees.iter().flat_map(|tree| tree.iter());
+        Ok(rows.map(|(key, value)| (key.len() + value.len()) as u64).sum())
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        *self.closed.lock() = true;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct MemorySnapshot {
+    trees: Trees,
+}
+
+impl MemorySnapshot {
+    fn tree(&self, keyspace: Keyspace) -> Option<&Tree> {
+        self.trees.get(keyspace.index())
+    }
+}
+
+impl Snapshot for MemorySnapshot {
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.tree(keyspace).and_then(|tree| tree.get(key)).map(|value| value.to_vec()))
+    }
+
+    fn get_many(&self, keys: &[(Keyspace, &[u8])]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|(keyspace, key)| self.get(*keyspace, key)).collect()
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
+        let mut page = Page::new();
+        let Some(tree) = self.tree(scan.keyspace) else { return Ok(page) };
+        if scan.is_empty_range() {
+            return Ok(page);
+        }
+        let mut rows = tree.range::<[u8], _>(scan.bounds());
+        loop {
+            let row = match scan.order {
+                Order::Forward => rows.next(),
+                Order::Reverse => rows.next_back(),
+            };
+            let Some((key, value)) = row else { return Ok(page) };
+            if page.is_full(scan) {
+                page.set_more();
+                return Ok(page);
+            }
+            page.push(key, value);
+        }
+    }
+}

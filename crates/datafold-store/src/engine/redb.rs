@@ -1,0 +1,354 @@
+//! The default engine: redb, on any [`Disk`].
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, TableError, WriteTransaction,
+};
+
+use crate::error::Cause;
+use crate::folder::FolderLock;
+use crate::identity::{IDENTITY_KEY, identity_row, read_identity};
+use crate::{
+    Batch, Disk, FORMAT_VERSION, Head, Keyspace, OpenOptions, Order, Outcome, Page, Scan, Snapshot,
+    Store, StoreError, StoreId, StoreInfo,
+};
+
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+const fn definition(keyspace: Keyspace) -> Definition {
+    TableDefinition::new(keyspace.name())
+}
+
+/// A store in one redb file: one table a keyspace, one engine transaction and one sync a batch.
+///
+/// Batches are applied one after the other. After an error that leaves unknown what the disk
+/// holds, every further batch is refused until the store is opened again.
+#[derive(Debug)]
+pub struct RedbStore {
+    info: StoreInfo,
+    database: RwLock<Option<Database>>,
+    /// The length of the file, kept for [`Store::size_bytes`].
+    disk: Arc<dyn Disk>,
+    apply: Mutex<()>,
+    poisoned: AtomicBool,
+    lock: Mutex<Option<FolderLock>>,
+}
+
+impl RedbStore {
+    /// Opens the store on a disk that no other handle uses.
+    ///
+    /// `id` is the identity to give to a new store, or the one that an existing store must have.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::open`]; an empty disk is [`StoreError::NotFound`] unless `options.create`.
+    ///
+    /// # Cost
+    ///
+    /// Constant after a clean close; after a crash the file is walked once.
+    pub fn open(
+        url: &str,
+        disk: Box<dyn Disk>,
+        id: StoreId,
+        options: &OpenOptions,
+    ) -> Result<Self, StoreError> {
+        let disk: Arc<dyn Disk> = Arc::from(disk);
+        let is_empty = disk.is_empty().map_err(|e| StoreError::io("read the store's length", e))?;
+        if is_empty && !options.create {
+            return Err(StoreError::UnexpectedlyEmpty {
+                url: url.to_owned(),
+                reason: "its file has no bytes".into(),
+            });
+        }
+        let mut database = Database::builder()
+            .set_cache_size(options.cache_bytes)
+            .create_with_backend(Backend(Arc::clone(&disk)))
+            .map_err(open_error)?;
+        if options.check_integrity && !database.check_integrity().map_err(open_error)? {
+            return Err(StoreError::Corrupted {
+                what: "the engine's check found damage that it has repaired; compare with a backup"
+                    .into(),
+                source: None,
+            });
+        }
+        let id = check_or_give_identity(url, &database, id, options.create)?;
+        let info =
+            StoreInfo { url: url.to_owned(), engine: "redb", id, format_version: FORMAT_VERSION };
+        Ok(Self {
+            info,
+            database: RwLock::new(Some(database)),
+            disk,
+            apply: Mutex::new(()),
+            poisoned: AtomicBool::new(false),
+            lock: Mutex::new(None),
+        })
+    }
+
+    /// Keeps the folder's lock as long as the store is open.
+    pub(crate) fn holding(self, lock: FolderLock) -> Self {
+        *self.lock.lock() = Some(lock);
+        self
+    }
+
+    pub(crate) fn id(&self) -> StoreId {
+        self.info.id
+    }
+
+    fn try_apply(&self, database: &Database, batch: &Batch) -> Result<(), Outcome> {
+        let failed = Outcome::Failed;
+        let mut transaction =
+            database.begin_write().map_err(|e| failed(engine_error("begin a batch", e)))?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(|e| failed(engine_error("begin a batch", e)))?;
+        if let Err(outcome) = write_batch(&transaction, batch) {
+            return match transaction.abort() {
+                Ok(()) => Err(outcome),
+                Err(error) => Err(Outcome::Failed(engine_error("abort a batch", error))),
+            };
+        }
+        // From here on the disk may hold the batch whatever the answer is.
+        transaction
+            .commit()
+            .map_err(|error| Outcome::Indeterminate(engine_error("commit a batch", error)))
+    }
+}
+
+impl Store for RedbStore {
+    fn info(&self) -> &StoreInfo {
+        &self.info
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
+        let guard = self.database.read();
+        let database = guard.as_ref().ok_or(StoreError::Closed)?;
+        Ok(Arc::new(RedbSnapshot::take(database)?))
+    }
+
+    fn apply(&self, batch: &Batch) -> Outcome {
+        let _one_at_a_time = self.apply.lock();
+        if self.poisoned.load(Ordering::Acquire) {
+            return Outcome::Failed(StoreError::Poisoned);
+        }
+        let guard = self.database.read();
+        let Some(database) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
+        match self.try_apply(database, batch) {
+            Ok(()) => Outcome::Accepted,
+            Err(outcome) => {
+                if matches!(outcome, Outcome::Indeterminate(_)) {
+                    self.poisoned.store(true, Ordering::Release);
+                }
+                outcome
+            }
+        }
+    }
+
+    fn size_bytes(&self) -> Result<u64, StoreError> {
+        self.disk.len().map_err(|error| StoreError::io("read the store's length", error))
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.apply.lock();
+        let database = self.database.write().take();
+        let closed = match database {
+            Some(database) => database.close().map_err(|e| engine_error("close the store", e)),
+            None => Ok(()),
+        };
+        self.lock.lock().take();
+        closed
+    }
+}
+
+fn check_or_give_identity(
+    url: &str,
+    database: &Database,
+    id: StoreId,
+    create: bool,
+) -> Result<StoreId, StoreError> {
+    let unexpectedly_empty = |reason: &str| StoreError::UnexpectedlyEmpty {
+        url: url.to_owned(),
+        reason: reason.to_owned(),
+    };
+    match RedbSnapshot::take(database) {
+        Ok(snapshot) => match read_identity(&snapshot)? {
+            // A creation that was interrupted before its note keeps the identity it had given.
+            Some(found) if found == id || create => Ok(found),
+            Some(found) => Err(StoreError::Corrupted {
+                what: format!("the file is store {found}, the folder's note says {id}"),
+                source: None,
+            }),
+            None => Err(unexpectedly_empty("its identity is missing")),
+        },
+        Err(StoreError::NotFound { .. }) if create => {
+            give_identity(database, id)?;
+            Ok(id)
+        }
+        Err(StoreError::NotFound { .. }) => Err(unexpectedly_empty("it has no keyspaces")),
+        Err(error) => Err(error),
+    }
+}
+
+fn give_identity(database: &Database, id: StoreId) -> Result<(), StoreError> {
+    let error = |e: Cause| StoreError::Engine { action: "create the keyspaces", source: e };
+    let transaction = database.begin_write().map_err(|e| error(e.into()))?;
+    for keyspace in Keyspace::ALL {
+        let mut table =
+            transaction.open_table(definition(keyspace)).map_err(|e| error(e.into()))?;
+        if keyspace == Keyspace::Head {
+            let row = identity_row(id);
+            table.insert(IDENTITY_KEY, row.as_ref()).map_err(|e| error(e.into()))?;
+        }
+    }
+    transaction.commit().map_err(|e| error(e.into()))
+}
+
+fn write_batch(transaction: &WriteTransaction, batch: &Batch) -> Result<(), Outcome> {
+    let failed = |error: Cause| {
+        Outcome::Failed(StoreError::Engine { action: "write a batch", source: error })
+    };
+    let head_key = Head::key(batch.space);
+    let mut heads =
+        transaction.open_table(definition(Keyspace::Head)).map_err(|e| failed(e.into()))?;
+    let head = match heads.get(head_key.as_ref()).map_err(|e| failed(e.into()))? {
+        Some(row) => Some(Head::decode(row.value().to_vec()).map_err(Outcome::Failed)?),
+        None => None,
+    };
+    Head::check_follows(head.as_ref(), batch)?;
+    let head_row = Head::row_of(batch);
+    heads.insert(head_key.as_ref(), head_row.as_ref()).map_err(|e| failed(e.into()))?;
+    let mut open = (Keyspace::Head, heads);
+    for (keyspace, key, value) in batch.writes() {
+        if open.0 != keyspace {
+            let table = transaction.open_table(definition(keyspace));
+            open = (keyspace, table.map_err(|e| failed(e.into()))?);
+        }
+        match value {
+            Some(value) => open.1.insert(key.as_ref(), value.as_ref()).map(drop),
+            None => open.1.remove(key.as_ref()).map(drop),
+        }
+        .map_err(|e| failed(e.into()))?;
+    }
+    Ok(())
+}
+
+/// The tables of one read transaction, which they keep alive.
+struct RedbSnapshot {
+    tables: [Table; Keyspace::ALL.len()],
+}
+
+impl std::fmt::Debug for RedbSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RedbSnapshot")
+    }
+}
+
+impl RedbSnapshot {
+    /// A snapshot of the database; `NotFound` if it has no keyspaces yet.
+    fn take(database: &Database) -> Result<Self, StoreError> {
+        let transaction =
+            database.begin_read().map_err(|error| engine_error("begin a read", error))?;
+        let open = |keyspace| match transaction.open_table(definition(keyspace)) {
+            Ok(table) => Ok(table),
+            Err(TableError::TableDoesNotExist(name)) => Err(StoreError::NotFound { url: name }),
+            Err(error) => Err(engine_error("open a keyspace", error)),
+        };
+        let [a, b, c, d, e, f, g] = Keyspace::ALL;
+        Ok(Self { tables: [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?, open(g)?] })
+    }
+
+    fn table(&self, keyspace: Keyspace) -> Result<&Table, StoreError> {
+        self.tables.get(keyspace.index()).ok_or(StoreError::Closed)
+    }
+}
+
+impl Snapshot for RedbSnapshot {
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let row = ReadableTable::get(self.table(keyspace)?, key);
+        let row = row.map_err(|error| engine_error("read a row", error))?;
+        Ok(row.map(|guard| guard.value().to_vec()))
+    }
+
+    fn get_many(&self, keys: &[(Keyspace, &[u8])]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|(keyspace, key)| self.get(*keyspace, key)).collect()
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
+        let mut page = Page::new();
+        if scan.is_empty_range() {
+            return Ok(page);
+        }
+        let error = |error| engine_error("scan rows", error);
+        let table = self.table(scan.keyspace)?;
+        let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds()).map_err(error)?;
+        loop {
+            let row = match scan.order {
+                Order::Forward => rows.next(),
+                Order::Reverse => rows.next_back(),
+            };
+            let Some(row) = row else { return Ok(page) };
+            if page.is_full(scan) {
+                page.set_more();
+                return Ok(page);
+            }
+            let (key, value) = row.map_err(error)?;
+            page.push(key.value(), value.value());
+        }
+    }
+}
+
+fn engine_error(action: &'static str, error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::Io(source) => StoreError::io(action, source),
+        redb::Error::Corrupted(what) => StoreError::Corrupted { what, source: None },
+        redb::Error::PreviousIo => StoreError::Poisoned,
+        redb::Error::DatabaseClosed => StoreError::Closed,
+        other => StoreError::Engine { action, source: Box::new(other) },
+    }
+}
+
+fn open_error(error: redb::DatabaseError) -> StoreError {
+    match redb::Error::from(error) {
+        redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+            StoreError::Corrupted {
+                what: "the file is not one of the engine's".into(),
+                source: Some(Box::new(source)),
+            }
+        }
+        redb::Error::RepairAborted => {
+            StoreError::Corrupted { what: "the repair did not finish".into(), source: None }
+        }
+        other => engine_error("open the store", other),
+    }
+}
+
+/// Fits a [`Disk`] to what redb asks of its storage.
+#[derive(Debug)]
+struct Backend(Arc<dyn Disk>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}

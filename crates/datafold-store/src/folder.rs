@@ -1,0 +1,151 @@
+//! The folder of an embedded store: its lock, and the note that says what it is.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{FORMAT_VERSION, StoreError, StoreId};
+
+const LOCK_FILE: &str = "LOCK";
+const NOTE_FILE: &str = "STORE.json";
+
+/// An exclusive hold on a folder, released when it is dropped.
+///
+/// The lock belongs to the open file, so it ends with the process, however that ends.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    pub(crate) fn acquire(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(LOCK_FILE);
+        let io = |source| StoreError::io(format!("lock {}", path.display()), source);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid =
+                    file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(StoreError::AlreadyOpen { path: folder.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        file.set_len(0).map_err(io)?;
+        write!(file, "{}", std::process::id()).map_err(io)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// What the note in a folder says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) id: StoreId,
+    pub(crate) engine: String,
+}
+
+impl Note {
+    /// Reads the note; `None` if the folder has none.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>, StoreError> {
+        let path = folder.join(NOTE_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(StoreError::io(format!("read {}", path.display()), error));
+            }
+        };
+        let not_a_store = |reason: &str| StoreError::NotAStore {
+            path: path.clone(),
+            reason: format!("the file {reason}"),
+        };
+        let note: Value = serde_json::from_str(&text).map_err(|_| not_a_store("is not JSON"))?;
+        let version = note.get("format_version").and_then(Value::as_u64);
+        let version = version.ok_or_else(|| not_a_store("names no format version"))?;
+        if version != u64::from(FORMAT_VERSION) {
+            let found = u32::try_from(version).unwrap_or(u32::MAX);
+            return Err(StoreError::UnknownFormat { found });
+        }
+        let id = note.get("store_id").and_then(Value::as_str).and_then(StoreId::parse);
+        let engine = note.get("engine").and_then(Value::as_str);
+        Ok(Some(Self {
+            id: id.ok_or_else(|| not_a_store("names no store id"))?,
+            engine: engine.ok_or_else(|| not_a_store("names no engine"))?.to_owned(),
+        }))
+    }
+
+    /// Writes the note, durable and in one step.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), StoreError> {
+        let path = folder.join(NOTE_FILE);
+        let new = folder.join("STORE.json.new");
+        let io = |source| StoreError::io(format!("write {}", path.display()), source);
+        let text = json!({
+            "what": "a DataFold store; do not edit",
+            "engine": self.engine,
+            "format_version": FORMAT_VERSION,
+            "store_id": self.id.to_string(),
+        });
+        let mut file = File::create(&new).map_err(io)?;
+        writeln!(file, "{text:#}").map_err(io)?;
+        file.sync_all().map_err(io)?;
+        fs::rename(&new, &path).map_err(io)?;
+        sync_folder(folder).map_err(io)
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Makes the folder, and the names of it and its parents, durable.
+pub(crate) fn create_folder(folder: &Path) -> Result<(), StoreError> {
+    let io = |source| StoreError::io(format!("create the folder {}", folder.display()), source);
+    fs::create_dir_all(folder).map_err(io)?;
+    let full: PathBuf = fs::canonicalize(folder).map_err(io)?;
+    match full.parent() {
+        Some(parent) => sync_folder(parent).map_err(io),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_lock_names_the_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FolderLock::acquire(folder.path()).unwrap();
+        let error = FolderLock::acquire(folder.path()).unwrap_err();
+        assert_eq!(error.code(), "store_already_open");
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        drop(lock);
+        FolderLock::acquire(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_note_of_another_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let note = Note { id: StoreId([7; 16]), engine: "redb".into() };
+        assert_eq!(Note::read(folder.path()).unwrap(), None);
+        note.write(folder.path()).unwrap();
+        assert_eq!(Note::read(folder.path()).unwrap(), Some(note));
+        let path = folder.path().join(NOTE_FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"format_version\": 1", "\"format_version\": 9")).unwrap();
+        let error = Note::read(folder.path()).unwrap_err();
+        assert_eq!(error.to_string(), "the store has format version 9, this program reads 1");
+        fs::write(&path, "{").unwrap();
+        assert_eq!(Note::read(folder.path()).unwrap_err().code(), "not_a_store");
+    }
+}

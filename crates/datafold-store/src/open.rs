@@ -1,0 +1,138 @@
+//! Opening a store by its URL.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::folder::{FolderLock, Note, create_folder, sync_folder};
+use crate::{FileDisk, MemoryStore, RedbStore, Store, StoreError, StoreId, StoreUrl};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Creates the store if there is none. Without it, opening never creates anything.
+    pub create: bool,
+    /// Bytes of pages that the engine may keep in memory.
+    ///
+    /// Default: 256 MiB.
+    pub cache_bytes: usize,
+    /// Reads and checks every page of the engine's file before the store is used.
+    pub check_integrity: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { create: false, cache_bytes: 256 << 20, check_integrity: false }
+    }
+}
+
+impl OpenOptions {
+    /// The defaults, but creating the store if there is none.
+    #[must_use]
+    pub fn create() -> Self {
+        Self { create: true, ..Self::default() }
+    }
+}
+
+/// Opens the store at `url`: `memory:`, a plain path, or `redb:PATH`.
+///
+/// # Errors
+///
+/// - [`StoreError::InvalidUrl`]: the URL names no engine of this build.
+/// - [`StoreError::NotFound`]: there is no store and `options.create` is not set.
+/// - [`StoreError::NotAStore`]: the folder holds other things.
+/// - [`StoreError::AlreadyOpen`]: another handle holds it.
+/// - [`StoreError::UnknownFormat`], [`StoreError::UnexpectedlyEmpty`],
+///   [`StoreError::Corrupted`]: the content cannot be trusted.
+/// - [`StoreError::Io`]: the operating system refused.
+///
+/// # Cost
+///
+/// Constant after a clean close. After a crash the redb engine walks the file once.
+pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
+    match StoreUrl::parse(url)? {
+        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new()?)),
+        StoreUrl::Redb(folder) => Ok(Arc::new(open_redb(url, &folder, options)?)),
+    }
+}
+
+const REDB_FILE: &str = "data.redb";
+
+fn open_redb(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
+    let exists = folder.exists();
+    if !exists && !options.create {
+        return Err(StoreError::NotFound { url: url.to_owned() });
+    }
+    if exists && !folder.is_dir() {
+        return Err(StoreError::NotAStore {
+            path: folder.to_owned(),
+            reason: "it is not a folder".into(),
+        });
+    }
+    let note = if exists { Note::read(folder)? } else { None };
+    match note {
+        Some(note) => open_noted(url, folder, note, options),
+        None => create_in(url, folder, options),
+    }
+}
+
+fn open_noted(
+    url: &str,
+    folder: &Path,
+    note: Note,
+    options: &OpenOptions,
+) -> Result<RedbStore, StoreError> {
+    if note.engine != "redb" {
+        return Err(StoreError::NotAStore {
+            path: folder.to_owned(),
+            reason: format!("it belongs to the engine `{}`", note.engine),
+        });
+    }
+    let lock = FolderLock::acquire(folder)?;
+    let path = folder.join(REDB_FILE);
+    let disk = match FileDisk::open(&path, false) {
+        Ok(disk) => disk,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(StoreError::UnexpectedlyEmpty {
+                url: url.to_owned(),
+                reason: format!("the file {REDB_FILE} is missing"),
+            });
+        }
+        Err(error) => return Err(StoreError::io(format!("open {}", path.display()), error)),
+    };
+    let options = OpenOptions { create: false, ..options.clone() };
+    let store = RedbStore::open(url, Box::new(disk), note.id, &options)?;
+    Ok(store.holding(lock))
+}
+
+/// Creates a store in a folder without a note, or finishes a creation that was interrupted
+/// before the note was written.
+fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
+    let ours =
+        |name: &std::ffi::OsStr| name == REDB_FILE || name == "LOCK" || name == "STORE.json.new";
+    if folder.exists() {
+        let io = |source| StoreError::io(format!("list {}", folder.display()), source);
+        for entry in std::fs::read_dir(folder).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            if !ours(&name) {
+                return Err(StoreError::NotAStore {
+                    path: folder.to_owned(),
+                    reason: format!("it holds `{}`", name.display()),
+                });
+            }
+        }
+    }
+    if !options.create {
+        return Err(StoreError::NotFound { url: url.to_owned() });
+    }
+    create_folder(folder)?;
+    let lock = FolderLock::acquire(folder)?;
+    let path = folder.join(REDB_FILE);
+    let io = |source| StoreError::io(format!("create {}", path.display()), source);
+    let disk = FileDisk::open(&path, true).map_err(io)?;
+    sync_folder(folder).map_err(io)?;
+    let id = StoreId::random()?;
+    let store = RedbStore::open(url, Box::new(disk), id, options)?;
+    let note = Note { id: store.id(), engine: "redb".into() };
+    note.write(folder)?;
+    Ok(store.holding(lock))
+}

@@ -1,0 +1,1 @@
+//! Test doubles of DataFold: simulated disks, faulty stores, models and the conformance suite.
