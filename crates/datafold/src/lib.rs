@@ -1,1 +1,3 @@
-//! x
+//! DataFold, the library.
+
+pub mod model;
