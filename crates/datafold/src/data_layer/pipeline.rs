@@ -1,0 +1,711 @@
+//! The commit pipeline: one order, a short writer lock, group commit.
+//!
+//! A commit is *staged* under the writer lock: it gets the next number, its rows go into the
+//! overlay and onto the queue. The lock is released before anything is durable. Whoever waits
+//! for a commit while nobody flushes becomes the flusher: it takes what has queued up, hands it
+//! to the store as one batch, publishes the new state and wakes the others. Commits that nobody
+//! waits for are flushed by a thread of the library.
+//!
+//! Lock order: writer, queue, ticket. No lock is held while the store syncs, and no code of a
+//! caller runs under a lock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use datafold_store::{Batch, BatchKey, Keyspace, Outcome, Scan, Store, StoreError};
+use minicbor::{Decoder, Encoder};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::catalogue::Catalogue;
+use super::commit::{Change, Commit, encode_commit};
+use super::counters::SchemaCounters;
+use super::error::{CommitError, DataLayerError};
+use super::ids::{CommitNumber, SchemaId, WriterId};
+use super::meter::{LockMeter, LockStats};
+use super::overlay::{Overlay, ReadRange};
+use super::published::Published;
+use super::record::ok;
+use super::rows::Rows;
+use super::ticket::Ticket;
+use super::working_set::{CommitStamp, CounterDelta, Materialized, RowSource, WorkingSet};
+use crate::clock::Clock;
+use crate::entropy;
+use crate::model::Timestamp;
+
+/// The largest transaction, the same on every engine: rows.
+pub const TRANSACTION_ROWS_MAX: usize = 20_000;
+/// The largest transaction, the same on every engine: bytes of keys and values.
+pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
+/// A group ends behind the commit that reaches this many bytes.
+const GROUP_BYTES_MAX: usize = 32 << 20;
+/// A committer waits while this many bytes are queued.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// When a commit call returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When the commit is durable, and visible to every read that begins later.
+    #[default]
+    Durable,
+    /// When the commit has its place in the order. It becomes visible when it is durable;
+    /// `flush` waits for that. If its group fails, it is lost, and `flush` says so.
+    Buffered,
+}
+
+/// What a commit call answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The commit; if nothing was written, the last one before.
+    pub commit: CommitNumber,
+    /// Its time.
+    pub time: Timestamp,
+    /// The number of atoms that it wrote.
+    pub atoms: u32,
+}
+
+#[derive(Debug)]
+struct Writer {
+    number: CommitNumber,
+    time: Timestamp,
+    overlay: Overlay,
+    catalogue: Arc<Catalogue>,
+    counters: HashMap<SchemaId, SchemaCounters>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    number: CommitNumber,
+    time: Timestamp,
+    writes: Vec<(BatchKey, Option<Bytes>)>,
+    bytes: usize,
+    catalogue: Option<Arc<Catalogue>>,
+    counters: Vec<(SchemaId, SchemaCounters)>,
+    /// Nobody waits for it.
+    buffered: bool,
+    ticket: Arc<Ticket>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    pending: Vec<Queued>,
+    bytes: usize,
+    /// A thread is between taking a group and resolving it.
+    flushing: bool,
+    /// The ticket of the newest commit that was ever queued.
+    newest: Option<Arc<Ticket>>,
+    /// How many of `pending` nobody waits for.
+    buffered_count: usize,
+    closed: bool,
+    /// Why a buffered commit was lost; `flush` reports it once.
+    lost: Option<CommitError>,
+}
+
+/// The commit pipeline of one space.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    store: Arc<dyn Store>,
+    pub(crate) rows: Rows,
+    clock: Arc<dyn Clock>,
+    writer: Mutex<Writer>,
+    queue: Mutex<Queue>,
+    /// Wakes the flusher thread.
+    work: Condvar,
+    published: ArcSwap<Published>,
+    durable_counters: Mutex<HashMap<SchemaId, SchemaCounters>>,
+    /// No later commit may have a time at or before this one.
+    time_floor: AtomicI64,
+    meter: LockMeter,
+    halted: AtomicBool,
+}
+
+/// What a declarative request sees and writes while it runs under the writer lock.
+pub(crate) struct Execution<'a> {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) working: WorkingSet,
+    pub(crate) source: PendingSource<'a>,
+}
+
+/// Rows as the newest pending commit leaves them.
+pub(crate) struct PendingSource<'a> {
+    overlay: &'a Overlay,
+    published: &'a Published,
+}
+
+impl RowSource for PendingSource<'_> {
+    fn read(&mut self, keyspace: Keyspace, key: &Bytes) -> Result<Option<Bytes>, DataLayerError> {
+        match self.overlay.get(&(keyspace, key.clone())) {
+            Some(row) => Ok(row.cloned()),
+            None => self.published.get(keyspace, key),
+        }
+    }
+}
+
+/// A commit that has its place in the order.
+#[derive(Debug)]
+struct Staged {
+    receipt: Receipt,
+    ticket: Arc<Ticket>,
+}
+
+impl Pipeline {
+    pub(crate) fn open(
+        store: Arc<dyn Store>,
+        rows: Rows,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DataLayerError> {
+        let published = read_published(store.as_ref(), rows)?;
+        let counters = read_counters(&published, rows)?;
+        let writer = Writer {
+            number: published.number,
+            time: published.time,
+            overlay: Overlay::default(),
+            catalogue: Arc::clone(&published.catalogue),
+            counters: counters.clone(),
+        };
+        Ok(Self {
+            store,
+            rows,
+            clock,
+            writer: Mutex::new(writer),
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            time_floor: AtomicI64::new(published.time.as_micros()),
+            published: ArcSwap::from_pointee(published),
+            durable_counters: Mutex::new(counters),
+            meter: LockMeter::default(),
+            halted: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The newest durable state. Takes no lock.
+    pub(crate) fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    pub(crate) fn counters(&self) -> HashMap<SchemaId, SchemaCounters> {
+        self.durable_counters.lock().clone()
+    }
+
+    pub(crate) fn lock_stats(&self) -> LockStats {
+        self.meter.stats()
+    }
+
+    /// Runs a request on the newest pending state and commits what it wrote.
+    ///
+    /// `request` runs again if a pending commit that its refusal depended on fails.
+    pub(crate) fn execute<T, E: From<DataLayerError>>(
+        &self,
+        writer: WriterId,
+        durability: Durability,
+        mut request: impl FnMut(&mut Execution<'_>) -> Result<T, E>,
+    ) -> Result<(T, Receipt), E> {
+        loop {
+            self.make_room().map_err(DataLayerError::from)?;
+            let mut guard = self.meter.lock(&self.writer);
+            let published = self.published();
+            guard.overlay.prune(published.number);
+            let mut execution = Execution {
+                catalogue: Arc::clone(&guard.catalogue),
+                working: WorkingSet::new(self.rows),
+                source: PendingSource { overlay: &guard.overlay, published: &published },
+            };
+            let answer = request(&mut execution);
+            let working = execution.working;
+            match answer {
+                Ok(value) => {
+                    let staged = self.stage(&mut guard, working, writer, durability);
+                    drop(guard);
+                    let receipt = self.settle(staged.map_err(DataLayerError::from)?, durability);
+                    return Ok((value, receipt.map_err(DataLayerError::from)?));
+                }
+                Err(refusal) => {
+                    let pending = self.pending_ticket(&guard, &published);
+                    drop(guard);
+                    // Answered only once what it depends on is durable.
+                    match pending.map(|ticket| self.wait(&ticket)) {
+                        Some(Err(_)) if !self.is_halted() => {}
+                        _ => return Err(refusal),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits what a transaction wrote, if nothing that it read has changed since `base`.
+    pub(crate) fn commit_checked<'a>(
+        &self,
+        base: CommitNumber,
+        reads: impl Iterator<Item = &'a ReadRange> + Clone,
+        working: WorkingSet,
+        writer: WriterId,
+        durability: Durability,
+    ) -> Result<Receipt, CommitError> {
+        self.make_room()?;
+        let mut guard = self.meter.lock(&self.writer);
+        let published = self.published();
+        guard.overlay.prune(published.number);
+        if let Some(with) = guard.overlay.conflict(base, guard.number, reads) {
+            let pending = self.pending_ticket(&guard, &published);
+            drop(guard);
+            // The one that runs again shall see what it conflicted with.
+            if let Some(ticket) = pending {
+                let _ = self.wait(&ticket);
+            }
+            return Err(CommitError::Conflict { with });
+        }
+        let staged = self.stage(&mut guard, working, writer, durability);
+        drop(guard);
+        self.settle(staged?, durability)
+    }
+
+    /// The newest pending commit, if there is one that is not durable.
+    fn pending_ticket(&self, writer: &Writer, published: &Published) -> Option<Arc<Ticket>> {
+        if writer.number <= published.number {
+            return None;
+        }
+        self.queue.lock().newest.clone()
+    }
+
+    fn settle(&self, staged: Option<Staged>, durability: Durability) -> Result<Receipt, CommitError> {
+        match staged {
+            Some(staged) => {
+                if durability == Durability::Durable {
+                    self.wait(&staged.ticket)?;
+                }
+                Ok(staged.receipt)
+            }
+            // Nothing was written: the answer is as of the last commit, once that is durable.
+            None => {
+                self.wait_for_newest()?;
+                let published = self.published();
+                Ok(Receipt { commit: published.number, time: published.time, atoms: 0 })
+            }
+        }
+    }
+
+    /// Gives the writes their place in the order. `None` if there is nothing to commit.
+    fn stage(
+        &self,
+        writer: &mut Writer,
+        working: WorkingSet,
+        by: WriterId,
+        durability: Durability,
+    ) -> Result<Option<Staged>, CommitError> {
+        if working.is_empty() {
+            return Ok(None);
+        }
+        let number = writer.number.next();
+        let mut rows = working.materialize(CommitStamp { number, writer: by });
+        if rows.writes.is_empty() {
+            return Ok(None);
+        }
+        let catalogue = if rows.catalogue.is_empty() {
+            None
+        } else {
+            let changed =
+                rows.catalogue.iter().map(|(key, old, new)| (key, old.as_ref(), new.as_ref()));
+            let next = writer.catalogue.with_rows(changed);
+            Some(Arc::new(next.map_err(|error| own_encoding(&error))?))
+        };
+        let time = self.next_time(writer.time);
+        let atoms = rows.changes.iter().map(Change::atoms).sum();
+        let commit = Commit { number, time, writer: by, atoms };
+        for (key, row) in encode_commit(self.rows, &commit, &rows.changes) {
+            rows.writes.push((key, Some(row)));
+        }
+        let counters = self.count(writer, &mut rows);
+        let bytes = check_limits(&rows.writes)?;
+        let ticket = Ticket::new();
+        let queued = Queued {
+            number,
+            time,
+            bytes,
+            catalogue: catalogue.clone(),
+            counters,
+            buffered: durability == Durability::Buffered,
+            ticket: Arc::clone(&ticket),
+            writes: rows.writes,
+        };
+        self.enqueue(writer, queued)?;
+        if let Some(catalogue) = catalogue {
+            writer.catalogue = catalogue;
+        }
+        Ok(Some(Staged { receipt: Receipt { commit: number, time, atoms }, ticket }))
+    }
+
+    fn next_time(&self, previous: Timestamp) -> Timestamp {
+        let floor = self.time_floor.load(Ordering::SeqCst).max(previous.as_micros());
+        Timestamp::from_micros(self.clock.now().as_micros().max(floor.saturating_add(1)))
+    }
+
+    /// Adds the counter rows of the schemas that the commit touches.
+    fn count(&self, writer: &Writer, rows: &mut Materialized) -> Vec<(SchemaId, SchemaCounters)> {
+        let deltas: BTreeMap<SchemaId, CounterDelta> = std::mem::take(&mut rows.counters);
+        let mut counted = Vec::with_capacity(deltas.len());
+        for (schema, delta) in deltas {
+            let mut counters = writer.counters.get(&schema).copied().unwrap_or_default();
+            counters.records = counters.records.saturating_add_signed(delta.records);
+            counters.atoms += delta.atoms;
+            rows.writes.push((self.rows.counters(schema), Some(counters.encode().into())));
+            counted.push((schema, counters));
+        }
+        counted
+    }
+
+    /// Makes a commit part of the order. Called under the writer lock, so in order.
+    fn enqueue(&self, writer: &mut Writer, queued: Queued) -> Result<(), CommitError> {
+        let (number, time) = (queued.number, queued.time);
+        let (writes, counters) = (queued.writes.clone(), queued.counters.clone());
+        let mut queue = self.meter.lock(&self.queue);
+        if queue.closed {
+            return Err(CommitError::Closed);
+        }
+        queue.bytes += queued.bytes;
+        queue.newest = Some(Arc::clone(&queued.ticket));
+        if queued.buffered {
+            queue.buffered_count += 1;
+            self.work.notify_one();
+        }
+        queue.pending.push(queued);
+        drop(queue);
+        // The group may be durable before this; the next commit then prunes it at once.
+        writer.number = number;
+        writer.time = time;
+        writer.overlay.push(number, &writes);
+        writer.counters.extend(counters);
+        Ok(())
+    }
+
+    /// Waits while the queue is full, and helps to empty it.
+    fn make_room(&self) -> Result<(), CommitError> {
+        loop {
+            let newest = {
+                let queue = self.meter.lock(&self.queue);
+                if queue.closed {
+                    return Err(CommitError::Closed);
+                }
+                if queue.bytes < QUEUE_BYTES_MAX {
+                    return Ok(());
+                }
+                queue.newest.clone()
+            };
+            if let Some(ticket) = newest {
+                // Whatever became of those commits, there is room now.
+                let _ = self.wait(&ticket);
+            }
+        }
+    }
+
+    /// Waits until every commit made so far is durable.
+    ///
+    /// Reports a buffered commit that was lost since the last call.
+    pub(crate) fn flush(&self) -> Result<(), CommitError> {
+        let outcome = self.wait_for_newest();
+        let lost = self.meter.lock(&self.queue).lost.take();
+        lost.map_or(outcome, Err)
+    }
+
+    fn wait_for_newest(&self) -> Result<(), CommitError> {
+        let newest = self.meter.lock(&self.queue).newest.clone();
+        newest.map_or(Ok(()), |ticket| self.wait(&ticket))
+    }
+
+    /// Waits until the outcome of a commit is known; flushes if nobody else does.
+    fn wait(&self, ticket: &Ticket) -> Result<(), CommitError> {
+        loop {
+            if let Some(outcome) = ticket.register() {
+                return outcome;
+            }
+            let mut queue = self.meter.lock(&self.queue);
+            if !queue.flushing && !queue.pending.is_empty() {
+                queue.flushing = true;
+                let group = take_group(&mut queue);
+                drop(queue);
+                self.flush_group(group);
+            } else {
+                drop(queue);
+                thread::park();
+            }
+        }
+    }
+
+    /// The body of the library's flusher thread: flushes commits that nobody waits for.
+    pub(crate) fn run_flusher(&self) {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.buffered_count > 0 && !queue.flushing {
+                queue.flushing = true;
+                let group = take_group(&mut queue);
+                MutexGuard::unlocked(&mut queue, || self.flush_group(group));
+            } else if queue.closed {
+                return;
+            } else {
+                self.work.wait(&mut queue);
+            }
+        }
+    }
+
+    /// Flushes what is queued and refuses everything after it.
+    pub(crate) fn close(&self) -> Result<(), CommitError> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        self.work.notify_all();
+        drop(queue);
+        self.flush()
+    }
+
+    /// Whether the store refuses writes until it is opened again.
+    fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::SeqCst)
+    }
+
+    fn flush_group(&self, group: Vec<Queued>) {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.apply(&group)));
+        match outcome.unwrap_or_else(|_| Err(Failure::Indeterminate(Arc::new(engine_panicked())))) {
+            Ok(()) => {
+                for queued in &group {
+                    queued.ticket.resolve(Ok(()));
+                }
+                let mut queue = self.queue.lock();
+                queue.flushing = false;
+                self.hand_over(&queue);
+            }
+            Err(failure) => self.fail(group, &failure),
+        }
+    }
+
+    /// Lets a waiting thread go on with what has queued up meanwhile.
+    fn hand_over(&self, queue: &Queue) {
+        if queue.pending.is_empty() {
+            return;
+        }
+        if queue.buffered_count > 0 {
+            self.work.notify_one();
+        }
+        // A committer that is not waiting yet will find that nobody flushes.
+        let _ = queue.pending.iter().any(|queued| queued.ticket.wake_one());
+    }
+
+    /// Hands a group to the store as one batch and publishes the state after it.
+    fn apply(&self, group: &[Queued]) -> Result<(), Failure> {
+        let Some(last) = group.last() else { return Ok(()) };
+        let before = self.published();
+        let token = entropy::token().map_err(Failure::failed)?;
+        let mut batch =
+            Batch::new(self.rows.space, before.number.0, last.number.0, token);
+        batch.head = encode_head(last.time);
+        let mut counters = HashMap::new();
+        let mut catalogue = None;
+        for queued in group {
+            for (key, row) in &queued.writes {
+                batch.write(key.clone(), row.clone());
+            }
+            counters.extend(queued.counters.iter().copied());
+            catalogue = queued.catalogue.as_ref().or(catalogue);
+        }
+        match self.store.apply(&batch) {
+            Outcome::Accepted => {}
+            Outcome::Fenced { head } => {
+                let head = head.map_or(CommitNumber::ZERO, |head| CommitNumber(head.number));
+                return Err(Failure::Fenced(head));
+            }
+            Outcome::Failed(error) => return Err(Failure::failed(error)),
+            Outcome::Indeterminate(error) => return Err(Failure::Indeterminate(Arc::new(error))),
+        }
+        // The batch is durable. Without a new snapshot nobody could see it, which is as good as
+        // not knowing: the store has to be opened again.
+        let snapshot = self.store.snapshot().map_err(|e| Failure::Indeterminate(Arc::new(e)))?;
+        let catalogue = catalogue.unwrap_or(&before.catalogue);
+        self.durable_counters.lock().extend(counters);
+        self.published.store(Arc::new(Published {
+            number: last.number,
+            time: last.time,
+            snapshot,
+            catalogue: Arc::clone(catalogue),
+        }));
+        Ok(())
+    }
+
+    /// Fails a group and everything executed on top of it, and goes back to the durable state.
+    fn fail(&self, group: Vec<Queued>, failure: &Failure) {
+        let mut writer = self.writer.lock();
+        let mut queue = self.queue.lock();
+        let published = self.published();
+        writer.number = published.number;
+        writer.time = published.time;
+        writer.catalogue = Arc::clone(&published.catalogue);
+        writer.counters = self.durable_counters.lock().clone();
+        writer.overlay.reset(published.number);
+        let cascaded = std::mem::take(&mut queue.pending);
+        if let Some(lost) = group.iter().chain(&cascaded).find(|queued| queued.buffered) {
+            queue.lost = Some(failure.of_group(lost.number));
+        }
+        queue.bytes = 0;
+        queue.buffered_count = 0;
+        queue.newest = None;
+        queue.flushing = false;
+        if matches!(failure, Failure::Indeterminate(_) | Failure::Fenced(_)) {
+            self.halted.store(true, Ordering::SeqCst);
+        }
+        drop(queue);
+        drop(writer);
+        for queued in group {
+            queued.ticket.resolve(Err(failure.of_group(queued.number)));
+        }
+        for queued in cascaded {
+            queued.ticket.resolve(Err(failure.of_cascade()));
+        }
+    }
+
+    /// Waits until every commit with a time at or before `time` is durable, and makes sure that
+    /// no later one will get such a time.
+    ///
+    /// Answers `false` if `time` lies in the future.
+    pub(crate) fn settle_time(&self, time: Timestamp) -> Result<bool, CommitError> {
+        if time > self.clock.now() && time > self.published().time {
+            return Ok(false);
+        }
+        {
+            // Under the writer lock, so that no commit is between its time and its place.
+            let _writer = self.meter.lock(&self.writer);
+            self.time_floor.fetch_max(time.as_micros(), Ordering::SeqCst);
+        }
+        if self.published().time < time {
+            self.wait_for_newest()?;
+        }
+        Ok(true)
+    }
+}
+
+/// Why a group was not committed.
+#[derive(Debug)]
+enum Failure {
+    Failed(Arc<StoreError>),
+    Indeterminate(Arc<StoreError>),
+    Fenced(CommitNumber),
+}
+
+impl Failure {
+    fn failed(error: StoreError) -> Self {
+        Failure::Failed(Arc::new(error))
+    }
+
+    fn of_group(&self, number: CommitNumber) -> CommitError {
+        match self {
+            Failure::Failed(source) => CommitError::Failed(Arc::clone(source)),
+            Failure::Indeterminate(source) => {
+                CommitError::Indeterminate { number, source: Arc::clone(source) }
+            }
+            Failure::Fenced(head) => CommitError::Fenced { head: *head },
+        }
+    }
+
+    fn of_cascade(&self) -> CommitError {
+        match self {
+            Failure::Failed(source) | Failure::Indeterminate(source) => {
+                CommitError::Cascaded(Arc::clone(source))
+            }
+            Failure::Fenced(head) => CommitError::Fenced { head: *head },
+        }
+    }
+}
+
+/// Takes the oldest pending commits, as many as make a group.
+fn take_group(queue: &mut Queue) -> Vec<Queued> {
+    let mut bytes = 0;
+    let fits = queue.pending.iter().take_while(|queued| {
+        let fits = bytes < GROUP_BYTES_MAX;
+        bytes += queued.bytes;
+        fits
+    });
+    let count = fits.count();
+    let rest = queue.pending.split_off(count);
+    let group = std::mem::replace(&mut queue.pending, rest);
+    queue.bytes -= group.iter().map(|queued| queued.bytes).sum::<usize>();
+    queue.buffered_count -= group.iter().filter(|queued| queued.buffered).count();
+    group
+}
+
+fn check_limits(writes: &[(BatchKey, Option<Bytes>)]) -> Result<usize, CommitError> {
+    if writes.len() > TRANSACTION_ROWS_MAX {
+        let (limit, found) = (TRANSACTION_ROWS_MAX, writes.len());
+        return Err(CommitError::TooLarge { unit: "rows", limit, found });
+    }
+    let size = |(key, row): &(BatchKey, Option<Bytes>)| {
+        key.1.len() + row.as_ref().map_or(0, Bytes::len)
+    };
+    let bytes = writes.iter().map(size).sum();
+    if bytes > TRANSACTION_BYTES_MAX {
+        let limit = TRANSACTION_BYTES_MAX;
+        return Err(CommitError::TooLarge { unit: "bytes", limit, found: bytes });
+    }
+    Ok(bytes)
+}
+
+/// Rows that this process has just encoded must decode; if not, nothing may be written.
+fn own_encoding(error: &DataLayerError) -> CommitError {
+    CommitError::Failed(Arc::new(StoreError::Corrupted {
+        what: format!("a catalogue row that was to be written does not decode: {error}"),
+        source: None,
+    }))
+}
+
+fn engine_panicked() -> StoreError {
+    StoreError::Corrupted { what: "the engine panicked while it wrote".into(), source: None }
+}
+
+fn encode_head(time: Timestamp) -> Bytes {
+    let mut out = Vec::with_capacity(12);
+    ok(Encoder::new(&mut out).array(1).and_then(|e| e.i64(time.as_micros())));
+    out.into()
+}
+
+fn read_published(store: &dyn Store, rows: Rows) -> Result<Published, DataLayerError> {
+    let snapshot = store.snapshot()?;
+    let head = snapshot.head(rows.space)?;
+    let (number, time) = match head {
+        None => (CommitNumber::ZERO, Timestamp::from_micros(0)),
+        Some(head) => {
+            let mut decoder = Decoder::new(&head.payload);
+            let time = decoder.array().and_then(|_| decoder.i64()).map_err(|source| {
+                DataLayerError::row(Keyspace::Head, &rows.all(), source.into())
+            })?;
+            (CommitNumber(head.number), Timestamp::from_micros(time))
+        }
+    };
+    let catalogue = Arc::new(Catalogue::load(snapshot.as_ref(), rows)?);
+    Ok(Published { number, time, snapshot, catalogue })
+}
+
+fn read_counters(
+    published: &Published,
+    rows: Rows,
+) -> Result<HashMap<SchemaId, SchemaCounters>, DataLayerError> {
+    let mut counters = HashMap::new();
+    let prefix = rows.all();
+    let mut scan = Scan::prefix(Keyspace::Head, &prefix).after(&prefix);
+    loop {
+        let page = published.snapshot.scan(&scan)?;
+        for (key, row) in page.rows() {
+            let (schema, _) = rows
+                .read_record(key)
+                .map_err(|error| DataLayerError::key(Keyspace::Head, key, error))?;
+            let counted = SchemaCounters::decode(row)
+                .map_err(|error| DataLayerError::row(Keyspace::Head, key, error))?;
+            counters.insert(schema, counted);
+        }
+        match page.last_key() {
+            Some(last) if page.more() => scan = scan.after(last),
+            _ => return Ok(counters),
+        }
+    }
+}

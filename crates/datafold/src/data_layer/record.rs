@@ -1,0 +1,372 @@
+//! The row of a record: all its Single cells, packed.
+
+use bytes::Bytes;
+use minicbor::data::Type;
+use minicbor::{Decoder, Encoder};
+
+use super::ids::{CommitNumber, FieldId, WriterId};
+use crate::model::{CodecError, Value, decode_value};
+
+/// Which commit wrote some cells of a record, who did, and where their ordinals start.
+///
+/// The ordinal of a cell's atom is `base` plus the number of its field; the record's own ordinal
+/// is `base`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) commit: CommitNumber,
+    pub(crate) writer: WriterId,
+    pub(crate) base: u32,
+}
+
+impl Stamp {
+    pub(crate) fn ordinal(self, field: FieldId) -> u32 {
+        self.base.saturating_add(field.0)
+    }
+}
+
+/// The current atom of one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) stamp: Stamp,
+    /// The encoded value; `None` for a deleted cell.
+    pub(crate) value: Option<Bytes>,
+}
+
+/// A decoded row of the records keyspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RecordRow {
+    Live(LiveRecord),
+    /// The record was deleted by this commit.
+    Tombstone(Stamp),
+}
+
+/// A record that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LiveRecord {
+    /// The commit that created the record, in its present life.
+    pub(crate) birth: Stamp,
+    /// By field, ascending.
+    pub(crate) cells: Vec<(FieldId, Cell)>,
+}
+
+impl LiveRecord {
+    pub(crate) fn cell(&self, field: FieldId) -> Option<&Cell> {
+        let at = self.cells.binary_search_by_key(&field, |(field, _)| *field).ok()?;
+        self.cells.get(at).map(|(_, cell)| cell)
+    }
+
+    /// The last commit that touched the record.
+    pub(crate) fn changed(&self) -> CommitNumber {
+        let cells = self.cells.iter().map(|(_, cell)| cell.stamp.commit);
+        cells.fold(self.birth.commit, CommitNumber::max)
+    }
+}
+
+impl RecordRow {
+    pub(crate) fn birth(&self) -> Stamp {
+        match self {
+            RecordRow::Live(live) => live.birth,
+            RecordRow::Tombstone(stamp) => *stamp,
+        }
+    }
+
+    pub(crate) fn live(&self) -> Option<&LiveRecord> {
+        match self {
+            RecordRow::Live(live) => Some(live),
+            RecordRow::Tombstone(_) => None,
+        }
+    }
+
+    /// The row: `[stamps]` for a tombstone, `[stamps, cells]` for a live record.
+    ///
+    /// Stamps are triples `commit, writer, base`, the birth first. Cells are triples
+    /// `field, index of the stamp, value`; `undefined` stands for a deleted cell.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        match self {
+            RecordRow::Tombstone(stamp) => {
+                let mut encoder = Encoder::new(&mut out);
+                ok(encoder.array(1));
+                encode_stamps(&mut encoder, &[*stamp]);
+            }
+            RecordRow::Live(live) => encode_live(live, &mut out),
+        }
+        out
+    }
+
+    pub(crate) fn decode(row: &Bytes) -> Result<Self, CodecError> {
+        let view = RecordView::new(row)?;
+        let Some(mut cells) = view.cells() else { return Ok(RecordRow::Tombstone(view.birth())) };
+        let mut live = LiveRecord { birth: view.birth(), cells: Vec::new() };
+        while let Some(cell) = cells.next_cell()? {
+            let value = cell.value.map(|raw| row.slice_ref(raw));
+            live.cells.push((cell.field, Cell { stamp: cell.stamp, value }));
+        }
+        Ok(RecordRow::Live(live))
+    }
+}
+
+fn encode_live(live: &LiveRecord, out: &mut Vec<u8>) {
+    let mut stamps = vec![live.birth];
+    let mut index_of = Vec::with_capacity(live.cells.len());
+    for (_, cell) in &live.cells {
+        let index = stamps.iter().position(|stamp| *stamp == cell.stamp).unwrap_or_else(|| {
+            stamps.push(cell.stamp);
+            stamps.len() - 1
+        });
+        index_of.push(index as u64);
+    }
+    let mut encoder = Encoder::new(out);
+    ok(encoder.array(2));
+    encode_stamps(&mut encoder, &stamps);
+    ok(encoder.array(live.cells.len() as u64 * 3));
+    for ((field, cell), index) in live.cells.iter().zip(index_of) {
+        ok(encoder.u32(field.0).and_then(|encoder| encoder.u64(index)));
+        encode_value_or_undefined(&mut encoder, cell.value.as_ref());
+    }
+}
+
+fn encode_stamps(encoder: &mut Encoder<&mut Vec<u8>>, stamps: &[Stamp]) {
+    ok(encoder.array(stamps.len() as u64 * 3));
+    for stamp in stamps {
+        ok(encoder
+            .u64(stamp.commit.0)
+            .and_then(|encoder| encoder.u32(stamp.writer.0))
+            .and_then(|encoder| encoder.u32(stamp.base)));
+    }
+}
+
+fn encode_value_or_undefined(encoder: &mut Encoder<&mut Vec<u8>>, value: Option<&Bytes>) {
+    match value {
+        Some(raw) => encoder.writer_mut().extend_from_slice(raw),
+        None => ok(encoder.undefined()),
+    }
+}
+
+/// Writing to a `Vec` cannot fail.
+pub(crate) fn ok<T, E>(result: Result<T, E>) {
+    debug_assert!(result.is_ok(), "an encoder on a vector never fails");
+}
+
+/// A row of the records keyspace that is decoded cell by cell, as far as it is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordView<'a> {
+    stamps: Vec<Stamp>,
+    birth: Stamp,
+    cells: Option<(u64, &'a [u8])>,
+}
+
+/// One cell inside a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CellView<'a> {
+    pub(crate) field: FieldId,
+    pub(crate) stamp: Stamp,
+    /// The encoded value; `None` for a deleted cell.
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+impl CellView<'_> {
+    pub(crate) fn decode(&self) -> Result<Value, CodecError> {
+        self.value.map_or(Ok(Value::Null), decode_value)
+    }
+}
+
+impl<'a> RecordView<'a> {
+    pub(crate) fn new(row: &'a [u8]) -> Result<Self, CodecError> {
+        let mut decoder = Decoder::new(row);
+        let parts = decoder.array()?.unwrap_or(0);
+        let length = decoder.array()?.unwrap_or(0);
+        // Each stamp takes at least 3 bytes, so a hostile length cannot reserve more.
+        let mut stamps = Vec::with_capacity((length / 3).min(row.len() as u64 / 3) as usize);
+        for _ in 0..length / 3 {
+            stamps.push(Stamp {
+                commit: CommitNumber(decoder.u64()?),
+                writer: WriterId(decoder.u32()?),
+                base: decoder.u32()?,
+            });
+        }
+        let birth = *stamps.first().ok_or_else(|| CodecError::malformed("a record has no stamp"))?;
+        let cells = match parts {
+            1 => None,
+            2 => {
+                let length = decoder.array()?.unwrap_or(0);
+                Some((length / 3, row.get(decoder.position()..).unwrap_or_default()))
+            }
+            _ => return Err(CodecError::malformed("a record row has one or two parts")),
+        };
+        Ok(Self { stamps, birth, cells })
+    }
+
+    pub(crate) fn birth(&self) -> Stamp {
+        self.birth
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.cells.is_some()
+    }
+
+    /// The last commit that touched the record, or a newer one that did no longer matter.
+    pub(crate) fn newest(&self) -> CommitNumber {
+        self.stamps.iter().map(|stamp| stamp.commit).max().unwrap_or_default()
+    }
+
+    /// The cells in the order of their fields; `None` for a tombstone.
+    pub(crate) fn cells(&self) -> Option<Cells<'_, 'a>> {
+        let (left, bytes) = self.cells?;
+        Some(Cells { stamps: &self.stamps, left, bytes, decoder: Decoder::new(bytes) })
+    }
+}
+
+/// Walks the cells of a row.
+#[derive(Debug)]
+pub(crate) struct Cells<'s, 'a> {
+    stamps: &'s [Stamp],
+    left: u64,
+    bytes: &'a [u8],
+    decoder: Decoder<'a>,
+}
+
+impl<'a> Cells<'_, 'a> {
+    pub(crate) fn next_cell(&mut self) -> Result<Option<CellView<'a>>, CodecError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let field = FieldId(self.decoder.u32()?);
+        let index = self.decoder.u32()? as usize;
+        let stamp = self.stamps.get(index).copied();
+        let stamp = stamp.ok_or_else(|| CodecError::malformed("a cell names no stamp"))?;
+        let value = raw_value(&mut self.decoder, self.bytes)?;
+        Ok(Some(CellView { field, stamp, value }))
+    }
+}
+
+/// The bytes of the next value; `None` for `undefined`.
+fn raw_value<'a>(
+    decoder: &mut Decoder<'a>,
+    bytes: &'a [u8],
+) -> Result<Option<&'a [u8]>, CodecError> {
+    if decoder.datatype()? == Type::Undefined {
+        decoder.undefined()?;
+        return Ok(None);
+    }
+    let start = decoder.position();
+    decoder.skip()?;
+    bytes
+        .get(start..decoder.position())
+        .map(Some)
+        .ok_or_else(|| CodecError::malformed("a value ends behind its row"))
+}
+
+/// A row of the history keyspace: the atom of a cell that was replaced. Its birth is in the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PastCell {
+    pub(crate) writer: WriterId,
+    pub(crate) base: u32,
+    pub(crate) value: Option<Bytes>,
+}
+
+impl PastCell {
+    pub(crate) fn of(cell: &Cell) -> Self {
+        Self { writer: cell.stamp.writer, base: cell.stamp.base, value: cell.value.clone() }
+    }
+
+    pub(crate) fn into_cell(self, birth: CommitNumber) -> Cell {
+        let stamp = Stamp { commit: birth, writer: self.writer, base: self.base };
+        Cell { stamp, value: self.value }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16);
+        let mut encoder = Encoder::new(&mut out);
+        ok(encoder
+            .array(3)
+            .and_then(|encoder| encoder.u32(self.writer.0))
+            .and_then(|encoder| encoder.u32(self.base)));
+        encode_value_or_undefined(&mut encoder, self.value.as_ref());
+        out
+    }
+
+    pub(crate) fn decode(row: &Bytes) -> Result<Self, CodecError> {
+        let mut decoder = Decoder::new(row);
+        if decoder.array()? != Some(3) {
+            return Err(CodecError::malformed("a past cell has three parts"));
+        }
+        let writer = WriterId(decoder.u32()?);
+        let base = decoder.u32()?;
+        let value = raw_value(&mut decoder, row)?.map(|raw| row.slice_ref(raw));
+        Ok(Self { writer, base, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::encode_value;
+
+    fn stamp() -> impl Strategy<Value = Stamp> {
+        (1_u64..5, 0_u32..3, 0_u32..70_000).prop_map(|(commit, writer, base)| Stamp {
+            commit: CommitNumber(commit),
+            writer: WriterId(writer),
+            base,
+        })
+    }
+
+    fn cell() -> impl Strategy<Value = Cell> {
+        let value = prop_oneof![
+            Just(None),
+            any::<i64>().prop_map(|int| Some(Value::Int(int))),
+            ".{0,9}".prop_map(|text| Some(Value::Text(text))),
+        ];
+        (stamp(), value).prop_map(|(stamp, value)| {
+            let value = value.map(|value| {
+                let mut raw = Vec::new();
+                encode_value(&value, &mut raw);
+                raw.into()
+            });
+            Cell { stamp, value }
+        })
+    }
+
+    fn row() -> impl Strategy<Value = RecordRow> {
+        let live = (stamp(), prop::collection::btree_map(1_u32..300, cell(), 0..6));
+        prop_oneof![
+            stamp().prop_map(RecordRow::Tombstone),
+            live.prop_map(|(birth, cells)| RecordRow::Live(LiveRecord {
+                birth,
+                cells: cells.into_iter().map(|(id, cell)| (FieldId(id), cell)).collect(),
+            })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_read_back(row in row()) {
+            prop_assert_eq!(RecordRow::decode(&row.encode().into()).unwrap(), row);
+        }
+
+        #[test]
+        fn past_cells_are_read_back(cell in cell()) {
+            let past = PastCell::of(&cell);
+            let read = PastCell::decode(&past.encode().into()).unwrap();
+            prop_assert_eq!(read.into_cell(cell.stamp.commit), cell);
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoders_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let bytes = Bytes::from(bytes);
+            let _ = RecordRow::decode(&bytes);
+            let _ = PastCell::decode(&bytes);
+        }
+
+        #[test]
+        fn no_damaged_row_makes_the_decoder_panic(row in row(), at: usize, byte: u8) {
+            let mut bytes = row.encode();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = RecordRow::decode(&bytes.into());
+        }
+    }
+}
