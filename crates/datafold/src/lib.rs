@@ -1,3 +1,15 @@
-//! DataFold, the library.
+//! DataFold, the library: a data node that its owner controls.
+//!
+//! Applications bring *schemas*; the owner approves or blocks them. Every value written is an
+//! immutable, attributed *atom*: nothing is overwritten, and any moment of the past can be read.
+//! [`FoldDb`] is the way in; [`data_layer`] is what it stands on.
 
+pub mod clock;
+pub mod data_layer;
+pub mod engine;
+mod entropy;
 pub mod model;
+pub mod schema;
+mod threads;
+
+pub use engine::{FoldDb, FoldDbError, MutationRequest, QueryRequest};

@@ -12,8 +12,9 @@ use super::error::{DataLayerError, SerializationError, hex};
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
+use super::serialization::RowError;
 use crate::model::{
-    CodecError, ContentHash, Field, Schema, SchemaName, SchemaState, decode_from, encode_value,
+    ContentHash, Field, Schema, SchemaName, SchemaState, decode_from, encode_value,
 };
 
 /// A schema as the catalogue knows it.
@@ -242,13 +243,13 @@ impl Definition {
     #[expect(clippy::type_complexity, reason = "the four parts of one row, used once")]
     fn decode_parts(
         decoder: &mut Decoder<'_>,
-    ) -> Result<(ContentHash, CommitNumber, Option<Arc<str>>, crate::model::Value), CodecError>
+    ) -> Result<(ContentHash, CommitNumber, Option<Arc<str>>, crate::model::Value), RowError>
     {
         if decoder.array()? != Some(4) {
-            return Err(CodecError::malformed("a schema row has four parts"));
+            return Err(RowError::Malformed("a schema row has four parts"));
         }
         let hash = decoder.bytes()?.try_into();
-        let hash = hash.map_err(|_| CodecError::malformed("a content hash has 32 bytes"))?;
+        let hash = hash.map_err(|_| RowError::Malformed("a content hash has 32 bytes"))?;
         let loaded = CommitNumber(decoder.u64()?);
         let source = decoder.decode::<Option<&str>>()?.map(Arc::from);
         Ok((ContentHash::from_bytes(hash), loaded, source, decode_from(decoder)?))
@@ -274,16 +275,16 @@ pub(crate) fn encode_definition(
 }
 
 impl StateRow {
-    fn decode(row: &[u8]) -> Result<Self, CodecError> {
+    fn decode(row: &[u8]) -> Result<Self, RowError> {
         let mut decoder = Decoder::new(row);
         if decoder.array()? != Some(2) {
-            return Err(CodecError::malformed("a state row has two parts"));
+            return Err(RowError::Malformed("a state row has two parts"));
         }
         let state = match decoder.u8()? {
             0 => SchemaState::Available,
             1 => SchemaState::Approved,
             2 => SchemaState::Blocked,
-            _ => return Err(CodecError::malformed("an unknown schema state")),
+            _ => return Err(RowError::Malformed("an unknown schema state")),
         };
         Ok(Self { state, reason: decoder.decode::<Option<&str>>()?.map(Arc::from) })
     }

@@ -7,7 +7,8 @@ use minicbor::{Decoder, Encoder};
 use super::ids::{CommitNumber, FieldId, SchemaId, WriterId};
 use super::record::ok;
 use super::rows::Rows;
-use crate::model::{CodecError, Timestamp};
+use super::serialization::RowError;
+use crate::model::Timestamp;
 
 /// One commit, without its changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Change {
         }
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, CodecError> {
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, RowError> {
         match decoder.array()? {
             Some(1) => Ok(Change::Catalogue { key: Bytes::copy_from_slice(decoder.bytes()?) }),
             Some(5) => {
@@ -87,7 +88,7 @@ impl Change {
                     0 => ChangeKind::Write,
                     1 => ChangeKind::Create,
                     2 => ChangeKind::Delete,
-                    _ => return Err(CodecError::malformed("an unknown kind of change")),
+                    _ => return Err(RowError::Malformed("an unknown kind of change")),
                 };
                 let base = decoder.u32()?;
                 let count = decoder.array()?.unwrap_or(0);
@@ -97,7 +98,7 @@ impl Change {
                 }
                 Ok(Change::Record { schema, record, kind, base, fields })
             }
-            _ => Err(CodecError::malformed("a change has one or five parts")),
+            _ => Err(RowError::Malformed("a change has one or five parts")),
         }
     }
 }
@@ -133,7 +134,7 @@ pub(crate) fn encode_commit(
 pub(crate) fn decode_header(
     number: CommitNumber,
     decoder: &mut Decoder<'_>,
-) -> Result<Commit, CodecError> {
+) -> Result<Commit, RowError> {
     Ok(Commit {
         number,
         time: Timestamp::from_micros(decoder.i64()?),
@@ -146,7 +147,7 @@ pub(crate) fn decode_header(
 pub(crate) fn decode_changes(
     decoder: &mut Decoder<'_>,
     part: &[u8],
-) -> Result<Vec<Change>, CodecError> {
+) -> Result<Vec<Change>, RowError> {
     let mut changes = Vec::new();
     while decoder.position() < part.len() {
         changes.push(Change::decode(decoder)?);

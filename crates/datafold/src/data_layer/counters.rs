@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use minicbor::{Decoder, Encoder};
 
 use super::record::ok;
-use crate::model::CodecError;
+use super::serialization::RowError;
 
 /// How much a schema holds. Kept in the batch of every commit, so reading it scans nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,10 +37,10 @@ impl SchemaCounters {
         out
     }
 
-    pub(crate) fn decode(row: &[u8]) -> Result<Self, CodecError> {
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, RowError> {
         let mut decoder = Decoder::new(row);
         if decoder.array()? != Some(3) {
-            return Err(CodecError::malformed("counters have three parts"));
+            return Err(RowError::Malformed("counters have three parts"));
         }
         Ok(Self { records: decoder.u64()?, elements: decoder.u64()?, atoms: decoder.u64()? })
     }

@@ -6,7 +6,8 @@ use datafold_store::encoding::KeyError;
 use datafold_store::{Keyspace, StoreError};
 
 use super::ids::CommitNumber;
-use crate::model::{CodecError, RecordKeyError, StoredSchemaError, Timestamp};
+use super::serialization::RowError;
+use crate::model::{RecordKeyError, StoredSchemaError, Timestamp};
 
 /// Why something in the data layer was not done.
 ///
@@ -131,7 +132,7 @@ pub enum SerializationError {
         key: String,
         /// What is wrong with it.
         #[source]
-        source: CodecError,
+        source: RowError,
     },
     /// A stored key cannot be decoded.
     #[error("the key {key} of `{keyspace}` cannot be decoded")]
@@ -184,7 +185,7 @@ impl DataLayerError {
         DataLayerError::NotFound { what, name: name.to_string() }
     }
 
-    pub(crate) fn row(keyspace: Keyspace, key: &[u8], source: CodecError) -> Self {
+    pub(crate) fn row(keyspace: Keyspace, key: &[u8], source: RowError) -> Self {
         SerializationError::Row { keyspace, key: hex(key), source }.into()
     }
 

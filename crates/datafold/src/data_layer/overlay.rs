@@ -37,8 +37,13 @@ pub(crate) type Bound2 = (Vec<u8>, Option<Vec<u8>>);
 /// Whether transactions can read rows of this keyspace while they are pending.
 fn is_read_back(keyspace: Keyspace) -> bool {
     match keyspace {
-        Keyspace::Catalogue | Keyspace::Records | Keyspace::Elements | Keyspace::Indexes => true,
-        Keyspace::Head | Keyspace::History | Keyspace::Commits => false,
+        // Of the head keyspace: the counters.
+        Keyspace::Head
+        | Keyspace::Catalogue
+        | Keyspace::Records
+        | Keyspace::Elements
+        | Keyspace::Indexes => true,
+        Keyspace::History | Keyspace::Commits => false,
     }
 }
 

@@ -26,6 +26,7 @@ use super::commit::{Change, Commit, encode_commit};
 use super::counters::SchemaCounters;
 use super::error::{CommitError, DataLayerError};
 use super::ids::{CommitNumber, SchemaId, WriterId};
+use super::internal::Prefetch;
 use super::meter::{LockMeter, LockStats};
 use super::overlay::{Overlay, ReadRange};
 use super::published::Published;
@@ -134,13 +135,17 @@ pub(crate) struct Execution<'a> {
 pub(crate) struct PendingSource<'a> {
     overlay: &'a Overlay,
     published: &'a Published,
+    prefetched: Option<&'a HashMap<Bytes, Option<Bytes>>>,
 }
 
 impl RowSource for PendingSource<'_> {
     fn read(&mut self, keyspace: Keyspace, key: &Bytes) -> Result<Option<Bytes>, DataLayerError> {
         match self.overlay.get(&(keyspace, key.clone())) {
             Some(row) => Ok(row.cloned()),
-            None => self.published.get(keyspace, key),
+            None => match self.prefetched.and_then(|rows| rows.get(key)) {
+                Some(row) if keyspace == Keyspace::Records => Ok(row.clone()),
+                _ => self.published.get(keyspace, key),
+            },
         }
     }
 }
@@ -191,6 +196,11 @@ impl Pipeline {
         self.published.load_full()
     }
 
+    /// The time on the pool's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub(crate) fn counters(&self) -> HashMap<SchemaId, SchemaCounters> {
         self.durable_counters.lock().clone()
     }
@@ -206,6 +216,7 @@ impl Pipeline {
         &self,
         writer: WriterId,
         durability: Durability,
+        prefetch: Option<&Prefetch>,
         mut request: impl FnMut(&mut Execution<'_>) -> Result<T, E>,
     ) -> Result<(T, Receipt), E> {
         loop {
@@ -213,10 +224,16 @@ impl Pipeline {
             let mut guard = self.meter.lock(&self.writer);
             let published = self.published();
             guard.overlay.prune(published.number);
+            // What was read before the lock was taken is of use while nothing was published.
+            let prefetched = prefetch
+                .filter(|prefetch| Arc::ptr_eq(&prefetch.published, &published))
+                .map(|prefetch| &prefetch.rows);
+            let source =
+                PendingSource { overlay: &guard.overlay, published: &published, prefetched };
             let mut execution = Execution {
                 catalogue: Arc::clone(&guard.catalogue),
                 working: WorkingSet::new(self.rows),
-                source: PendingSource { overlay: &guard.overlay, published: &published },
+                source,
             };
             let answer = request(&mut execution);
             let working = execution.working;

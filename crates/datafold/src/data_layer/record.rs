@@ -5,7 +5,8 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use super::ids::{CommitNumber, FieldId, WriterId};
-use crate::model::{CodecError, Value, decode_value};
+use super::serialization::RowError;
+use crate::model::{Value, decode_value};
 
 /// Which commit wrote some cells of a record, who did, and where their ordinals start.
 ///
@@ -94,7 +95,7 @@ impl RecordRow {
         out
     }
 
-    pub(crate) fn decode(row: &Bytes) -> Result<Self, CodecError> {
+    pub(crate) fn decode(row: &Bytes) -> Result<Self, RowError> {
         let view = RecordView::new(row)?;
         let Some(mut cells) = view.cells() else { return Ok(RecordRow::Tombstone(view.birth())) };
         let mut live = LiveRecord { birth: view.birth(), cells: Vec::new() };
@@ -166,13 +167,13 @@ pub(crate) struct CellView<'a> {
 }
 
 impl CellView<'_> {
-    pub(crate) fn decode(&self) -> Result<Value, CodecError> {
-        self.value.map_or(Ok(Value::Null), decode_value)
+    pub(crate) fn decode(&self) -> Result<Value, RowError> {
+        Ok(self.value.map_or(Ok(Value::Null), decode_value)?)
     }
 }
 
 impl<'a> RecordView<'a> {
-    pub(crate) fn new(row: &'a [u8]) -> Result<Self, CodecError> {
+    pub(crate) fn new(row: &'a [u8]) -> Result<Self, RowError> {
         let mut decoder = Decoder::new(row);
         let parts = decoder.array()?.unwrap_or(0);
         let length = decoder.array()?.unwrap_or(0);
@@ -185,14 +186,14 @@ impl<'a> RecordView<'a> {
                 base: decoder.u32()?,
             });
         }
-        let birth = *stamps.first().ok_or_else(|| CodecError::malformed("a record has no stamp"))?;
+        let birth = *stamps.first().ok_or_else(|| RowError::Malformed("a record has no stamp"))?;
         let cells = match parts {
             1 => None,
             2 => {
                 let length = decoder.array()?.unwrap_or(0);
                 Some((length / 3, row.get(decoder.position()..).unwrap_or_default()))
             }
-            _ => return Err(CodecError::malformed("a record row has one or two parts")),
+            _ => return Err(RowError::Malformed("a record row has one or two parts")),
         };
         Ok(Self { stamps, birth, cells })
     }
@@ -227,7 +228,7 @@ pub(crate) struct Cells<'s, 'a> {
 }
 
 impl<'a> Cells<'_, 'a> {
-    pub(crate) fn next_cell(&mut self) -> Result<Option<CellView<'a>>, CodecError> {
+    pub(crate) fn next_cell(&mut self) -> Result<Option<CellView<'a>>, RowError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -235,7 +236,7 @@ impl<'a> Cells<'_, 'a> {
         let field = FieldId(self.decoder.u32()?);
         let index = self.decoder.u32()? as usize;
         let stamp = self.stamps.get(index).copied();
-        let stamp = stamp.ok_or_else(|| CodecError::malformed("a cell names no stamp"))?;
+        let stamp = stamp.ok_or_else(|| RowError::Malformed("a cell names no stamp"))?;
         let value = raw_value(&mut self.decoder, self.bytes)?;
         Ok(Some(CellView { field, stamp, value }))
     }
@@ -245,7 +246,7 @@ impl<'a> Cells<'_, 'a> {
 fn raw_value<'a>(
     decoder: &mut Decoder<'a>,
     bytes: &'a [u8],
-) -> Result<Option<&'a [u8]>, CodecError> {
+) -> Result<Option<&'a [u8]>, RowError> {
     if decoder.datatype()? == Type::Undefined {
         decoder.undefined()?;
         return Ok(None);
@@ -255,7 +256,7 @@ fn raw_value<'a>(
     bytes
         .get(start..decoder.position())
         .map(Some)
-        .ok_or_else(|| CodecError::malformed("a value ends behind its row"))
+        .ok_or_else(|| RowError::Malformed("a value ends behind its row"))
 }
 
 /// A row of the history keyspace: the atom of a cell that was replaced. Its birth is in the key.
@@ -287,10 +288,10 @@ impl PastCell {
         out
     }
 
-    pub(crate) fn decode(row: &Bytes) -> Result<Self, CodecError> {
+    pub(crate) fn decode(row: &Bytes) -> Result<Self, RowError> {
         let mut decoder = Decoder::new(row);
         if decoder.array()? != Some(3) {
-            return Err(CodecError::malformed("a past cell has three parts"));
+            return Err(RowError::Malformed("a past cell has three parts"));
         }
         let writer = WriterId(decoder.u32()?);
         let base = decoder.u32()?;

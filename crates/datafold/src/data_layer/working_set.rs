@@ -13,6 +13,7 @@ use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId, WriterId};
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
+use super::serialization::RowError;
 use crate::model::{ContentHash, Schema};
 
 /// Where a transaction reads the rows that it has not written itself.
@@ -43,7 +44,7 @@ enum After {
 }
 
 impl Draft {
-    fn new(row: Option<Bytes>) -> Result<Self, crate::model::CodecError> {
+    fn new(row: Option<Bytes>) -> Result<Self, RowError> {
         let before = row.as_ref().map(RecordRow::decode).transpose()?;
         Ok(Self { before, before_row: row, after: After::Untouched })
     }

@@ -1,0 +1,369 @@
+//! Atoms by id, and the versions of a cell.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafold_store::Keyspace;
+
+use super::atom::{Atom, AtomRef, AtomStatus, CellName};
+use super::catalogue::SchemaEntry;
+use super::commit::{Change, ChangeKind};
+use super::db_operations::DbOperations;
+use super::error::DataLayerError;
+use super::ids::{AtomId, CommitNumber, FieldId, SchemaId};
+use super::read_point::ReadPoint;
+use super::record::{Cell, PastCell, RecordRow, Stamp};
+use super::repository::{Page, ReadRepository};
+use crate::model::{RecordKey, Value, decode_value};
+
+/// Atoms. They never change, so there is only the read half of a repository.
+///
+/// Atoms are written by mutations, never alone.
+#[derive(Debug, Clone)]
+pub struct AtomRepository {
+    ops: Arc<DbOperations>,
+}
+
+/// A version of a cell before its time and predecessor are looked up.
+#[derive(Debug, Clone)]
+struct Version {
+    stamp: Stamp,
+    field: FieldId,
+    value: Option<bytes::Bytes>,
+}
+
+impl Version {
+    fn of(field: FieldId, cell: &Cell) -> Self {
+        Self { stamp: cell.stamp, field, value: cell.value.clone() }
+    }
+
+    fn deletion(stamp: Stamp) -> Self {
+        Self { stamp, field: FieldId::RECORD, value: None }
+    }
+}
+
+impl AtomRepository {
+    pub(crate) fn new(ops: Arc<DbOperations>) -> Self {
+        Self { ops }
+    }
+
+    /// The versions of a cell, the newest first: at most `limit`, all from commits before
+    /// `before` if it is given. Deletions of the record are among them.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema or field; a record that never was has
+    /// no versions. [`DataLayerError::Store`] and [`DataLayerError::Serialization`].
+    ///
+    /// # Cost
+    ///
+    /// One row a version, and one for the time of each commit.
+    pub fn history(
+        &self,
+        cell: &CellName,
+        before: Option<CommitNumber>,
+        limit: usize,
+    ) -> Result<Vec<Atom>, DataLayerError> {
+        let point = self.ops.now();
+        let entry = entry_of(&point, cell)?;
+        let fields = match &cell.field {
+            Some(name) => {
+                let id = entry.field_id(name.as_str()).ok_or_else(|| {
+                    DataLayerError::not_found("field", format!("{}.{name}", cell.schema))
+                })?;
+                vec![id]
+            }
+            None => entry.fields().map(|(id, _)| id).collect(),
+        };
+        History { point: &point, entry: &entry, origin: self.ops.origin() }
+            .atoms(&cell.key, &fields, before, limit)
+    }
+
+    /// The versions of all cells of a record, the newest first, as [`AtomRepository::history`].
+    ///
+    /// # Errors
+    ///
+    /// As [`AtomRepository::history`].
+    pub fn record_history(
+        &self,
+        cell: &CellName,
+        before: Option<CommitNumber>,
+        limit: usize,
+    ) -> Result<Vec<Atom>, DataLayerError> {
+        let whole = CellName { field: None, ..cell.clone() };
+        self.history(&whole, before, limit)
+    }
+
+    /// The current atom of a cell; `None` if it never had one, or its record was created anew
+    /// without it.
+    ///
+    /// # Errors
+    ///
+    /// As [`AtomRepository::history`].
+    ///
+    /// # Cost
+    ///
+    /// One row.
+    pub fn current(&self, cell: &CellName) -> Result<Option<AtomRef>, DataLayerError> {
+        let point = self.ops.now();
+        let entry = entry_of(&point, cell)?;
+        let key = point.rows.record(entry.id, cell.key.as_bytes());
+        let Some(row) = point.published.get(Keyspace::Records, &key)? else { return Ok(None) };
+        let row = RecordRow::decode(&row)
+            .map_err(|error| DataLayerError::row(Keyspace::Records, &key, error))?;
+        let field = cell.field.as_ref().and_then(|name| entry.field_id(name.as_str()));
+        let version = match (&row, field) {
+            (RecordRow::Tombstone(stamp), _) => Some(Version::deletion(*stamp)),
+            (RecordRow::Live(live), Some(field)) => {
+                live.cell(field).map(|cell| Version::of(field, cell))
+            }
+            (RecordRow::Live(_), None) => None,
+        };
+        let origin = self.ops.origin();
+        Ok(version.map(|version| AtomRef {
+            cell: cell.clone(),
+            atom: id_of(&version, origin),
+            status: status_of(&version),
+        }))
+    }
+
+    fn find(&self, point: &ReadPoint, id: AtomId) -> Result<Option<Atom>, DataLayerError> {
+        if id.origin != self.ops.origin() || id.commit > point.at {
+            return Ok(None);
+        }
+        let Some((_, changes)) = point.changes(id.commit)? else { return Ok(None) };
+        let Some((schema, key, field)) = locate(&changes, id.ordinal) else { return Ok(None) };
+        let entry = point.published.catalogue.by_id(schema).cloned();
+        let entry = entry
+            .ok_or_else(|| DataLayerError::missing(format!("the schema with number {schema}")))?;
+        let history = History { point, entry: &entry, origin: id.origin };
+        let before = Some(id.commit.next());
+        // A deletion belongs to every field, and one of them shows it.
+        let fields = if field == FieldId::RECORD { Vec::new() } else { vec![field] };
+        let atoms = history.atoms(&key, &fields, before, 1)?;
+        Ok(atoms.into_iter().find(|atom| atom.id == id))
+    }
+}
+
+fn entry_of(point: &ReadPoint, cell: &CellName) -> Result<Arc<SchemaEntry>, DataLayerError> {
+    let entry = point.published.catalogue.get(cell.schema.as_str()).cloned();
+    entry.ok_or_else(|| DataLayerError::not_found("schema", &cell.schema))
+}
+
+/// The cell that an ordinal of a commit stands for.
+fn locate(changes: &[Change], ordinal: u32) -> Option<(SchemaId, RecordKey, FieldId)> {
+    changes.iter().find_map(|change| {
+        let Change::Record { schema, record, kind, base, fields } = change else { return None };
+        let field = FieldId(ordinal.checked_sub(*base)?);
+        let is_deletion = *kind == ChangeKind::Delete && field == FieldId::RECORD;
+        let written = is_deletion || fields.binary_search(&field).is_ok();
+        written.then(|| (*schema, RecordKey::from_bytes(record.clone()), field))
+    })
+}
+
+/// All atoms that a commit wrote, by ordinal.
+fn atom_ordinals(changes: &[Change]) -> Vec<u32> {
+    let mut ordinals = Vec::new();
+    for change in changes {
+        match change {
+            Change::Record { kind: ChangeKind::Delete, base, .. } => ordinals.push(*base),
+            Change::Record { base, fields, .. } => {
+                ordinals.extend(fields.iter().map(|field| base + field.0));
+            }
+            Change::Catalogue { .. } => {}
+        }
+    }
+    ordinals
+}
+
+fn id_of(version: &Version, origin: u32) -> AtomId {
+    let stamp = version.stamp;
+    AtomId { commit: stamp.commit, ordinal: stamp.ordinal(version.field), origin }
+}
+
+fn status_of(version: &Version) -> AtomStatus {
+    if version.value.is_some() { AtomStatus::Active } else { AtomStatus::Deleted }
+}
+
+/// Collects the versions of cells of one record.
+struct History<'a> {
+    point: &'a ReadPoint,
+    entry: &'a SchemaEntry,
+    origin: u32,
+}
+
+impl History<'_> {
+    fn atoms(
+        &self,
+        key: &RecordKey,
+        fields: &[FieldId],
+        before: Option<CommitNumber>,
+        limit: usize,
+    ) -> Result<Vec<Atom>, DataLayerError> {
+        let newest = before.map_or(self.point.at, |before| {
+            CommitNumber(before.0.saturating_sub(1)).min(self.point.at)
+        });
+        let lives = self.lives(key, newest)?;
+        let deletions: Vec<_> = lives
+            .iter()
+            .filter(|row| row.live().is_none())
+            .map(|row| Version::deletion(row.birth()))
+            .filter(|version| version.stamp.commit <= newest)
+            .collect();
+        // One more than asked for, so that the last one asked for knows its predecessor.
+        let wanted = limit.saturating_add(1);
+        let mut by_field = vec![deletions.clone()];
+        for field in fields {
+            let mut versions = self.versions(key, *field, &lives, newest, wanted)?;
+            versions.extend(deletions.iter().cloned());
+            versions.sort_by_key(|version| std::cmp::Reverse(version.stamp.commit));
+            by_field.push(versions);
+        }
+        let mut linked = Vec::new();
+        for (at, versions) in by_field.iter().enumerate() {
+            for (index, version) in versions.iter().enumerate().take(limit) {
+                // Deletions come from the list of their own.
+                if at == 0 || version.field != FieldId::RECORD {
+                    let previous = versions.get(index + 1).map(|older| id_of(older, self.origin));
+                    linked.push((version, previous));
+                }
+            }
+        }
+        linked.sort_by_key(|(version, _)| {
+            std::cmp::Reverse((version.stamp.commit, std::cmp::Reverse(version.field)))
+        });
+        linked.truncate(limit);
+        self.finish(key, linked)
+    }
+
+    /// The current row and the rows of earlier lives and tombstones.
+    fn lives(
+        &self,
+        key: &RecordKey,
+        newest: CommitNumber,
+    ) -> Result<Vec<RecordRow>, DataLayerError> {
+        let (point, schema) = (self.point, self.entry.id);
+        let mut raw = Vec::new();
+        let current = point.rows.record(schema, key.as_bytes());
+        raw.extend(point.published.get(Keyspace::Records, &current)?);
+        let record = FieldId::RECORD;
+        point.scan_history(schema, key.as_bytes(), record, newest, usize::MAX, |_, row| {
+            raw.push(row);
+        })?;
+        let decode = |row| RecordRow::decode(row);
+        let rows: Result<Vec<_>, _> = raw.iter().map(decode).collect();
+        rows.map_err(|error| point.record_error(schema, key.as_bytes(), error))
+    }
+
+    fn versions(
+        &self,
+        key: &RecordKey,
+        field: FieldId,
+        lives: &[RecordRow],
+        newest: CommitNumber,
+        wanted: usize,
+    ) -> Result<Vec<Version>, DataLayerError> {
+        let in_rows = lives.iter().filter_map(|row| row.live()?.cell(field));
+        let mut versions: Vec<_> = in_rows
+            .filter(|cell| cell.stamp.commit <= newest)
+            .map(|cell| Version::of(field, cell))
+            .collect();
+        let (point, schema) = (self.point, self.entry.id);
+        let mut rows = Vec::new();
+        point.scan_history(schema, key.as_bytes(), field, newest, wanted, |birth, row| {
+            rows.push((birth, row));
+        })?;
+        for (birth, row) in rows {
+            let past = PastCell::decode(&row).map_err(|error| {
+                let key = point.rows.history(schema, key.as_bytes(), field, birth);
+                DataLayerError::row(Keyspace::History, &key, error)
+            })?;
+            versions.push(Version::of(field, &past.into_cell(birth)));
+        }
+        Ok(versions)
+    }
+
+    fn finish(
+        &self,
+        key: &RecordKey,
+        linked: Vec<(&Version, Option<AtomId>)>,
+    ) -> Result<Vec<Atom>, DataLayerError> {
+        let mut times = BTreeMap::new();
+        let mut atoms = Vec::with_capacity(linked.len());
+        for (version, previous) in linked {
+            let commit = version.stamp.commit;
+            let time = match times.get(&commit) {
+                Some(time) => *time,
+                None => *times.entry(commit).or_insert(self.point.commit(commit)?.time),
+            };
+            let value = match &version.value {
+                Some(raw) => decode_value(raw).map_err(|error| {
+                    self.point.record_error(self.entry.id, key.as_bytes(), error.into())
+                })?,
+                None => Value::Null,
+            };
+            atoms.push(Atom {
+                id: id_of(version, self.origin),
+                cell: CellName {
+                    schema: self.entry.schema.name.clone(),
+                    key: key.clone(),
+                    field: self.entry.field(version.field).map(|field| field.name.clone()),
+                },
+                value,
+                status: status_of(version),
+                writer: version.stamp.writer,
+                commit,
+                time,
+                previous,
+            });
+        }
+        Ok(atoms)
+    }
+}
+
+impl ReadRepository<Atom, AtomId> for AtomRepository {
+    fn get(&self, key: &AtomId) -> Result<Option<Atom>, DataLayerError> {
+        self.find(&self.ops.now(), *key)
+    }
+
+    fn get_many(&self, keys: &[AtomId]) -> Result<Vec<Option<Atom>>, DataLayerError> {
+        let point = self.ops.now();
+        keys.iter().map(|key| self.find(&point, *key)).collect()
+    }
+
+    /// Atoms in the order in which they were written.
+    fn page(
+        &self,
+        after: Option<&AtomId>,
+        limit: usize,
+    ) -> Result<Page<Atom, AtomId>, DataLayerError> {
+        let point = self.ops.now();
+        let mut items = Vec::new();
+        let mut commit = after.map_or(CommitNumber(1), |id| id.commit);
+        let mut from = after.map(|id| id.ordinal);
+        while commit <= point.at {
+            if let Some((_, changes)) = point.changes(commit)? {
+                for ordinal in atom_ordinals(&changes) {
+                    if from.is_some_and(|from| ordinal <= from) {
+                        continue;
+                    }
+                    let id = AtomId { commit, ordinal, origin: self.ops.origin() };
+                    if items.len() >= limit.max(1) {
+                        let next = items.last().map(|(id, _)| *id);
+                        return Ok(Page { items, next });
+                    }
+                    let atom = self.find(&point, id)?;
+                    let atom = atom.ok_or_else(|| DataLayerError::missing(format!("atom {id}")))?;
+                    items.push((id, atom));
+                }
+            }
+            commit = commit.next();
+            from = None;
+        }
+        Ok(Page { items, next: None })
+    }
+
+    fn count(&self) -> Result<u64, DataLayerError> {
+        Ok(self.ops.pipeline().counters().values().map(|counters| counters.atoms).sum())
+    }
+}

@@ -1,0 +1,57 @@
+//! The data layer: one way to the store, repositories, real transactions.
+//!
+//! A [`DatabasePool`] opens a store and holds the [`RepositoryRegistry`]. [`DbOperations`] is
+//! the only path to the store; every change goes through its commit pipeline, which gives all
+//! commits of a space one order and makes several durable at once.
+
+mod atom;
+mod atom_repository;
+mod catalogue;
+mod catalogue_edit;
+mod commit;
+mod connection_pool;
+mod counters;
+mod db_operations;
+mod error;
+mod ids;
+pub(crate) mod internal;
+mod meter;
+mod moment;
+mod overlay;
+mod pipeline;
+mod published;
+mod read_point;
+mod record;
+mod repository;
+mod rows;
+mod schema_repository;
+pub mod serialization;
+mod spaces;
+mod stats;
+mod ticket;
+mod transaction;
+mod transform_repository;
+mod verify;
+mod working_set;
+
+pub use atom::{Atom, AtomRef, AtomStatus, CellName};
+pub use atom_repository::AtomRepository;
+pub use catalogue::{Catalogue, SchemaEntry};
+pub use catalogue_edit::Defined;
+pub use commit::Commit;
+pub use connection_pool::{DatabasePool, PoolOptions, RepositoryRegistry};
+pub use counters::SchemaCounters;
+pub use db_operations::DbOperations;
+pub use error::{CommitError, DataLayerError, SerializationError};
+pub use ids::{AtomId, AtomIdError, CommitNumber, FieldId, SchemaId, WriterId};
+pub use meter::LockStats;
+pub use moment::Moment;
+pub use pipeline::{Durability, Receipt, TRANSACTION_BYTES_MAX, TRANSACTION_ROWS_MAX};
+pub use repository::{Page, ReadRepository, Repository};
+pub use schema_repository::SchemaRepository;
+pub use serialization::SerializationHelper;
+pub use spaces::DEFAULT_SPACE;
+pub use stats::{DatabaseStats, SchemaStats};
+pub use transaction::Transaction;
+pub use transform_repository::TransformRepository;
+pub use verify::VerifyReport;

@@ -1,0 +1,268 @@
+//! Reading records as they are, or as they were after an earlier commit.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafold_store::{Keyspace, Scan};
+use minicbor::Decoder;
+
+use super::commit::{Change, Commit, decode_changes, decode_header};
+use super::error::DataLayerError;
+use super::ids::{CommitNumber, FieldId, SchemaId, WriterId};
+use super::published::Published;
+use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, Stamp};
+use super::rows::Rows;
+use super::serialization::RowError;
+use crate::model::Timestamp;
+
+/// One moment of a space: everything that commits up to `at` wrote.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadPoint {
+    pub(crate) published: Arc<Published>,
+    pub(crate) at: CommitNumber,
+    pub(crate) rows: Rows,
+}
+
+impl ReadPoint {
+    /// Whether it is the newest durable state, so that current rows need no look into the past.
+    pub(crate) fn is_current(&self) -> bool {
+        self.at >= self.published.number
+    }
+
+    /// The row of a record as of this moment; `None` if the record does not exist.
+    pub(crate) fn record(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+    ) -> Result<Option<RecordAt>, DataLayerError> {
+        let key = self.rows.record(schema, record);
+        match self.published.get(Keyspace::Records, &key)? {
+            Some(row) => self.resolve(schema, record, row),
+            None => Ok(None),
+        }
+    }
+
+    /// What a current row was at this moment.
+    pub(crate) fn resolve(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        row: Bytes,
+    ) -> Result<Option<RecordAt>, DataLayerError> {
+        let error = |error| self.record_error(schema, record, error);
+        let view = RecordView::new(&row).map_err(error)?;
+        if self.is_current() || view.newest() <= self.at {
+            return Ok(view.is_live().then_some(RecordAt::Row(row)));
+        }
+        if view.birth().commit > self.at {
+            let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
+            return self.rewind(schema, record, &earlier);
+        }
+        self.rewind(schema, record, &row)
+    }
+
+    /// The cells of a life that began at or before this moment, as they were.
+    fn rewind(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        row: &Bytes,
+    ) -> Result<Option<RecordAt>, DataLayerError> {
+        let decoded = RecordRow::decode(row).map_err(|e| self.record_error(schema, record, e))?;
+        let RecordRow::Live(mut live) = decoded else { return Ok(None) };
+        let mut cells = Vec::with_capacity(live.cells.len());
+        for (field, cell) in live.cells {
+            if cell.stamp.commit <= self.at {
+                cells.push((field, cell));
+            } else if let Some(past) = self.past_cell(schema, record, field)?
+                && past.stamp.commit >= live.birth.commit
+            {
+                cells.push((field, past));
+            }
+        }
+        live.cells = cells;
+        Ok(Some(RecordAt::Rewound(live)))
+    }
+
+    /// The row of the last life or tombstone that began at or before this moment and has ended.
+    fn earlier_life(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+    ) -> Result<Option<Bytes>, DataLayerError> {
+        let found = self.first_history(schema, record, FieldId::RECORD, self.at)?;
+        Ok(found.map(|(_, row)| row))
+    }
+
+    fn past_cell(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        field: FieldId,
+    ) -> Result<Option<Cell>, DataLayerError> {
+        let Some((birth, row)) = self.first_history(schema, record, field, self.at)? else {
+            return Ok(None);
+        };
+        let past = PastCell::decode(&row).map_err(|error| {
+            let key = self.rows.history(schema, record, field, birth);
+            DataLayerError::row(Keyspace::History, &key, error)
+        })?;
+        Ok(Some(past.into_cell(birth)))
+    }
+
+    /// The newest history row of a cell that was born at or before `at`: one seek.
+    fn first_history(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        field: FieldId,
+        at: CommitNumber,
+    ) -> Result<Option<(CommitNumber, Bytes)>, DataLayerError> {
+        let mut found = None;
+        self.scan_history(schema, record, field, at, 1, |birth, row| {
+            found = Some((birth, row));
+        })?;
+        Ok(found)
+    }
+
+    /// History rows of a cell (or with [`FieldId::RECORD`] of earlier lives) that were born at
+    /// or before `newest`, the newest first, at most `limit`.
+    pub(crate) fn scan_history(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        field: FieldId,
+        newest: CommitNumber,
+        limit: usize,
+        mut visit: impl FnMut(CommitNumber, Bytes),
+    ) -> Result<(), DataLayerError> {
+        let prefix = self.rows.cell_history(schema, record, field);
+        let from = self.rows.history(schema, record, field, newest);
+        let mut scan = Scan::prefix(Keyspace::History, &prefix).rows(limit.min(Scan::ROWS_MAX));
+        scan.lower = Bound::Included(from.to_vec());
+        let mut left = limit;
+        while left > 0 {
+            let page = self.published.snapshot.scan(&scan)?;
+            for (key, row) in page.rows().take(left) {
+                let birth = key.get(prefix.len()..).and_then(|rest| rest.try_into().ok());
+                let birth = birth.map(|bytes| CommitNumber(!u64::from_be_bytes(bytes)));
+                let birth = birth.ok_or_else(|| {
+                    let error = RowError::Malformed("a history key ends in a commit number");
+                    DataLayerError::row(Keyspace::History, key, error)
+                })?;
+                visit(birth, Bytes::copy_from_slice(row));
+            }
+            left -= page.len().min(left);
+            match page.last_key() {
+                Some(last) if page.more() => scan = scan.after(last),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The time and writer of a commit.
+    pub(crate) fn commit(&self, number: CommitNumber) -> Result<Commit, DataLayerError> {
+        let key = self.rows.commit_part(number, 0).1;
+        let row = self.published.get(Keyspace::Commits, &key)?;
+        let row = row.ok_or_else(|| DataLayerError::missing(format!("commit {number}")))?;
+        decode_header(number, &mut Decoder::new(&row))
+            .map_err(|error| DataLayerError::row(Keyspace::Commits, &key, error))
+    }
+
+    /// What a commit did; `None` for a number that no commit has.
+    pub(crate) fn changes(
+        &self,
+        number: CommitNumber,
+    ) -> Result<Option<(Commit, Vec<Change>)>, DataLayerError> {
+        let mut scan = Scan::prefix(Keyspace::Commits, &self.rows.commit(number));
+        let mut header = None;
+        let mut changes = Vec::new();
+        loop {
+            let page = self.published.snapshot.scan(&scan)?;
+            for (key, part) in page.rows() {
+                let error = |error| DataLayerError::row(Keyspace::Commits, key, error);
+                let mut decoder = Decoder::new(part);
+                if header.is_none() {
+                    header = Some(decode_header(number, &mut decoder).map_err(error)?);
+                }
+                changes.extend(decode_changes(&mut decoder, part).map_err(error)?);
+            }
+            match page.last_key() {
+                Some(last) if page.more() => scan = scan.after(last),
+                _ => return Ok(header.map(|header| (header, changes))),
+            }
+        }
+    }
+
+    /// The last commit with a time at or before `time`: a binary search in the commit log.
+    pub(crate) fn commit_at(&self, time: Timestamp) -> Result<CommitNumber, DataLayerError> {
+        if time >= self.published.time {
+            return Ok(self.published.number);
+        }
+        let (mut known, mut beyond) = (0, self.published.number.0);
+        while beyond - known > 1 {
+            let middle = known + (beyond - known) / 2;
+            if self.commit(CommitNumber(middle))?.time <= time {
+                known = middle;
+            } else {
+                beyond = middle;
+            }
+        }
+        Ok(CommitNumber(known))
+    }
+
+    pub(crate) fn record_error(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        error: RowError,
+    ) -> DataLayerError {
+        DataLayerError::row(Keyspace::Records, &self.rows.record(schema, record), error)
+    }
+}
+
+/// A record as of some moment.
+#[derive(Debug, Clone)]
+pub(crate) enum RecordAt {
+    /// The row as it is stored.
+    Row(Bytes),
+    /// A row whose newer cells were replaced by what they were.
+    Rewound(LiveRecord),
+}
+
+impl RecordAt {
+    /// A record without values.
+    pub(crate) fn empty() -> Self {
+        let (commit, writer) = (CommitNumber::ZERO, WriterId::OWNER);
+        let birth = Stamp { commit, writer, base: 0 };
+        RecordAt::Rewound(LiveRecord { birth, cells: Vec::new() })
+    }
+
+    /// Calls `visit` with each field that has a value, and the value's encoding.
+    pub(crate) fn for_each_value<E: From<RowError>>(
+        &self,
+        mut visit: impl FnMut(FieldId, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            RecordAt::Row(row) => {
+                let view = RecordView::new(row)?;
+                let Some(mut cells) = view.cells() else { return Ok(()) };
+                while let Some(cell) = cells.next_cell()? {
+                    if let Some(value) = cell.value {
+                        visit(cell.field, value)?;
+                    }
+                }
+            }
+            RecordAt::Rewound(live) => {
+                for (field, cell) in &live.cells {
+                    if let Some(value) = &cell.value {
+                        visit(*field, value)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

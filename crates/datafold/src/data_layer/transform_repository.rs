@@ -1,0 +1,198 @@
+//! Registered transforms.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use datafold_store::encoding::{KeyPart, KeyReader};
+use datafold_store::{BatchKey, Keyspace, Scan};
+use minicbor::{Decoder, Encoder};
+
+use super::db_operations::DbOperations;
+use super::error::DataLayerError;
+use super::record::ok;
+use super::repository::{Page, ReadRepository, Repository};
+use super::rows::CatalogueKind;
+use super::serialization::RowError;
+use super::transaction::Transaction;
+use super::working_set::CatalogueWrite;
+use crate::model::TransformDefinition;
+
+/// Transforms by the name of their output, `Schema.field`.
+#[derive(Debug, Clone)]
+pub struct TransformRepository {
+    ops: Arc<DbOperations>,
+}
+
+/// The longest name of a transform, in bytes.
+const NAME_BYTES_MAX: usize = 480;
+
+impl TransformRepository {
+    pub(crate) fn new(ops: Arc<DbOperations>) -> Self {
+        Self { ops }
+    }
+
+    fn row_key(&self, name: &str) -> BatchKey {
+        self.ops.rows().catalogue_text(CatalogueKind::Transform, name)
+    }
+
+    fn prefix(&self) -> Vec<u8> {
+        self.ops.rows().catalogue_kind(CatalogueKind::Transform)
+    }
+
+    fn read_name(&self, key: &[u8]) -> Result<String, DataLayerError> {
+        let name = key.get(self.prefix().len()..).unwrap_or_default();
+        match KeyReader::new(name).part() {
+            Ok(KeyPart::Text(name)) => Ok(name),
+            Ok(_) => {
+                let error = RowError::Malformed("the name of a transform is text");
+                Err(DataLayerError::row(Keyspace::Catalogue, key, error))
+            }
+            Err(error) => Err(DataLayerError::key(Keyspace::Catalogue, key, error)),
+        }
+    }
+}
+
+fn encode(transform: &TransformDefinition) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    let mut encoder = Encoder::new(&mut out);
+    ok(encoder
+        .array(3)
+        .and_then(|e| e.encode(&transform.inputs))
+        .and_then(|e| e.str(&transform.logic))
+        .and_then(|e| e.encode(transform.output.as_ref())));
+    out
+}
+
+fn decode(key: &[u8], row: &[u8]) -> Result<TransformDefinition, DataLayerError> {
+    let parts = |decoder: &mut Decoder<'_>| -> Result<TransformDefinition, RowError> {
+        if decoder.array()? != Some(3) {
+            return Err(RowError::Malformed("a transform row has three parts"));
+        }
+        Ok(TransformDefinition {
+            inputs: decoder.decode()?,
+            logic: decoder.decode()?,
+            output: decoder.decode()?,
+        })
+    };
+    parts(&mut Decoder::new(row))
+        .map_err(|error| DataLayerError::row(Keyspace::Catalogue, key, error))
+}
+
+impl ReadRepository<TransformDefinition, String> for TransformRepository {
+    fn get(&self, key: &String) -> Result<Option<TransformDefinition>, DataLayerError> {
+        let (keyspace, row_key) = self.row_key(key);
+        let row = self.ops.pipeline().published().get(keyspace, &row_key)?;
+        row.map(|row| decode(&row_key, &row)).transpose()
+    }
+
+    fn get_many(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<Option<TransformDefinition>>, DataLayerError> {
+        let published = self.ops.pipeline().published();
+        let get = |key: &String| {
+            let (keyspace, row_key) = self.row_key(key);
+            published.get(keyspace, &row_key)?.map(|row| decode(&row_key, &row)).transpose()
+        };
+        keys.iter().map(get).collect()
+    }
+
+    fn page(
+        &self,
+        after: Option<&String>,
+        limit: usize,
+    ) -> Result<Page<TransformDefinition, String>, DataLayerError> {
+        let mut scan =
+            Scan::prefix(Keyspace::Catalogue, &self.prefix()).rows(limit.min(Scan::ROWS_MAX));
+        if let Some(after) = after {
+            scan.lower = Bound::Excluded(self.row_key(after).1.to_vec());
+        }
+        let page = self.ops.pipeline().published().snapshot.scan(&scan)?;
+        let items: Result<Vec<_>, DataLayerError> =
+            page.rows().map(|(key, row)| Ok((self.read_name(key)?, decode(key, row)?))).collect();
+        let items = items?;
+        let next = items.last().map(|(name, _)| name.clone()).filter(|_| page.more());
+        Ok(Page { items, next })
+    }
+
+    fn count(&self) -> Result<u64, DataLayerError> {
+        Ok(self.ops.catalogue().transforms())
+    }
+}
+
+impl Repository<TransformDefinition, String> for TransformRepository {
+    fn store(&self, key: &String, item: &TransformDefinition) -> Result<(), DataLayerError> {
+        self.store_batch(&[(key, item)])
+    }
+
+    fn store_batch(
+        &self,
+        items: &[(&String, &TransformDefinition)],
+    ) -> Result<(), DataLayerError> {
+        let store = |transaction: &mut Transaction| {
+            items.iter().try_for_each(|(key, item)| self.put_in(transaction, key, item))
+        };
+        self.ops.transact(store).map(drop)
+    }
+
+    fn delete(&self, key: &String) -> Result<bool, DataLayerError> {
+        Ok(self.delete_batch(&[key])? == 1)
+    }
+
+    fn delete_batch(&self, keys: &[&String]) -> Result<usize, DataLayerError> {
+        let delete = |transaction: &mut Transaction| {
+            let mut deleted = 0;
+            for key in keys {
+                if self.get_in(transaction, key)?.is_some() {
+                    self.delete_in(transaction, key)?;
+                    deleted += 1;
+                }
+            }
+            Ok::<_, DataLayerError>(deleted)
+        };
+        self.ops.transact(delete).map(|(deleted, _)| deleted)
+    }
+
+    fn get_in(
+        &self,
+        transaction: &mut Transaction,
+        key: &String,
+    ) -> Result<Option<TransformDefinition>, DataLayerError> {
+        let row_key = self.row_key(key);
+        let state = &mut transaction.state;
+        let row = state.working.catalogue_row(&mut state.source, &row_key)?;
+        row.map(|row| decode(&row_key.1, &row)).transpose()
+    }
+
+    fn put_in(
+        &self,
+        transaction: &mut Transaction,
+        key: &String,
+        item: &TransformDefinition,
+    ) -> Result<(), DataLayerError> {
+        if key.is_empty() || key.len() > NAME_BYTES_MAX {
+            return Err(DataLayerError::InvalidData {
+                what: "the name of a transform".into(),
+                rule: format!("must have 1 to {NAME_BYTES_MAX} bytes, not {}", key.len()),
+            });
+        }
+        let write = CatalogueWrite::Put(encode(item).into());
+        transaction.state.editor().write(&self.row_key(key), write)
+    }
+
+    fn delete_in(
+        &self,
+        transaction: &mut Transaction,
+        key: &String,
+    ) -> Result<(), DataLayerError> {
+        transaction.state.editor().write(&self.row_key(key), CatalogueWrite::Delete)
+    }
+
+    fn item_name(&self) -> &'static str {
+        "transform"
+    }
+
+    fn key_name(&self, key: &String) -> String {
+        key.clone()
+    }
+}

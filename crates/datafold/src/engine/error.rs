@@ -1,0 +1,305 @@
+//! Why a request was not answered.
+
+use crate::data_layer::{CommitError, CommitNumber, DataLayerError};
+use crate::model::{
+    FieldName, KeyOfError, RecordKey, SchemaError, SchemaName, SchemaState, ValueError,
+};
+
+/// What kind of answer an error is; the command line's exit codes and HTTP's status follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Something that was named does not exist.
+    NotFound,
+    /// A state, policy or precondition forbids it.
+    Refused,
+    /// The request or its data break a rule.
+    Invalid,
+    /// The store cannot be used.
+    Store,
+    /// Anything else.
+    Failed,
+}
+
+/// Why a request to a [`super::FoldDb`] was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldDbError {
+    /// The data layer refused or failed.
+    #[error(transparent)]
+    DataLayer(#[from] DataLayerError),
+    /// A schema file or text is invalid.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A mutation was refused; nothing was written.
+    #[error(transparent)]
+    Mutation(#[from] MutationError),
+    /// A query cannot be answered.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The request's JSON has the wrong shape.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+/// The JSON of a request has the wrong shape.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {rule}")]
+pub struct RequestError {
+    /// The member that is wrong, such as `records[2]`, or `request` for the whole.
+    pub place: String,
+    /// The rule that it breaks.
+    pub rule: String,
+}
+
+impl RequestError {
+    pub(crate) fn new(place: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { place: place.into(), rule: rule.into() }
+    }
+}
+
+/// Why a mutation was not committed. Nothing of its transaction was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MutationError {
+    /// There is no schema with that name.
+    #[error("schema `{schema}` does not exist")]
+    UnknownSchema {
+        /// The name.
+        schema: SchemaName,
+    },
+    /// The owner has not approved the schema.
+    #[error("schema `{schema}` is {state}; only approved schemas can be written and queried")]
+    NotApproved {
+        /// The schema.
+        schema: SchemaName,
+        /// Its state.
+        state: SchemaState,
+    },
+    /// The schema has no such field.
+    #[error("record {place}: `{schema}` has no field `{field}`{}", did_you_mean(suggestion.as_ref()))]
+    UnknownField {
+        /// The schema.
+        schema: SchemaName,
+        /// The name as given.
+        field: String,
+        /// Which record of the mutation: its key, or its place from 1 on.
+        place: String,
+        /// A field with a similar name.
+        suggestion: Option<FieldName>,
+    },
+    /// The field is not for users to write.
+    #[error("record {place}: {schema}.{field} cannot be written: {rule}")]
+    NotWritable {
+        /// The schema.
+        schema: SchemaName,
+        /// The field.
+        field: FieldName,
+        /// Which record of the mutation.
+        place: String,
+        /// Why.
+        rule: &'static str,
+    },
+    /// The value breaks the field's JSON Schema or a limit.
+    #[error("record {place}: {schema}.{field} does not accept the value: {cause}")]
+    InvalidValue {
+        /// The schema.
+        schema: SchemaName,
+        /// The field.
+        field: FieldName,
+        /// Which record of the mutation.
+        place: String,
+        /// The rule.
+        #[source]
+        cause: ValueError,
+    },
+    /// A value is larger than any engine takes.
+    #[error("record {place}: {schema}.{field} has {found} bytes, the limit is {limit}")]
+    ValueTooLarge {
+        /// The schema.
+        schema: SchemaName,
+        /// The field.
+        field: FieldName,
+        /// Which record of the mutation.
+        place: String,
+        /// The encoded size, in bytes.
+        found: usize,
+        /// The largest size, in bytes.
+        limit: usize,
+    },
+    /// The key is missing, of the wrong type, or too long.
+    #[error("record {place} of `{schema}`: {cause}")]
+    InvalidKey {
+        /// The schema.
+        schema: SchemaName,
+        /// Which record of the mutation.
+        place: String,
+        /// The rule.
+        #[source]
+        cause: KeyOfError,
+    },
+    /// `create` for a record that exists.
+    #[error("record {key} of `{schema}` already exists")]
+    RecordExists {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+    },
+    /// `update` or `delete` for a record that does not exist.
+    #[error("record {key} of `{schema}` does not exist")]
+    RecordNotFound {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+    },
+    /// A precondition does not hold; read again and decide.
+    #[error("record {key} of `{schema}` {found}, but the precondition is that it {expected}")]
+    PreconditionFailed {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The condition.
+        expected: String,
+        /// What holds instead.
+        found: String,
+    },
+}
+
+impl MutationError {
+    /// A name of the variant that never changes.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            MutationError::UnknownSchema { .. } => "schema_not_found",
+            MutationError::NotApproved { .. } => "schema_not_approved",
+            MutationError::UnknownField { .. } => "unknown_field",
+            MutationError::NotWritable { .. } => "field_not_writable",
+            MutationError::InvalidValue { .. } => "invalid_value",
+            MutationError::ValueTooLarge { .. } => "value_too_large",
+            MutationError::InvalidKey { .. } => "invalid_key",
+            MutationError::RecordExists { .. } => "record_exists",
+            MutationError::RecordNotFound { .. } => "record_not_found",
+            MutationError::PreconditionFailed { .. } => "precondition_failed",
+        }
+    }
+}
+
+/// Why a query cannot be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// There is no schema with that name, or there was none at the moment asked for.
+    #[error("schema `{schema}` does not exist{}", at.map(|at| format!(" as of commit {at}")).unwrap_or_default())]
+    UnknownSchema {
+        /// The name.
+        schema: SchemaName,
+        /// The moment, for a schema that was loaded later.
+        at: Option<CommitNumber>,
+    },
+    /// The owner has not approved the schema.
+    #[error("schema `{schema}` is {state}; only approved schemas can be written and queried")]
+    NotApproved {
+        /// The schema.
+        schema: SchemaName,
+        /// Its state.
+        state: SchemaState,
+    },
+    /// The schema has no such field.
+    #[error("`{schema}` has no field `{field}`{}", did_you_mean(suggestion.as_ref()))]
+    UnknownField {
+        /// The schema.
+        schema: SchemaName,
+        /// The name as given.
+        field: String,
+        /// A field with a similar name.
+        suggestion: Option<FieldName>,
+    },
+    /// The key has too many parts, or one of the wrong type.
+    #[error("the key of `{schema}`: {cause}")]
+    InvalidKey {
+        /// The schema.
+        schema: SchemaName,
+        /// The rule.
+        #[source]
+        cause: KeyOfError,
+    },
+    /// The cursor is not one of this query's.
+    #[error("the cursor is not one that this query has given")]
+    InvalidCursor,
+}
+
+impl QueryError {
+    /// A name of the variant that never changes.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            QueryError::UnknownSchema { .. } => "schema_not_found",
+            QueryError::NotApproved { .. } => "schema_not_approved",
+            QueryError::UnknownField { .. } => "unknown_field",
+            QueryError::InvalidKey { .. } => "invalid_key",
+            QueryError::InvalidCursor => "invalid_cursor",
+        }
+    }
+}
+
+fn did_you_mean(suggestion: Option<&FieldName>) -> String {
+    suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+impl FoldDbError {
+    /// A name of the innermost variant that never changes.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            FoldDbError::DataLayer(error) => error.code(),
+            FoldDbError::Schema(_) => "invalid_schema",
+            FoldDbError::Mutation(error) => error.code(),
+            FoldDbError::Query(error) => error.code(),
+            FoldDbError::Request(_) => "invalid_request",
+        }
+    }
+
+    /// What kind of answer it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            FoldDbError::DataLayer(error) => class_of(error),
+            FoldDbError::Schema(_) | FoldDbError::Request(_) => ErrorClass::Invalid,
+            FoldDbError::Mutation(error) => match error {
+                MutationError::UnknownSchema { .. } | MutationError::RecordNotFound { .. } => {
+                    ErrorClass::NotFound
+                }
+                MutationError::NotApproved { .. }
+                | MutationError::NotWritable { .. }
+                | MutationError::RecordExists { .. }
+                | MutationError::PreconditionFailed { .. } => ErrorClass::Refused,
+                _ => ErrorClass::Invalid,
+            },
+            FoldDbError::Query(error) => match error {
+                QueryError::UnknownSchema { .. } => ErrorClass::NotFound,
+                QueryError::NotApproved { .. } => ErrorClass::Refused,
+                _ => ErrorClass::Invalid,
+            },
+        }
+    }
+}
+
+fn class_of(error: &DataLayerError) -> ErrorClass {
+    match error {
+        DataLayerError::Store(_) | DataLayerError::Serialization(_) => ErrorClass::Store,
+        DataLayerError::Commit(error) => match error {
+            CommitError::Conflict { .. } => ErrorClass::Refused,
+            CommitError::TooLarge { .. } => ErrorClass::Invalid,
+            _ => ErrorClass::Store,
+        },
+        DataLayerError::NotFound { .. } => ErrorClass::NotFound,
+        DataLayerError::AlreadyExists { .. } | DataLayerError::Refused { .. } => {
+            ErrorClass::Refused
+        }
+        DataLayerError::InvalidData { .. } | DataLayerError::FutureMoment { .. } => {
+            ErrorClass::Invalid
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The engine: mutations, queries and time travel on one space.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::apply::apply;
+use super::error::{FoldDbError, MutationError, RequestError};
+use super::mutation::{Mutation, MutationRequest};
+use super::prepare::{Prepared, prepare};
+use super::query::{Plan, QueryAnswer, QueryEnd, QueryRequest, Record};
+use crate::data_layer::internal::Prefetch;
+use crate::data_layer::{
+    Atom, CellName, CommitNumber, DataLayerError, DatabasePool, DatabaseStats, Durability, Moment,
+    PoolOptions, Receipt, Transaction, VerifyReport, WriterId,
+};
+use crate::engine::moment::parse_moment;
+use crate::model::{FieldName, RecordKey, SchemaName, Value};
+use crate::schema::SchemaService;
+
+/// An open space: what an application embeds.
+///
+/// Cheap to clone; all clones share one store.
+///
+/// ```
+/// use datafold::{FoldDb, MutationRequest, QueryRequest};
+///
+/// let db = FoldDb::open("memory:")?;
+/// let name = db.schemas().load_text(
+///     r#"{"name": "City", "key": ["name"],
+///         "fields": {"name": {"value": {"type": "string"}}, "people": {"value": {"type": "integer"}}}}"#,
+///     None,
+/// )?.name;
+/// db.schemas().approve_schema(&name)?;
+/// let first = db.mutate(&MutationRequest::parse(
+///     r#"{"mutation": "create", "schema": "City", "records": [{"name": "Ulm", "people": 126000}]}"#,
+/// )?)?;
+/// db.mutate(&MutationRequest::parse(
+///     r#"{"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": 129000}]}"#,
+/// )?)?;
+/// let mut query = QueryRequest::new(name);
+/// assert_eq!(db.query(&query)?.records[0].get("people"), Some(&129000.into()));
+/// query.as_of = Some(first.commit.to_string());
+/// assert_eq!(db.query(&query)?.records[0].get("people"), Some(&126000.into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FoldDb {
+    pool: DatabasePool,
+    schemas: SchemaService,
+}
+
+impl FoldDb {
+    /// Opens the existing store at `url`. `memory:` is always new.
+    ///
+    /// # Errors
+    ///
+    /// As [`DatabasePool::open_with`].
+    pub fn open(url: &str) -> Result<Self, FoldDbError> {
+        Self::open_with(url, &PoolOptions::default())
+    }
+
+    /// Opens the store at `url`, creating it if there is none. Creating makes no commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`DatabasePool::open_with`].
+    pub fn create(url: &str) -> Result<Self, FoldDbError> {
+        Self::open_with(url, &PoolOptions::create())
+    }
+
+    /// Opens the store at `url`.
+    ///
+    /// # Errors
+    ///
+    /// As [`DatabasePool::open_with`].
+    pub fn open_with(url: &str, options: &PoolOptions) -> Result<Self, FoldDbError> {
+        Ok(Self::new(DatabasePool::open_with(url, options)?))
+    }
+
+    /// Works on a pool that is already open.
+    #[must_use]
+    pub fn new(pool: DatabasePool) -> Self {
+        let schemas = SchemaService::new(pool.clone());
+        Self { pool, schemas }
+    }
+
+    /// The data layer underneath.
+    #[must_use]
+    pub fn pool(&self) -> &DatabasePool {
+        &self.pool
+    }
+
+    /// Loading and approving schemas.
+    #[must_use]
+    pub fn schemas(&self) -> &SchemaService {
+        &self.schemas
+    }
+
+    /// Carries out mutations as one commit and waits until it is durable.
+    ///
+    /// Everything is checked before anything is written. The preconditions and the rules of the
+    /// kinds (`create`: absent, `update` and `delete`: present) see the newest commit.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldDbError::Mutation`] and [`FoldDbError::DataLayer`]; nothing was written, unless the
+    /// error is [`crate::data_layer::CommitError::Indeterminate`].
+    ///
+    /// # Durability
+    ///
+    /// A receipt means that the commit survives the loss of power.
+    ///
+    /// # Cost
+    ///
+    /// Two rows for each record that is created, one more for each cell that is overwritten, one
+    /// sync shared with whoever commits at the same time.
+    pub fn mutate(&self, request: &MutationRequest) -> Result<Receipt, FoldDbError> {
+        self.mutate_with(request, Durability::Durable)
+    }
+
+    /// As [`FoldDb::mutate`], waiting only as `durability` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::mutate`].
+    pub fn mutate_with(
+        &self,
+        request: &MutationRequest,
+        durability: Durability,
+    ) -> Result<Receipt, FoldDbError> {
+        let pipeline = self.pool.operations().pipeline();
+        let published = pipeline.published();
+        let prepared = prepare(&published.catalogue, request)?;
+        let records = prepared.steps.iter().map(|step| (step.entry.id, step.key.as_bytes()));
+        let prefetch = Prefetch::read(published, pipeline.rows, records)?;
+        let run = |execution: &mut crate::data_layer::internal::Execution<'_>| {
+            apply(&mut execution.editor(), &prepared)
+        };
+        let answer = pipeline.execute(WriterId::OWNER, durability, Some(&prefetch), run);
+        answer.map(|((), receipt)| receipt)
+    }
+
+    /// Answers a query.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldDbError::Query`], [`FoldDbError::Request`] for a moment that is none, and
+    /// [`FoldDbError::DataLayer`].
+    ///
+    /// # Cost
+    ///
+    /// The rows in the range of the key condition up to the limit; the answer is in memory. Use
+    /// [`FoldDb::query_each`] for large ones.
+    pub fn query(&self, request: &QueryRequest) -> Result<QueryAnswer, FoldDbError> {
+        let mut records = Vec::new();
+        let end = self.query_each(request, |record| {
+            records.push(record);
+            ControlFlow::Continue(())
+        })?;
+        Ok(QueryAnswer { records, cursor: end.cursor, commit: end.commit })
+    }
+
+    /// Answers a query record by record, in the order of the keys, until `visit` breaks. All
+    /// records are of one moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::query`].
+    pub fn query_each(
+        &self,
+        request: &QueryRequest,
+        visit: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<QueryEnd, FoldDbError> {
+        let moment = self.moment(request.as_of.as_deref())?;
+        let point = self.pool.operations().at(moment)?;
+        Plan::new(point, request)?.run(request.limit, visit)
+    }
+
+    /// The record with this key as it is now; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::query`].
+    ///
+    /// # Cost
+    ///
+    /// One row.
+    pub fn get(&self, schema: &SchemaName, key: &[Value]) -> Result<Option<Record>, FoldDbError> {
+        self.get_as_of(schema, key, Moment::Now)
+    }
+
+    /// The record with this key as it was; `None` if it did not exist.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::query`].
+    ///
+    /// # Cost
+    ///
+    /// One row, and one seek for each cell that was overwritten since.
+    pub fn get_as_of(
+        &self,
+        schema: &SchemaName,
+        key: &[Value],
+        moment: Moment,
+    ) -> Result<Option<Record>, FoldDbError> {
+        let mut request = QueryRequest::new(schema.clone());
+        request.key = super::query::KeyCondition::Exact(key.to_vec());
+        let point = self.pool.operations().at(moment)?;
+        let mut found = None;
+        Plan::new(point, &request)?.run(None, |record| {
+            found = Some(record);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// The versions of a cell, or with `field: None` of all cells of a record, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema or field, and
+    /// [`super::QueryError::InvalidKey`].
+    pub fn history(
+        &self,
+        schema: &SchemaName,
+        key: &[Value],
+        field: Option<&FieldName>,
+        before: Option<CommitNumber>,
+        limit: usize,
+    ) -> Result<Vec<Atom>, FoldDbError> {
+        let cell = CellName {
+            schema: schema.clone(),
+            key: self.key_of(schema, key)?,
+            field: field.cloned(),
+        };
+        Ok(self.pool.atoms().history(&cell, before, limit)?)
+    }
+
+    fn key_of(&self, schema: &SchemaName, key: &[Value]) -> Result<RecordKey, FoldDbError> {
+        let entry = self.pool.schemas().entry(schema.as_str());
+        let entry = entry.ok_or_else(|| DataLayerError::not_found("schema", schema))?;
+        entry.schema.key_of(key).map_err(|cause| {
+            super::QueryError::InvalidKey { schema: schema.clone(), cause }.into()
+        })
+    }
+
+    /// Reads a moment as people write it; `None` is now.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldDbError::Request`] for a text that is no moment.
+    pub fn moment(&self, text: Option<&str>) -> Result<Moment, FoldDbError> {
+        let Some(text) = text else { return Ok(Moment::Now) };
+        let now = self.pool.operations().pipeline().now();
+        parse_moment(text, now)
+            .map_err(|error| RequestError::new("as_of", error.to_string()).into())
+    }
+
+    /// Runs a closure as one transaction, again on a conflict; see
+    /// [`crate::data_layer::DbOperations::transact`].
+    ///
+    /// # Errors
+    ///
+    /// The closure's own, and those of the commit.
+    pub fn transact<T, E: From<DataLayerError>>(
+        &self,
+        mut run: impl FnMut(&mut FoldTransaction<'_>) -> Result<T, E>,
+    ) -> Result<(T, Receipt), E> {
+        self.pool.transact(|transaction| run(&mut FoldTransaction { transaction }))
+    }
+
+    /// What the space holds, from counters.
+    ///
+    /// # Errors
+    ///
+    /// As [`DatabasePool::stats`].
+    pub fn stats(&self) -> Result<DatabaseStats, FoldDbError> {
+        Ok(self.pool.stats()?)
+    }
+
+    /// Reads everything and checks that it fits together.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldDbError::DataLayer`] if the store cannot be read; what does not fit is in the
+    /// report.
+    ///
+    /// # Cost
+    ///
+    /// Every row of the space is read and decoded.
+    pub fn verify(&self) -> Result<VerifyReport, FoldDbError> {
+        Ok(crate::data_layer::internal::verify(&self.pool.operations().now())?)
+    }
+}
+
+/// A transaction over records.
+#[derive(Debug)]
+pub struct FoldTransaction<'a> {
+    transaction: &'a mut Transaction,
+}
+
+impl FoldTransaction<'_> {
+    /// The underlying transaction, for typed repositories.
+    pub fn data_layer(&mut self) -> &mut Transaction {
+        self.transaction
+    }
+
+    /// Carries out a mutation inside the transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::mutate`].
+    pub fn mutate(&mut self, mutation: Mutation) -> Result<(), FoldDbError> {
+        let request = MutationRequest::from(mutation);
+        let state = &mut self.transaction.state;
+        let prepared: Prepared = prepare(&state.catalogue, &request)?;
+        let mut editor = state.editor();
+        for step in &prepared.steps {
+            editor.touch(step.entry.id)?;
+        }
+        apply(&mut editor, &prepared)
+    }
+
+    /// The record with this key as the transaction sees it; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldDbError::Mutation`] for an unknown or unapproved schema or a wrong key.
+    pub fn get(
+        &mut self,
+        schema: &SchemaName,
+        key: &[Value],
+    ) -> Result<Option<Record>, FoldDbError> {
+        let state = &mut self.transaction.state;
+        let entry = super::prepare::approved(&state.catalogue, schema)?;
+        let key = entry.schema.key_of(key).map_err(|cause| {
+            let (schema, place) = (schema.clone(), "of a read".to_owned());
+            MutationError::InvalidKey { schema, place, cause }
+        })?;
+        let mut editor = state.editor();
+        editor.touch(entry.id)?;
+        let draft = editor.working.record(editor.source, entry.id, key.bytes())?;
+        if !draft.exists() && entry.schema.is_keyed() {
+            return Ok(None);
+        }
+        let parts = key.values().map_err(crate::data_layer::SerializationError::from);
+        let parts = parts.map_err(DataLayerError::from)?;
+        let mut values = Vec::with_capacity(entry.schema.fields.len());
+        for (id, field) in entry.fields() {
+            let part = entry.schema.key.iter().position(|part| *part == field.name);
+            values.push(match (part.and_then(|at| parts.get(at)), draft.value(id)) {
+                (Some(part), _) => part.clone(),
+                (None, Some(raw)) => crate::data_layer::internal::decode_cell(raw)?,
+                (None, None) => Value::Null,
+            });
+        }
+        let columns: Arc<[FieldName]> =
+            entry.schema.fields.iter().map(|field| field.name.clone()).collect();
+        Ok(Some(Record { columns, values }))
+    }
+}

@@ -1,0 +1,348 @@
+//! Reading records from CSV and NDJSON.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use super::apply::apply;
+use super::error::{FoldDbError, RequestError};
+use super::fold_db::FoldDb;
+use super::mutation::{MutationKind, RecordInput};
+use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
+use super::suggest::closest;
+use crate::data_layer::internal::{Execution, Prefetch};
+use crate::data_layer::{CommitError, DataLayerError, Durability, SchemaEntry, WriterId};
+use crate::model::{Field, SchemaName, Value};
+
+/// The longest line of NDJSON, in bytes.
+const LINE_BYTES_MAX: u64 = 16 << 20;
+/// After this many batches an import waits until they are durable.
+const BATCHES_IN_FLIGHT: usize = 8;
+/// At most this many row errors are kept; the others are counted.
+const ROW_ERRORS_MAX: usize = 100;
+
+/// The format of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportFormat {
+    /// Comma-separated values; the first line names the fields.
+    ///
+    /// Cells are converted to the types of the fields. Source: RFC 4180.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// How rows are imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// The format of the rows.
+    pub format: ImportFormat,
+    /// Rows that become one commit; halved where a commit would be too large. Default: 1,000.
+    pub batch_rows: usize,
+    /// CSV cells with one of these texts are null. Default: none.
+    pub nulls: Vec<String>,
+}
+
+impl ImportOptions {
+    /// The defaults for a format.
+    #[must_use]
+    pub fn new(format: ImportFormat) -> Self {
+        Self { format, batch_rows: 1_000, nulls: Vec::new() }
+    }
+}
+
+/// How far an import is, told after each batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ImportProgress {
+    /// Rows that were read.
+    pub rows: u64,
+    /// Rows that were refused.
+    pub refused: u64,
+}
+
+/// A row that was not imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportRowError {
+    /// The line on which the row begins, from 1 on.
+    pub line: u64,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What an import did. Everything that it counts as imported is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImportReport {
+    /// Rows that were imported.
+    pub imported: u64,
+    /// Rows that were refused.
+    pub refused: u64,
+    /// Commits that were made.
+    pub commits: u64,
+    /// The first 100 refusals.
+    pub errors: Vec<ImportRowError>,
+}
+
+impl FoldDb {
+    /// Creates or merges one record for each row of `input`.
+    ///
+    /// A row that breaks a rule is refused, reported with its line, and skipped; the others are
+    /// imported. Rows become durable in batches, in order. `progress` is called after each.
+    ///
+    /// # Errors
+    ///
+    /// - [`FoldDbError::Mutation`] for an unknown or unapproved schema;
+    /// - [`FoldDbError::Request`] for a header line that does not fit the schema;
+    /// - [`FoldDbError::DataLayer`] when the store fails.
+    ///
+    /// Then the batches before the failed one are durable and later ones are not; importing the
+    /// same file again completes it.
+    ///
+    /// # Cost
+    ///
+    /// Memory for eight batches.
+    pub fn import(
+        &self,
+        schema: &SchemaName,
+        input: impl Read,
+        options: &ImportOptions,
+        progress: impl FnMut(ImportProgress),
+    ) -> Result<ImportReport, FoldDbError> {
+        let catalogue = self.pool().operations().catalogue();
+        let entry = approved(&catalogue, schema)?;
+        let mut import = Import {
+            db: self,
+            options,
+            progress,
+            batch: Vec::new(),
+            in_flight: (0, 0, 0),
+            read: ImportProgress::default(),
+            report: ImportReport::default(),
+            entry,
+        };
+        match options.format {
+            ImportFormat::Csv => import.csv(input)?,
+            ImportFormat::Ndjson => import.ndjson(input)?,
+        }
+        import.commit_batch()?;
+        import.settle()?;
+        Ok(import.report)
+    }
+}
+
+struct Import<'a, P> {
+    db: &'a FoldDb,
+    options: &'a ImportOptions,
+    entry: Arc<SchemaEntry>,
+    progress: P,
+    batch: Vec<Step>,
+    /// Batches, rows and commits that are not known to be durable.
+    in_flight: (usize, u64, u64),
+    read: ImportProgress,
+    report: ImportReport,
+}
+
+impl<P: FnMut(ImportProgress)> Import<'_, P> {
+    fn csv(&mut self, input: impl Read) -> Result<(), FoldDbError> {
+        let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(input);
+        let header = reader.headers().map_err(|error| csv_error(&error))?.clone();
+        let fields = self.header(&header)?;
+        let mut row = csv::StringRecord::new();
+        loop {
+            let line = reader.position().line();
+            match reader.read_record(&mut row) {
+                Ok(false) => return Ok(()),
+                Ok(true) => {
+                    let line = row.position().map_or(line, csv::Position::line);
+                    match self.csv_record(&fields, &row) {
+                        Ok(record) => self.record(line, &record)?,
+                        Err(message) => self.refuse(line, message)?,
+                    }
+                }
+                Err(error) if error.is_io_error() => return Err(csv_error(&error)),
+                Err(error) => self.refuse(line, describe(&error))?,
+            }
+        }
+    }
+
+    /// The field of each column.
+    fn header(&self, header: &csv::StringRecord) -> Result<Vec<Field>, FoldDbError> {
+        let schema = &self.entry.schema;
+        let mut fields: Vec<Field> = Vec::with_capacity(header.len());
+        for name in header {
+            let refuse = |rule: String| RequestError::new("line 1", rule);
+            let Some(field) = schema.fields.iter().find(|field| field.name.as_str() == name)
+            else {
+                let names = schema.fields.iter().map(|field| &field.name);
+                let hint = closest(name, names)
+                    .map(|name| format!("; did you mean `{name}`?"))
+                    .unwrap_or_default();
+                let rule = format!("`{}` has no field `{name}`{hint}", schema.name);
+                return Err(refuse(rule).into());
+            };
+            if fields.iter().any(|earlier| earlier.name == field.name) {
+                return Err(refuse(format!("the column `{name}` is there twice")).into());
+            }
+            fields.push(field.clone());
+        }
+        Ok(fields)
+    }
+
+    fn csv_record(
+        &self,
+        fields: &[Field],
+        row: &csv::StringRecord,
+    ) -> Result<RecordInput, String> {
+        let mut record = BTreeMap::new();
+        for (field, text) in fields.iter().zip(row) {
+            let value = if self.options.nulls.iter().any(|null| null == text) {
+                Value::Null
+            } else {
+                match &field.value {
+                    Some(schema) => schema
+                        .coerce_text(text)
+                        .map_err(|error| format!("{}: {error}", field.name))?,
+                    None => Value::Text(text.to_owned()),
+                }
+            };
+            record.insert(field.name.to_string(), value);
+        }
+        Ok(record)
+    }
+
+    fn ndjson(&mut self, input: impl Read) -> Result<(), FoldDbError> {
+        let mut input = BufReader::new(input);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            let read = input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+            let read = read.map_err(|error| io_error(&error))?;
+            if read == 0 {
+                return Ok(());
+            }
+            if read as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+                let rule = format!("is longer than {LINE_BYTES_MAX} bytes");
+                return Err(RequestError::new(format!("line {number}"), rule).into());
+            }
+            let Ok(text) = std::str::from_utf8(&line) else {
+                self.refuse(number, "the line is not UTF-8".into())?;
+                continue;
+            };
+            if text.trim().is_empty() {
+                continue;
+            }
+            match Value::parse_json(text) {
+                Ok(Value::Object(record)) => self.record(number, &record)?,
+                Ok(other) => {
+                    let message = format!("a row must be an object, not {}", other.type_name());
+                    self.refuse(number, message)?;
+                }
+                Err(error) => self.refuse(number, json_error(&error))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, line: u64, record: &RecordInput) -> Result<(), FoldDbError> {
+        let check = RecordCheck { entry: &self.entry, place: &|| format!("of line {line}") };
+        match check.record(record) {
+            Ok((key, writes)) => {
+                let action = Action::Write { kind: MutationKind::Upsert, writes };
+                self.batch.push(Step { entry: Arc::clone(&self.entry), key, action });
+                self.read.rows += 1;
+                self.batch_if_full()
+            }
+            Err(error) => self.refuse(line, error.to_string()),
+        }
+    }
+
+    fn refuse(&mut self, line: u64, message: String) -> Result<(), FoldDbError> {
+        self.read.rows += 1;
+        self.read.refused += 1;
+        self.report.refused += 1;
+        if self.report.errors.len() < ROW_ERRORS_MAX {
+            self.report.errors.push(ImportRowError { line, message });
+        }
+        self.batch_if_full()
+    }
+
+    fn batch_if_full(&mut self) -> Result<(), FoldDbError> {
+        if self.batch.len() >= self.options.batch_rows.max(1) {
+            self.commit_batch()?;
+        }
+        Ok(())
+    }
+
+    fn commit_batch(&mut self) -> Result<(), FoldDbError> {
+        let steps = std::mem::take(&mut self.batch);
+        if !steps.is_empty() {
+            self.commit(steps)?;
+        }
+        (self.progress)(self.read);
+        Ok(())
+    }
+
+    /// Commits some rows at once, or in halves if that would be too much for one commit.
+    fn commit(&mut self, mut steps: Vec<Step>) -> Result<(), FoldDbError> {
+        let rows = steps.len() as u64;
+        match self.try_commit(&steps) {
+            Ok(()) => {}
+            Err(FoldDbError::DataLayer(DataLayerError::Commit(CommitError::TooLarge {
+                ..
+            }))) if steps.len() > 1 => {
+                let rest = steps.split_off(steps.len() / 2);
+                self.commit(steps)?;
+                return self.commit(rest);
+            }
+            Err(error) => return Err(error),
+        }
+        self.in_flight.0 += 1;
+        self.in_flight.1 += rows;
+        self.in_flight.2 += 1;
+        if self.in_flight.0 >= BATCHES_IN_FLIGHT {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn try_commit(&self, steps: &[Step]) -> Result<(), FoldDbError> {
+        let pipeline = self.db.pool().operations().pipeline();
+        let records = steps.iter().map(|step| (step.entry.id, step.key.as_bytes()));
+        let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
+        let prepared = Prepared { preconditions: Vec::new(), steps: steps.to_vec() };
+        let run =
+            |execution: &mut Execution<'_>| apply(&mut execution.editor(), &prepared);
+        let durability = Durability::Buffered;
+        pipeline.execute(WriterId::OWNER, durability, Some(&prefetch), run).map(drop)
+    }
+
+    /// Waits until everything committed so far is durable, and counts it.
+    fn settle(&mut self) -> Result<(), FoldDbError> {
+        self.db.pool().flush().map_err(DataLayerError::from)?;
+        let (_, rows, commits) = std::mem::take(&mut self.in_flight);
+        self.report.imported += rows;
+        self.report.commits += commits;
+        Ok(())
+    }
+}
+
+fn json_error(error: &crate::model::JsonError) -> String {
+    format!("column {}: {}", error.column, error.rule)
+}
+
+fn describe(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("the row has {len} cells, the header has {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn csv_error(error: &csv::Error) -> FoldDbError {
+    RequestError::new("input", error.to_string()).into()
+}
+
+fn io_error(error: &io::Error) -> FoldDbError {
+    RequestError::new("input", error.to_string()).into()
+}

@@ -1,0 +1,22 @@
+//! The engine: mutations, queries and time travel.
+
+mod apply;
+mod error;
+mod fold_db;
+mod import;
+mod moment;
+mod mutation;
+mod prepare;
+mod query;
+mod request;
+pub(crate) mod suggest;
+
+pub use error::{ErrorClass, FoldDbError, MutationError, QueryError, RequestError};
+pub use fold_db::{FoldDb, FoldTransaction};
+pub use import::{ImportFormat, ImportOptions, ImportProgress, ImportReport, ImportRowError};
+pub use moment::{MomentError, parse_moment};
+pub use mutation::{
+    Condition, Mutation, MutationKind, MutationRequest, Precondition, RecordInput,
+};
+pub use prepare::VALUE_BYTES_MAX;
+pub use query::{KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};

@@ -1,0 +1,7 @@
+//! Schemas: loading, approval, blocking.
+
+mod report;
+mod service;
+
+pub use report::{SchemaFailure, SchemaLoadingReport, SchemaStatus};
+pub use service::SchemaService;
