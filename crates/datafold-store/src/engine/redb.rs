@@ -32,12 +32,27 @@ const fn definition(keyspace: Keyspace) -> Definition {
 #[derive(Debug)]
 pub struct RedbStore {
     info: StoreInfo,
-    database: RwLock<Option<Database>>,
-    /// The length of the file, kept for [`Store::size_bytes`].
-    disk: Arc<dyn Disk>,
+    open: RwLock<Option<Arc<OpenFile>>>,
     apply: Mutex<()>,
     poisoned: AtomicBool,
+}
+
+/// The open file, shared by the store and its snapshots: the last of them closes it.
+///
+/// redb answers nothing once its database is closed, and another handle may overwrite the pages
+/// that a snapshot shows once the lock is released. So both stay until no snapshot is left.
+struct OpenFile {
+    /// Dropped, and so closed, before the lock is released.
+    database: Database,
+    /// The length of the file, kept for [`Store::size_bytes`].
+    disk: Arc<dyn Disk>,
     lock: Mutex<Option<FolderLock>>,
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile").field("disk", &self.disk).finish_non_exhaustive()
+    }
 }
 
 impl RedbStore {
@@ -77,22 +92,23 @@ impl RedbStore {
                 source: None,
             });
         }
-        let id = check_or_give_identity(url, &database, id, options.create)?;
+        let open = Arc::new(OpenFile { database, disk, lock: Mutex::new(None) });
+        let id = check_or_give_identity(url, &open, id, options.create)?;
         let info =
             StoreInfo { url: url.to_owned(), engine: "redb", id, format_version: FORMAT_VERSION };
         Ok(Self {
             info,
-            database: RwLock::new(Some(database)),
-            disk,
+            open: RwLock::new(Some(open)),
             apply: Mutex::new(()),
             poisoned: AtomicBool::new(false),
-            lock: Mutex::new(None),
         })
     }
 
-    /// Keeps the folder's lock as long as the store is open.
+    /// Keeps the folder's lock as long as the file is open.
     pub(crate) fn holding(self, lock: FolderLock) -> Self {
-        *self.lock.lock() = Some(lock);
+        if let Some(open) = self.open.read().as_ref() {
+            *open.lock.lock() = Some(lock);
+        }
         self
     }
 
@@ -126,9 +142,9 @@ impl Store for RedbStore {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
-        let guard = self.database.read();
-        let database = guard.as_ref().ok_or(StoreError::Closed)?;
-        Ok(Arc::new(RedbSnapshot::take(database)?))
+        let guard = self.open.read();
+        let open = guard.as_ref().ok_or(StoreError::Closed)?;
+        Ok(Arc::new(RedbSnapshot::take(open)?))
     }
 
     fn apply(&self, batch: &Batch) -> Outcome {
@@ -136,9 +152,9 @@ impl Store for RedbStore {
         if self.poisoned.load(Ordering::Acquire) {
             return Outcome::Failed(StoreError::Poisoned);
         }
-        let guard = self.database.read();
-        let Some(database) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
-        match self.try_apply(database, batch) {
+        let guard = self.open.read();
+        let Some(open) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
+        match self.try_apply(&open.database, batch) {
             Ok(()) => Outcome::Accepted,
             Err(outcome) => {
                 if matches!(outcome, Outcome::Indeterminate(_)) {
@@ -150,24 +166,27 @@ impl Store for RedbStore {
     }
 
     fn size_bytes(&self) -> Result<u64, StoreError> {
-        self.disk.len().map_err(|error| StoreError::io("read the store's length", error))
+        let guard = self.open.read();
+        let open = guard.as_ref().ok_or(StoreError::Closed)?;
+        open.disk.len().map_err(|error| StoreError::io("read the store's length", error))
     }
 
     fn close(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.apply.lock();
-        let database = self.database.write().take();
-        let closed = match database {
-            Some(database) => database.close().map_err(|e| engine_error("close the store", e)),
-            None => Ok(()),
+        let open = self.open.write().take();
+        // While snapshots are held there is nothing to do: the last of them closes the file.
+        let Some(OpenFile { database, disk: _, lock }) = open.and_then(Arc::into_inner) else {
+            return Ok(());
         };
-        self.lock.lock().take();
+        let closed = database.close().map_err(|e| engine_error("close the store", e));
+        drop(lock);
         closed
     }
 }
 
 fn check_or_give_identity(
     url: &str,
-    database: &Database,
+    open: &Arc<OpenFile>,
     id: StoreId,
     create: bool,
 ) -> Result<StoreId, StoreError> {
@@ -175,7 +194,7 @@ fn check_or_give_identity(
         url: url.to_owned(),
         reason: reason.to_owned(),
     };
-    match RedbSnapshot::take(database) {
+    match RedbSnapshot::take(open) {
         Ok(snapshot) => match read_identity(&snapshot)? {
             // A creation that was interrupted before its note keeps the identity it had given.
             Some(found) if found == id || create => Ok(found),
@@ -186,7 +205,7 @@ fn check_or_give_identity(
             None => Err(unexpectedly_empty("its identity is missing")),
         },
         Err(StoreError::NotFound { .. }) if create => {
-            give_identity(database, id)?;
+            give_identity(&open.database, id)?;
             Ok(id)
         }
         Err(StoreError::NotFound { .. }) => Err(unexpectedly_empty("it has no keyspaces")),
@@ -240,6 +259,8 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch) -> Result<(), Outc
 /// The tables of one read transaction, which they keep alive.
 struct RedbSnapshot {
     tables: [Table; Keyspace::ALL.len()],
+    /// Dropped after the tables, which end their transaction on it.
+    _open: Arc<OpenFile>,
 }
 
 impl std::fmt::Debug for RedbSnapshot {
@@ -250,16 +271,17 @@ impl std::fmt::Debug for RedbSnapshot {
 
 impl RedbSnapshot {
     /// A snapshot of the database; `NotFound` if it has no keyspaces yet.
-    fn take(database: &Database) -> Result<Self, StoreError> {
+    fn take(file: &Arc<OpenFile>) -> Result<Self, StoreError> {
         let transaction =
-            database.begin_read().map_err(|error| engine_error("begin a read", error))?;
+            file.database.begin_read().map_err(|error| engine_error("begin a read", error))?;
         let open = |keyspace| match transaction.open_table(definition(keyspace)) {
             Ok(table) => Ok(table),
             Err(TableError::TableDoesNotExist(name)) => Err(StoreError::NotFound { url: name }),
             Err(error) => Err(engine_error("open a keyspace", error)),
         };
         let [a, b, c, d, e, f, g] = Keyspace::ALL;
-        Ok(Self { tables: [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?, open(g)?] })
+        let tables = [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?, open(g)?];
+        Ok(Self { tables, _open: Arc::clone(file) })
     }
 
     fn table(&self, keyspace: Keyspace) -> Result<&Table, StoreError> {
