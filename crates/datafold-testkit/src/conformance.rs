@@ -57,8 +57,33 @@ pub trait Harness: Send + Sync {
 
 /// Makes a module with one test for each case of the suite.
 ///
-/// ```ignore
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use datafold_store::{MemoryStore, Store};
+/// use datafold_testkit::{Harness, conformance_suite};
+///
+/// #[derive(Default)]
+/// struct MemoryHarness(Mutex<Option<Arc<MemoryStore>>>);
+///
+/// impl Harness for MemoryHarness {
+///     fn fresh(&self) -> Arc<dyn Store> {
+///         let store = Arc::new(MemoryStore::new().unwrap());
+///         *self.0.lock().unwrap() = Some(Arc::clone(&store));
+///         store
+///     }
+///
+///     fn reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+///         store.close().unwrap();
+///         let mut place = self.0.lock().unwrap();
+///         let store = Arc::new(place.take().unwrap().reopen());
+///         *place = Some(Arc::clone(&store));
+///         store
+///     }
+/// }
+///
 /// conformance_suite!(memory, MemoryHarness::default());
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! conformance_suite {
