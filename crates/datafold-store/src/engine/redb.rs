@@ -74,6 +74,10 @@ impl RedbStore {
         options: &OpenOptions,
     ) -> Result<Self, StoreError> {
         let disk: Arc<dyn Disk> = Arc::from(disk);
+        if options.create {
+            discard_unfinished(&*disk)
+                .map_err(|e| StoreError::io("look for an unfinished creation", e))?;
+        }
         let is_empty = disk.is_empty().map_err(|e| StoreError::io("read the store's length", e))?;
         if is_empty && !options.create {
             return Err(StoreError::UnexpectedlyEmpty {
@@ -182,6 +186,33 @@ impl Store for RedbStore {
         drop(lock);
         closed
     }
+}
+
+/// What redb's file begins with. It is written last of all, when the rest of a new file is durable.
+const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+/// What redb keeps for its header.
+const HEADER_BYTES: usize = 4_096;
+/// More than redb gives to a file that has no commit.
+const NEW_BYTES_MAX: u64 = 4 << 20;
+
+/// Empties a disk on which redb's own creation was cut short, so that it can begin again: redb
+/// refuses such a file for ever.
+///
+/// Without a whole magic number there was never a commit. That nothing stands behind the header
+/// tells such a file from any other.
+fn discard_unfinished(disk: &dyn Disk) -> io::Result<()> {
+    let len = disk.len()?;
+    if len == 0 || len > NEW_BYTES_MAX {
+        return Ok(());
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    disk.read(0, &mut bytes)?;
+    let begin = bytes.get(..MAGIC.len()).unwrap_or(&bytes);
+    let written = begin.iter().zip(MAGIC).take_while(|(found, magic)| found == magic).count();
+    let is_new = written < MAGIC.len()
+        && begin.iter().skip(written).all(|byte| *byte == 0)
+        && bytes.iter().skip(HEADER_BYTES).all(|byte| *byte == 0);
+    if is_new { disk.set_len(0) } else { Ok(()) }
 }
 
 fn check_or_give_identity(
