@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 /// A small cache, so that pages are also read from the disk.
-pub(crate) const CACHE_BYTES: usize = 1 << 20;
+pub(crate) const CACHE_BYTES: usize = 64 << 10;
 
 pub(crate) fn options(create: bool) -> OpenOptions {
     OpenOptions { create, cache_bytes: CACHE_BYTES, check_integrity: false }

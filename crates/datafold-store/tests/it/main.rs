@@ -1,6 +1,15 @@
 //! The engines against the suite, the disk and each other.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
 
 mod conformance;
+mod damage;
+mod failures;
 mod harness;
+mod opening;
+mod power_cuts;
+mod workload;
