@@ -1,6 +1,7 @@
 //! The default engine: redb, on any [`Disk`].
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,11 +43,31 @@ pub struct RedbStore {
 /// redb answers nothing once its database is closed, and another handle may overwrite the pages
 /// that a snapshot shows once the lock is released. So both stay until no snapshot is left.
 struct OpenFile {
-    /// Dropped, and so closed, before the lock is released.
-    database: Database,
+    /// `None` once it is closed, which is before the lock is released.
+    database: Option<Database>,
     /// The length of the file, kept for [`Store::size_bytes`].
     disk: Arc<dyn Disk>,
     lock: Mutex<Option<FolderLock>>,
+}
+
+impl OpenFile {
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or(StoreError::Closed)
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        let Some(database) = self.database.take() else { return Ok(()) };
+        unless_panic("close the store", || {
+            database.close().map_err(|error| engine_error("close the store", error))
+        })
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // Nobody is left to hear of an error; what was accepted is durable.
+        let _ = self.close();
+    }
 }
 
 impl std::fmt::Debug for OpenFile {
@@ -85,19 +106,18 @@ impl RedbStore {
                 reason: "its file has no bytes".into(),
             });
         }
-        let mut database = Database::builder()
-            .set_cache_size(options.cache_bytes)
-            .create_with_backend(Backend(Arc::clone(&disk)))
-            .map_err(open_error)?;
-        if options.check_integrity && !database.check_integrity().map_err(open_error)? {
-            return Err(StoreError::Corrupted {
-                what: "the engine's check found damage that it has repaired; compare with a backup"
-                    .into(),
-                source: None,
-            });
-        }
-        let open = Arc::new(OpenFile { database, disk, lock: Mutex::new(None) });
-        let id = check_or_give_identity(url, &open, id, options.create)?;
+        let database = unless_panic("open the store", || {
+            // The check comes before anything that the file says is trusted.
+            Database::builder()
+                .set_cache_size(options.cache_bytes)
+                .set_check_integrity_on_open(options.check_integrity)
+                .create_with_backend(Backend(Arc::clone(&disk)))
+                .map_err(open_error)
+        })?;
+        let open = Arc::new(OpenFile { database: Some(database), disk, lock: Mutex::new(None) });
+        let id = unless_panic("read the store's identity", || {
+            check_or_give_identity(url, &open, id, options.create)
+        })?;
         let info =
             StoreInfo { url: url.to_owned(), engine: "redb", id, format_version: FORMAT_VERSION };
         Ok(Self {
@@ -148,7 +168,7 @@ impl Store for RedbStore {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         let guard = self.open.read();
         let open = guard.as_ref().ok_or(StoreError::Closed)?;
-        Ok(Arc::new(RedbSnapshot::take(open)?))
+        unless_panic("begin a read", || Ok(Arc::new(RedbSnapshot::take(open)?) as _))
     }
 
     fn apply(&self, batch: &Batch) -> Outcome {
@@ -158,15 +178,16 @@ impl Store for RedbStore {
         }
         let guard = self.open.read();
         let Some(open) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
-        match self.try_apply(&open.database, batch) {
-            Ok(()) => Outcome::Accepted,
-            Err(outcome) => {
-                if matches!(outcome, Outcome::Indeterminate(_)) {
-                    self.poisoned.store(true, Ordering::Release);
-                }
-                outcome
-            }
+        let outcome = unless_panic("apply a batch", || {
+            let database = open.database()?;
+            Ok(self.try_apply(database, batch).err().unwrap_or(Outcome::Accepted))
+        });
+        // After a panic nothing is known of what the disk holds.
+        let outcome = outcome.unwrap_or_else(Outcome::Indeterminate);
+        if matches!(outcome, Outcome::Indeterminate(_)) {
+            self.poisoned.store(true, Ordering::Release);
         }
+        outcome
     }
 
     fn size_bytes(&self) -> Result<u64, StoreError> {
@@ -179,12 +200,10 @@ impl Store for RedbStore {
         let _one_at_a_time = self.apply.lock();
         let open = self.open.write().take();
         // While snapshots are held there is nothing to do: the last of them closes the file.
-        let Some(OpenFile { database, disk: _, lock }) = open.and_then(Arc::into_inner) else {
-            return Ok(());
-        };
-        let closed = database.close().map_err(|e| engine_error("close the store", e));
-        drop(lock);
-        closed
+        match open.and_then(Arc::into_inner) {
+            Some(mut open) => open.close(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -236,7 +255,7 @@ fn check_or_give_identity(
             None => Err(unexpectedly_empty("its identity is missing")),
         },
         Err(StoreError::NotFound { .. }) if create => {
-            give_identity(&open.database, id)?;
+            give_identity(open.database()?, id)?;
             Ok(id)
         }
         Err(StoreError::NotFound { .. }) => Err(unexpectedly_empty("it has no keyspaces")),
@@ -304,7 +323,7 @@ impl RedbSnapshot {
     /// A snapshot of the database; `NotFound` if it has no keyspaces yet.
     fn take(file: &Arc<OpenFile>) -> Result<Self, StoreError> {
         let transaction =
-            file.database.begin_read().map_err(|error| engine_error("begin a read", error))?;
+            file.database()?.begin_read().map_err(|error| engine_error("begin a read", error))?;
         let open = |keyspace| match transaction.open_table(definition(keyspace)) {
             Ok(table) => Ok(table),
             Err(TableError::TableDoesNotExist(name)) => Err(StoreError::NotFound { url: name }),
@@ -322,9 +341,11 @@ impl RedbSnapshot {
 
 impl Snapshot for RedbSnapshot {
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = ReadableTable::get(self.table(keyspace)?, key);
-        let row = row.map_err(|error| engine_error("read a row", error))?;
-        Ok(row.map(|guard| guard.value().to_vec()))
+        unless_panic("read a row", || {
+            let row = ReadableTable::get(self.table(keyspace)?, key);
+            let row = row.map_err(|error| engine_error("read a row", error))?;
+            Ok(row.map(|guard| guard.value().to_vec()))
+        })
     }
 
     fn get_many(&self, keys: &[(Keyspace, &[u8])]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
@@ -332,27 +353,48 @@ impl Snapshot for RedbSnapshot {
     }
 
     fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
-        let mut page = Page::new();
         if scan.is_empty_range() {
+            return Ok(Page::new());
+        }
+        let table = self.table(scan.keyspace)?;
+        unless_panic("scan rows", || {
+            read_page(table, scan).map_err(|error| engine_error("scan rows", error))
+        })
+    }
+}
+
+fn read_page(table: &Table, scan: &Scan) -> Result<Page, redb::StorageError> {
+    let mut page = Page::new();
+    let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
+    loop {
+        let row = match scan.order {
+            Order::Forward => rows.next(),
+            Order::Reverse => rows.next_back(),
+        };
+        let Some(row) = row else { return Ok(page) };
+        if page.is_full(scan) {
+            page.set_more();
             return Ok(page);
         }
-        let error = |error| engine_error("scan rows", error);
-        let table = self.table(scan.keyspace)?;
-        let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds()).map_err(error)?;
-        loop {
-            let row = match scan.order {
-                Order::Forward => rows.next(),
-                Order::Reverse => rows.next_back(),
-            };
-            let Some(row) = row else { return Ok(page) };
-            if page.is_full(scan) {
-                page.set_more();
-                return Ok(page);
-            }
-            let (key, value) = row.map_err(error)?;
-            page.push(key.value(), value.value());
-        }
+        let (key, value) = row?;
+        page.push(key.value(), value.value());
     }
+}
+
+/// Calls redb, which trusts its file and panics on some damage, so that damage is an error here.
+fn unless_panic<T>(
+    action: &str,
+    call: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // What a panic leaves half done is behind redb's own locks, which it poisons.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        Err(StoreError::Corrupted {
+            what: format!("the engine panicked when it tried to {action}: {text}"),
+            source: None,
+        })
+    })
 }
 
 fn engine_error(action: &'static str, error: impl Into<redb::Error>) -> StoreError {
