@@ -11,7 +11,6 @@ use redb::{
     TableDefinition, TableError, WriteTransaction,
 };
 
-use crate::error::Cause;
 use crate::folder::FolderLock;
 use crate::identity::{IDENTITY_KEY, identity_row, read_identity};
 use crate::{
@@ -111,7 +110,7 @@ impl RedbStore {
             Database::builder()
                 .set_cache_size(options.cache_bytes)
                 .set_check_integrity_on_open(options.check_integrity)
-                .create_with_backend(Backend(Arc::clone(&disk)))
+                .create_with_backend(Backend::new(Arc::clone(&disk)))
                 .map_err(open_error)
         })?;
         let open = Arc::new(OpenFile { database: Some(database), disk, lock: Mutex::new(None) });
@@ -148,10 +147,9 @@ impl RedbStore {
             .set_durability(Durability::Immediate)
             .map_err(|e| failed(engine_error("begin a batch", e)))?;
         if let Err(outcome) = write_batch(&transaction, batch) {
-            return match transaction.abort() {
-                Ok(()) => Err(outcome),
-                Err(error) => Err(Outcome::Failed(engine_error("abort a batch", error))),
-            };
+            // Nothing is committed whether this succeeds or not, and the outcome holds the cause.
+            let _ = transaction.abort();
+            return Err(outcome);
         }
         // From here on the disk may hold the batch whatever the answer is.
         transaction
@@ -264,46 +262,47 @@ fn check_or_give_identity(
 }
 
 fn give_identity(database: &Database, id: StoreId) -> Result<(), StoreError> {
-    let error = |e: Cause| StoreError::Engine { action: "create the keyspaces", source: e };
-    let transaction = database.begin_write().map_err(|e| error(e.into()))?;
+    fn error(error: impl Into<redb::Error>) -> StoreError {
+        engine_error("create the keyspaces", error)
+    }
+    let transaction = database.begin_write().map_err(error)?;
     for keyspace in Keyspace::ALL {
-        let mut table =
-            transaction.open_table(definition(keyspace)).map_err(|e| error(e.into()))?;
+        let mut table = transaction.open_table(definition(keyspace)).map_err(error)?;
         if keyspace == Keyspace::Head {
             let row = identity_row(id);
-            table.insert(IDENTITY_KEY, row.as_ref()).map_err(|e| error(e.into()))?;
+            table.insert(IDENTITY_KEY, row.as_ref()).map_err(error)?;
         }
     }
-    transaction.commit().map_err(|e| error(e.into()))
+    transaction.commit().map_err(error)
 }
 
 fn write_batch(transaction: &WriteTransaction, batch: &Batch) -> Result<(), Outcome> {
-    let failed = |error: Cause| {
-        Outcome::Failed(StoreError::Engine { action: "write a batch", source: error })
-    };
     let head_key = Head::key(batch.space);
-    let mut heads =
-        transaction.open_table(definition(Keyspace::Head)).map_err(|e| failed(e.into()))?;
-    let head = match heads.get(head_key.as_ref()).map_err(|e| failed(e.into()))? {
+    let mut heads = transaction.open_table(definition(Keyspace::Head)).map_err(write_failed)?;
+    let head = match heads.get(head_key.as_ref()).map_err(write_failed)? {
         Some(row) => Some(Head::decode(row.value().to_vec()).map_err(Outcome::Failed)?),
         None => None,
     };
     Head::check_follows(head.as_ref(), batch)?;
     let head_row = Head::row_of(batch);
-    heads.insert(head_key.as_ref(), head_row.as_ref()).map_err(|e| failed(e.into()))?;
+    heads.insert(head_key.as_ref(), head_row.as_ref()).map_err(write_failed)?;
     let mut open = (Keyspace::Head, heads);
     for (keyspace, key, value) in batch.writes() {
         if open.0 != keyspace {
             let table = transaction.open_table(definition(keyspace));
-            open = (keyspace, table.map_err(|e| failed(e.into()))?);
+            open = (keyspace, table.map_err(write_failed)?);
         }
         match value {
             Some(value) => open.1.insert(key.as_ref(), value.as_ref()).map(drop),
             None => open.1.remove(key.as_ref()).map(drop),
         }
-        .map_err(|e| failed(e.into()))?;
+        .map_err(write_failed)?;
     }
     Ok(())
+}
+
+fn write_failed(error: impl Into<redb::Error>) -> Outcome {
+    Outcome::Failed(engine_error("write a batch", error))
 }
 
 /// The tables of one read transaction, which they keep alive.
@@ -424,26 +423,62 @@ fn open_error(error: redb::DatabaseError) -> StoreError {
 
 /// Fits a [`Disk`] to what redb asks of its storage.
 #[derive(Debug)]
-struct Backend(Arc<dyn Disk>);
+struct Backend {
+    disk: Arc<dyn Disk>,
+    /// Offset and length of each write since the last sync that succeeded.
+    unsynced: Mutex<Vec<(u64, usize)>>,
+}
+
+impl Backend {
+    fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, unsynced: Mutex::new(Vec::new()) }
+    }
+
+    /// Writes again what a failed sync may have forgotten.
+    ///
+    /// An operating system that could not write a page back may keep it in its cache as clean. The
+    /// store that is opened next would read it, build on it, and sync without it; the next loss of
+    /// power would then take what was acknowledged meanwhile. Written again, the page is part of
+    /// the next sync, or its failure is.
+    fn write_again(&self, unsynced: &[(u64, usize)]) {
+        // There is no better answer to a failure here than the one that redb gets anyway.
+        if let Ok(len) = self.disk.len() {
+            let _ = self.disk.set_len(len);
+        }
+        for (offset, len) in unsynced {
+            let mut data = vec![0; *len];
+            if self.disk.read(*offset, &mut data).is_ok() {
+                let _ = self.disk.write(*offset, &data);
+            }
+        }
+    }
+}
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.disk.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        self.disk.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.disk.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        let mut unsynced = self.unsynced.lock();
+        let synced = self.disk.sync();
+        match synced {
+            Ok(()) => unsynced.clear(),
+            Err(_) => self.write_again(&unsynced),
+        }
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.unsynced.lock().push((offset, data.len()));
+        self.disk.write(offset, data)
     }
 }
