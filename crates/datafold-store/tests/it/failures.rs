@@ -221,3 +221,46 @@ fn after_a_failed_sync_the_store_only_reads() {
         }
     }
 }
+/// A page that could not be written back may stay in the cache as clean, so that the store that
+/// is opened next reads what no sync will ever make durable.
+#[test]
+fn a_store_that_is_opened_after_a_failed_sync_builds_on_durable_pages() {
+    let seed = seed_from_env(0x5D);
+    let workload = Workload::new(seed, 40);
+    let image = created(seed);
+    let mut differed = 0;
+    for point in 0..150 {
+        let failing = 5 + point % 30;
+        let disk = SimDisk::from_image(image.clone(), seed + point);
+        let store = open_sim(&disk, ID, false).unwrap();
+        for number in 0..failing {
+            assert!(matches!(store.apply(workload.next(number).unwrap()), Outcome::Accepted));
+        }
+        disk.inject(DiskFault::nth(1, DiskError::Io).of(DiskCall::Sync));
+        let outcome = store.apply(workload.next(failing).unwrap());
+        // A batch that makes the file grow syncs before its commit, and is then known to have failed.
+        let io = matches!(
+            outcome,
+            Outcome::Indeterminate(StoreError::Io { .. }) | Outcome::Failed(StoreError::Io { .. })
+        );
+        assert!(io, "{outcome:?}");
+        differed += u32::from(disk.image() != disk.durable_image());
+        drop(store);
+        // The same disk: the process ended, the machine and its cache did not.
+        let store = open_sim(&disk, ID, false).unwrap();
+        let found = workload.check_within(&store, failing..=failing + 1).unwrap();
+        assert!(matches!(store.apply(workload.next(found).unwrap()), Outcome::Accepted));
+        drop(store);
+        for kind in CutKind::ALL {
+            let disk = disk.power_cut(kind, seed + point);
+            let store = open_sim(&disk, ID, false);
+            let checked = store
+                .map_err(|error| describe(&error))
+                .and_then(|store| workload.check_within(&store, found + 1..=found + 1));
+            if let Err(error) = checked {
+                panic!("point {point}, {kind}: {error}\n{}", replay(seed));
+            }
+        }
+    }
+    assert!(differed > 100, "the failed syncs left nothing undone, so nothing was tested");
+}
