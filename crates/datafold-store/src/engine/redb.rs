@@ -1,5 +1,7 @@
 //! The default engine: redb, on any [`Disk`].
 
+mod backend;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition, TableError, WriteTransaction,
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
 };
 
+use self::backend::Backend;
 use crate::folder::FolderLock;
 use crate::identity::{IDENTITY_KEY, identity_row, read_identity};
 use crate::{
@@ -35,6 +38,9 @@ pub struct RedbStore {
     open: RwLock<Option<Arc<OpenFile>>>,
     apply: Mutex<()>,
     poisoned: AtomicBool,
+    /// The moment before the batch that is being applied. It stays if the disk fails, because
+    /// redb then shows a commit that may not be durable.
+    before: Mutex<Option<Arc<RedbSnapshot>>>,
 }
 
 /// The open file, shared by the store and its snapshots: the last of them closes it.
@@ -44,8 +50,7 @@ pub struct RedbStore {
 struct OpenFile {
     /// `None` once it is closed, which is before the lock is released.
     database: Option<Database>,
-    /// The length of the file, kept for [`Store::size_bytes`].
-    disk: Arc<dyn Disk>,
+    backend: Backend,
     lock: Mutex<Option<FolderLock>>,
 }
 
@@ -56,9 +61,15 @@ impl OpenFile {
 
     fn close(&mut self) -> Result<(), StoreError> {
         let Some(database) = self.database.take() else { return Ok(()) };
-        unless_panic("close the store", || {
+        let had_failed = self.backend.has_failed();
+        let closed = unless_panic("close the store", || {
             database.close().map_err(|error| engine_error("close the store", error))
-        })
+        });
+        match self.backend.take_failure() {
+            Some(error) => Err(StoreError::io("close the store", error)),
+            None if had_failed => Err(StoreError::Poisoned),
+            None => closed,
+        }
     }
 }
 
@@ -71,7 +82,7 @@ impl Drop for OpenFile {
 
 impl std::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenFile").field("disk", &self.disk).finish_non_exhaustive()
+        f.debug_struct("OpenFile").field("backend", &self.backend).finish_non_exhaustive()
     }
 }
 
@@ -93,9 +104,10 @@ impl RedbStore {
         id: StoreId,
         options: &OpenOptions,
     ) -> Result<Self, StoreError> {
-        let disk: Arc<dyn Disk> = Arc::from(disk);
+        let backend = Backend::new(disk);
+        let disk = backend.disk();
         if options.create {
-            discard_unfinished(&*disk)
+            discard_unfinished(disk)
                 .map_err(|e| StoreError::io("look for an unfinished creation", e))?;
         }
         let is_empty = disk.is_empty().map_err(|e| StoreError::io("read the store's length", e))?;
@@ -110,13 +122,14 @@ impl RedbStore {
             Database::builder()
                 .set_cache_size(options.cache_bytes)
                 .set_check_integrity_on_open(options.check_integrity)
-                .create_with_backend(Backend::new(Arc::clone(&disk)))
+                .create_with_backend(backend.clone())
                 .map_err(open_error)
         })?;
-        let open = Arc::new(OpenFile { database: Some(database), disk, lock: Mutex::new(None) });
+        let open = Arc::new(OpenFile { database: Some(database), backend, lock: Mutex::new(None) });
         let id = unless_panic("read the store's identity", || {
             check_or_give_identity(url, &open, id, options.create)
         })?;
+        open.backend.keep_failures();
         let info =
             StoreInfo { url: url.to_owned(), engine: "redb", id, format_version: FORMAT_VERSION };
         Ok(Self {
@@ -124,6 +137,7 @@ impl RedbStore {
             open: RwLock::new(Some(open)),
             apply: Mutex::new(()),
             poisoned: AtomicBool::new(false),
+            before: Mutex::new(None),
         })
     }
 
@@ -139,22 +153,33 @@ impl RedbStore {
         self.info.id
     }
 
-    fn try_apply(&self, database: &Database, batch: &Batch) -> Result<(), Outcome> {
+    fn try_apply(&self, open: &Arc<OpenFile>, batch: &Batch) -> Result<(), Outcome> {
         let failed = Outcome::Failed;
+        *self.before.lock() = Some(Arc::new(RedbSnapshot::take(open).map_err(failed)?));
+        let database = open.database().map_err(failed)?;
         let mut transaction =
             database.begin_write().map_err(|e| failed(engine_error("begin a batch", e)))?;
         transaction
             .set_durability(Durability::Immediate)
             .map_err(|e| failed(engine_error("begin a batch", e)))?;
-        if let Err(outcome) = write_batch(&transaction, batch) {
+        let written = write_batch(&transaction, batch, &open.backend);
+        // The disk is written to before the commit when the file or the cache is too small.
+        let written = match open.backend.take_failure() {
+            Some(error) => Err(failed(StoreError::io("write a batch", error))),
+            None => written,
+        };
+        if let Err(outcome) = written {
             // Nothing is committed whether this succeeds or not, and the outcome holds the cause.
             let _ = transaction.abort();
             return Err(outcome);
         }
         // From here on the disk may hold the batch whatever the answer is.
-        transaction
-            .commit()
-            .map_err(|error| Outcome::Indeterminate(engine_error("commit a batch", error)))
+        let committed = transaction.commit();
+        match open.backend.take_failure() {
+            Some(error) => Err(Outcome::Indeterminate(StoreError::io("commit a batch", error))),
+            None => committed
+                .map_err(|error| Outcome::Indeterminate(engine_error("commit a batch", error))),
+        }
     }
 }
 
@@ -166,7 +191,13 @@ impl Store for RedbStore {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         let guard = self.open.read();
         let open = guard.as_ref().ok_or(StoreError::Closed)?;
-        unless_panic("begin a read", || Ok(Arc::new(RedbSnapshot::take(open)?) as _))
+        let taken = unless_panic("begin a read", || Ok(Arc::new(RedbSnapshot::take(open)?)));
+        // Asked after it was taken: a commit that failed meanwhile must not be seen.
+        if self.poisoned.load(Ordering::Acquire) || open.backend.has_failed() {
+            let before = self.before.lock().clone();
+            return before.map(|before| before as _).ok_or(StoreError::Poisoned);
+        }
+        Ok(taken?)
     }
 
     fn apply(&self, batch: &Batch) -> Outcome {
@@ -177,13 +208,17 @@ impl Store for RedbStore {
         let guard = self.open.read();
         let Some(open) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
         let outcome = unless_panic("apply a batch", || {
-            let database = open.database()?;
-            Ok(self.try_apply(database, batch).err().unwrap_or(Outcome::Accepted))
+            Ok(self.try_apply(open, batch).err().unwrap_or(Outcome::Accepted))
         });
         // After a panic nothing is known of what the disk holds.
-        let outcome = outcome.unwrap_or_else(Outcome::Indeterminate);
-        if matches!(outcome, Outcome::Indeterminate(_)) {
+        let outcome = outcome.unwrap_or_else(|error| match open.backend.take_failure() {
+            Some(source) => Outcome::Indeterminate(StoreError::io("commit a batch", source)),
+            None => Outcome::Indeterminate(error),
+        });
+        if matches!(outcome, Outcome::Indeterminate(_)) || open.backend.has_failed() {
             self.poisoned.store(true, Ordering::Release);
+        } else {
+            *self.before.lock() = None;
         }
         outcome
     }
@@ -191,12 +226,13 @@ impl Store for RedbStore {
     fn size_bytes(&self) -> Result<u64, StoreError> {
         let guard = self.open.read();
         let open = guard.as_ref().ok_or(StoreError::Closed)?;
-        open.disk.len().map_err(|error| StoreError::io("read the store's length", error))
+        open.backend.disk().len().map_err(|error| StoreError::io("read the store's length", error))
     }
 
     fn close(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.apply.lock();
         let open = self.open.write().take();
+        self.before.lock().take();
         // While snapshots are held there is nothing to do: the last of them closes the file.
         match open.and_then(Arc::into_inner) {
             Some(mut open) => open.close(),
@@ -276,7 +312,11 @@ fn give_identity(database: &Database, id: StoreId) -> Result<(), StoreError> {
     transaction.commit().map_err(error)
 }
 
-fn write_batch(transaction: &WriteTransaction, batch: &Batch) -> Result<(), Outcome> {
+fn write_batch(
+    transaction: &WriteTransaction,
+    batch: &Batch,
+    backend: &Backend,
+) -> Result<(), Outcome> {
     let head_key = Head::key(batch.space);
     let mut heads = transaction.open_table(definition(Keyspace::Head)).map_err(write_failed)?;
     let head = match heads.get(head_key.as_ref()).map_err(write_failed)? {
@@ -297,6 +337,10 @@ fn write_batch(transaction: &WriteTransaction, batch: &Batch) -> Result<(), Outc
             None => open.1.remove(key.as_ref()).map(drop),
         }
         .map_err(write_failed)?;
+        if backend.has_failed() {
+            // A page that redb has put out of its cache is not there to be read back.
+            return Err(Outcome::Failed(StoreError::Poisoned));
+        }
     }
     Ok(())
 }
@@ -418,67 +462,5 @@ fn open_error(error: redb::DatabaseError) -> StoreError {
             StoreError::Corrupted { what: "the repair did not finish".into(), source: None }
         }
         other => engine_error("open the store", other),
-    }
-}
-
-/// Fits a [`Disk`] to what redb asks of its storage.
-#[derive(Debug)]
-struct Backend {
-    disk: Arc<dyn Disk>,
-    /// Offset and length of each write since the last sync that succeeded.
-    unsynced: Mutex<Vec<(u64, usize)>>,
-}
-
-impl Backend {
-    fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, unsynced: Mutex::new(Vec::new()) }
-    }
-
-    /// Writes again what a failed sync may have forgotten.
-    ///
-    /// An operating system that could not write a page back may keep it in its cache as clean. The
-    /// store that is opened next would read it, build on it, and sync without it; the next loss of
-    /// power would then take what was acknowledged meanwhile. Written again, the page is part of
-    /// the next sync, or its failure is.
-    fn write_again(&self, unsynced: &[(u64, usize)]) {
-        // There is no better answer to a failure here than the one that redb gets anyway.
-        if let Ok(len) = self.disk.len() {
-            let _ = self.disk.set_len(len);
-        }
-        for (offset, len) in unsynced {
-            let mut data = vec![0; *len];
-            if self.disk.read(*offset, &mut data).is_ok() {
-                let _ = self.disk.write(*offset, &data);
-            }
-        }
-    }
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut unsynced = self.unsynced.lock();
-        let synced = self.disk.sync();
-        match synced {
-            Ok(()) => unsynced.clear(),
-            Err(_) => self.write_again(&unsynced),
-        }
-        synced
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.unsynced.lock().push((offset, data.len()));
-        self.disk.write(offset, data)
     }
 }
