@@ -69,7 +69,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`StoreError::Closed`] and [`StoreError::Io`].
     fn size_bytes(&self) -> Result<u64, StoreError>;
 
-    /// Releases the files and the lock. Snapshots that are still held go on answering.
+    /// Releases the files and the lock. Snapshots that are still held go on answering; then the
+    /// last of them releases both when it is dropped.
     ///
     /// # Errors
     ///
