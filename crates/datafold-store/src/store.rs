@@ -43,7 +43,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What the store is.
     fn info(&self) -> &StoreInfo;
 
-    /// A view of the store as it is now.
+    /// A view of the store as it is now; after an [`Outcome::Indeterminate`], as it was before
+    /// that batch, until the store is opened again.
     ///
     /// # Errors
     ///

@@ -16,7 +16,8 @@ use crate::Gate;
 pub enum ApplyFault {
     /// [`Outcome::Failed`]; nothing is applied.
     Failed,
-    /// [`Outcome::Indeterminate`] although the batch was applied; then the store is poisoned.
+    /// [`Outcome::Indeterminate`] although the batch was applied; then the store is poisoned, and
+    /// its snapshots show the batch only after [`FaultStore::reopen`].
     IndeterminateApplied,
     /// [`Outcome::Indeterminate`] and nothing is applied; then the store is poisoned.
     IndeterminateNotApplied,
@@ -39,8 +40,8 @@ pub enum ReadCall {
 
 /// Passes calls on to another store, except where a test has planted something else.
 ///
-/// Like a real engine it is poisoned by an indeterminate outcome: every later batch is refused
-/// until [`FaultStore::reopen`]. It is cloned to keep a handle beside the one that the layer above
+/// Like a real engine it is poisoned by an indeterminate outcome: until [`FaultStore::reopen`]
+/// every later batch is refused, and snapshots show the moment before that outcome. It is cloned to keep a handle beside the one that the layer above
 /// owns.
 ///
 /// ```
@@ -68,6 +69,8 @@ pub struct FaultStore {
 struct State {
     gate: Gate,
     is_poisoned: AtomicBool,
+    /// What snapshots show while the store is poisoned.
+    before: Mutex<Option<Arc<dyn Snapshot>>>,
     applies: AtomicU64,
     accepted: AtomicU64,
     rows: AtomicU64,
@@ -110,6 +113,7 @@ impl FaultStore {
     /// Takes batches again after an indeterminate outcome, as a store does when it was opened
     /// again.
     pub fn reopen(&self) {
+        self.state.before.lock().take();
         self.state.is_poisoned.store(false, Ordering::Release);
     }
 
@@ -156,6 +160,20 @@ impl FaultStore {
         outcome
     }
 
+    fn apply_in_secret(&self, batch: &Batch) -> Outcome {
+        match self.store.snapshot() {
+            Ok(before) => *self.state.before.lock() = Some(before),
+            Err(error) => return Outcome::Failed(error),
+        }
+        match self.store.apply(batch) {
+            Outcome::Accepted => self.indeterminate(),
+            other => {
+                self.state.before.lock().take();
+                other
+            }
+        }
+    }
+
     fn indeterminate(&self) -> Outcome {
         self.state.is_poisoned.store(true, Ordering::Release);
         Outcome::Indeterminate(planted("sync a batch"))
@@ -176,7 +194,8 @@ impl Store for FaultStore {
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         self.state.check(ReadCall::Snapshot)?;
-        let snapshot = self.store.snapshot()?;
+        let before = self.state.before.lock().clone();
+        let snapshot = before.map_or_else(|| self.store.snapshot(), Ok)?;
         Ok(Arc::new(FaultSnapshot { snapshot, state: Arc::clone(&self.state) }))
     }
 
@@ -191,10 +210,7 @@ impl Store for FaultStore {
             Some(ApplyFault::Failed) => Outcome::Failed(planted("write a batch")),
             Some(ApplyFault::Fenced) => self.fenced(batch.space),
             Some(ApplyFault::IndeterminateNotApplied) => self.indeterminate(),
-            Some(ApplyFault::IndeterminateApplied) => match self.store.apply(batch) {
-                Outcome::Accepted => self.indeterminate(),
-                other => other,
-            },
+            Some(ApplyFault::IndeterminateApplied) => self.apply_in_secret(batch),
         }
     }
 
@@ -307,6 +323,8 @@ mod tests {
         store.fail_apply(1, ApplyFault::IndeterminateApplied);
         assert!(matches!(store.apply(&batch(2)), Outcome::Indeterminate(_)));
         assert!(store.is_poisoned());
+        assert_eq!(head(&store), 1);
+        store.reopen();
         assert_eq!(head(&store), 2);
         assert_eq!((store.apply_count(), store.accepted_count(), store.row_count()), (6, 1, 1));
     }

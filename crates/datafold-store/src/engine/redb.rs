@@ -93,7 +93,8 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// As [`crate::open`]; an empty disk is [`StoreError::NotFound`] unless `options.create`.
+    /// As [`crate::open`]. Unless `options.create` is set, an empty disk is
+    /// [`StoreError::UnexpectedlyEmpty`] and one of another identity [`StoreError::Corrupted`].
     ///
     /// # Cost
     ///

@@ -36,6 +36,28 @@ impl Harness for MemoryHarness {
     }
 }
 
+/// The memory engine behind a store of the test kit.
+pub(crate) struct Wrapped {
+    memory: MemoryHarness,
+    wrap: fn(Arc<dyn Store>) -> Arc<dyn Store>,
+}
+
+impl Wrapped {
+    pub(crate) fn new(wrap: fn(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
+        Self { memory: MemoryHarness::default(), wrap }
+    }
+}
+
+impl Harness for Wrapped {
+    fn fresh(&self) -> Arc<dyn Store> {
+        (self.wrap)(self.memory.fresh())
+    }
+
+    fn reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        (self.wrap)(self.memory.reopen(store))
+    }
+}
+
 /// redb in a folder, opened by its URL.
 #[derive(Default)]
 pub(crate) struct FolderHarness {
