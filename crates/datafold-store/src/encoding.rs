@@ -445,7 +445,7 @@ mod tests {
         } else if float < -INT_END {
             Ordering::Greater
         } else {
-            let floor = float.floor() as i64;
+            let floor = exact_int(float.floor()).unwrap();
             if int <= floor { Ordering::Less } else { Ordering::Greater }
         }
     }

@@ -147,10 +147,12 @@ impl Page {
         self.ends.push((key_end, self.bytes.len()));
     }
 
-    /// Whether the scan asks for no more than the page holds.
+    /// Whether the scan asks for no more than the page holds; never true of an empty page, so that
+    /// a limit of 0 cannot make a reader go round for ever.
     #[must_use]
     pub fn is_full(&self, scan: &Scan) -> bool {
-        self.ends.len() >= scan.rows_max || self.bytes.len() >= scan.bytes_max
+        let rows = self.ends.len();
+        rows > 0 && (rows >= scan.rows_max || self.bytes.len() >= scan.bytes_max)
     }
 
     /// Marks that the range has rows behind the last one of this page.

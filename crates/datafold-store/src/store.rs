@@ -43,7 +43,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What the store is.
     fn info(&self) -> &StoreInfo;
 
-    /// A view of the store as it is now.
+    /// A view of the store as it is now; after an [`Outcome::Indeterminate`], as it was before
+    /// that batch, until the store is opened again.
     ///
     /// # Errors
     ///
@@ -69,7 +70,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`StoreError::Closed`] and [`StoreError::Io`].
     fn size_bytes(&self) -> Result<u64, StoreError>;
 
-    /// Releases the files and the lock. Snapshots that are still held go on answering.
+    /// Releases the files and the lock. Snapshots that are still held go on answering; then the
+    /// last of them releases both when it is dropped.
     ///
     /// # Errors
     ///

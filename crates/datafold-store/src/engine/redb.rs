@@ -1,16 +1,19 @@
 //! The default engine: redb, on any [`Disk`].
 
+mod backend;
+
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition, TableError, WriteTransaction,
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
 };
 
-use crate::error::Cause;
+use self::backend::Backend;
 use crate::folder::FolderLock;
 use crate::identity::{IDENTITY_KEY, identity_row, read_identity};
 use crate::{
@@ -32,12 +35,55 @@ const fn definition(keyspace: Keyspace) -> Definition {
 #[derive(Debug)]
 pub struct RedbStore {
     info: StoreInfo,
-    database: RwLock<Option<Database>>,
-    /// The length of the file, kept for [`Store::size_bytes`].
-    disk: Arc<dyn Disk>,
+    open: RwLock<Option<Arc<OpenFile>>>,
     apply: Mutex<()>,
     poisoned: AtomicBool,
+    /// The moment before the batch that is being applied. It stays if the disk fails, because
+    /// redb then shows a commit that may not be durable.
+    before: Mutex<Option<Arc<RedbSnapshot>>>,
+}
+
+/// The open file, shared by the store and its snapshots: the last of them closes it.
+///
+/// redb answers nothing once its database is closed, and another handle may overwrite the pages
+/// that a snapshot shows once the lock is released. So both stay until no snapshot is left.
+struct OpenFile {
+    /// `None` once it is closed, which is before the lock is released.
+    database: Option<Database>,
+    backend: Backend,
     lock: Mutex<Option<FolderLock>>,
+}
+
+impl OpenFile {
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or(StoreError::Closed)
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        let Some(database) = self.database.take() else { return Ok(()) };
+        let had_failed = self.backend.has_failed();
+        let closed = unless_panic("close the store", || {
+            database.close().map_err(|error| engine_error("close the store", error))
+        });
+        match self.backend.take_failure() {
+            Some(error) => Err(StoreError::io("close the store", error)),
+            None if had_failed => Err(StoreError::Poisoned),
+            None => closed,
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // Nobody is left to hear of an error; what was accepted is durable.
+        let _ = self.close();
+    }
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile").field("backend", &self.backend).finish_non_exhaustive()
+    }
 }
 
 impl RedbStore {
@@ -47,7 +93,8 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// As [`crate::open`]; an empty disk is [`StoreError::NotFound`] unless `options.create`.
+    /// As [`crate::open`]. Unless `options.create` is set, an empty disk is
+    /// [`StoreError::UnexpectedlyEmpty`] and one of another identity [`StoreError::Corrupted`].
     ///
     /// # Cost
     ///
@@ -58,7 +105,12 @@ impl RedbStore {
         id: StoreId,
         options: &OpenOptions,
     ) -> Result<Self, StoreError> {
-        let disk: Arc<dyn Disk> = Arc::from(disk);
+        let backend = Backend::new(disk);
+        let disk = backend.disk();
+        if options.create {
+            discard_unfinished(disk)
+                .map_err(|e| StoreError::io("look for an unfinished creation", e))?;
+        }
         let is_empty = disk.is_empty().map_err(|e| StoreError::io("read the store's length", e))?;
         if is_empty && !options.create {
             return Err(StoreError::UnexpectedlyEmpty {
@@ -66,33 +118,35 @@ impl RedbStore {
                 reason: "its file has no bytes".into(),
             });
         }
-        let mut database = Database::builder()
-            .set_cache_size(options.cache_bytes)
-            .create_with_backend(Backend(Arc::clone(&disk)))
-            .map_err(open_error)?;
-        if options.check_integrity && !database.check_integrity().map_err(open_error)? {
-            return Err(StoreError::Corrupted {
-                what: "the engine's check found damage that it has repaired; compare with a backup"
-                    .into(),
-                source: None,
-            });
-        }
-        let id = check_or_give_identity(url, &database, id, options.create)?;
+        let database = unless_panic("open the store", || {
+            // The check comes before anything that the file says is trusted.
+            Database::builder()
+                .set_cache_size(options.cache_bytes)
+                .set_check_integrity_on_open(options.check_integrity)
+                .create_with_backend(backend.clone())
+                .map_err(open_error)
+        })?;
+        let open = Arc::new(OpenFile { database: Some(database), backend, lock: Mutex::new(None) });
+        let id = unless_panic("read the store's identity", || {
+            check_or_give_identity(url, &open, id, options.create)
+        })?;
+        open.backend.keep_failures();
         let info =
             StoreInfo { url: url.to_owned(), engine: "redb", id, format_version: FORMAT_VERSION };
         Ok(Self {
             info,
-            database: RwLock::new(Some(database)),
-            disk,
+            open: RwLock::new(Some(open)),
             apply: Mutex::new(()),
             poisoned: AtomicBool::new(false),
-            lock: Mutex::new(None),
+            before: Mutex::new(None),
         })
     }
 
-    /// Keeps the folder's lock as long as the store is open.
+    /// Keeps the folder's lock as long as the file is open.
     pub(crate) fn holding(self, lock: FolderLock) -> Self {
-        *self.lock.lock() = Some(lock);
+        if let Some(open) = self.open.read().as_ref() {
+            *open.lock.lock() = Some(lock);
+        }
         self
     }
 
@@ -100,23 +154,33 @@ impl RedbStore {
         self.info.id
     }
 
-    fn try_apply(&self, database: &Database, batch: &Batch) -> Result<(), Outcome> {
+    fn try_apply(&self, open: &Arc<OpenFile>, batch: &Batch) -> Result<(), Outcome> {
         let failed = Outcome::Failed;
+        *self.before.lock() = Some(Arc::new(RedbSnapshot::take(open).map_err(failed)?));
+        let database = open.database().map_err(failed)?;
         let mut transaction =
             database.begin_write().map_err(|e| failed(engine_error("begin a batch", e)))?;
         transaction
             .set_durability(Durability::Immediate)
             .map_err(|e| failed(engine_error("begin a batch", e)))?;
-        if let Err(outcome) = write_batch(&transaction, batch) {
-            return match transaction.abort() {
-                Ok(()) => Err(outcome),
-                Err(error) => Err(Outcome::Failed(engine_error("abort a batch", error))),
-            };
+        let written = write_batch(&transaction, batch, &open.backend);
+        // The disk is written to before the commit when the file or the cache is too small.
+        let written = match open.backend.take_failure() {
+            Some(error) => Err(failed(StoreError::io("write a batch", error))),
+            None => written,
+        };
+        if let Err(outcome) = written {
+            // Nothing is committed whether this succeeds or not, and the outcome holds the cause.
+            let _ = transaction.abort();
+            return Err(outcome);
         }
         // From here on the disk may hold the batch whatever the answer is.
-        transaction
-            .commit()
-            .map_err(|error| Outcome::Indeterminate(engine_error("commit a batch", error)))
+        let committed = transaction.commit();
+        match open.backend.take_failure() {
+            Some(error) => Err(Outcome::Indeterminate(StoreError::io("commit a batch", error))),
+            None => committed
+                .map_err(|error| Outcome::Indeterminate(engine_error("commit a batch", error))),
+        }
     }
 }
 
@@ -126,9 +190,15 @@ impl Store for RedbStore {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
-        let guard = self.database.read();
-        let database = guard.as_ref().ok_or(StoreError::Closed)?;
-        Ok(Arc::new(RedbSnapshot::take(database)?))
+        let guard = self.open.read();
+        let open = guard.as_ref().ok_or(StoreError::Closed)?;
+        let taken = unless_panic("begin a read", || Ok(Arc::new(RedbSnapshot::take(open)?)));
+        // Asked after it was taken: a commit that failed meanwhile must not be seen.
+        if self.poisoned.load(Ordering::Acquire) || open.backend.has_failed() {
+            let before = self.before.lock().clone();
+            return before.map(|before| before as _).ok_or(StoreError::Poisoned);
+        }
+        Ok(taken?)
     }
 
     fn apply(&self, batch: &Batch) -> Outcome {
@@ -136,38 +206,72 @@ impl Store for RedbStore {
         if self.poisoned.load(Ordering::Acquire) {
             return Outcome::Failed(StoreError::Poisoned);
         }
-        let guard = self.database.read();
-        let Some(database) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
-        match self.try_apply(database, batch) {
-            Ok(()) => Outcome::Accepted,
-            Err(outcome) => {
-                if matches!(outcome, Outcome::Indeterminate(_)) {
-                    self.poisoned.store(true, Ordering::Release);
-                }
-                outcome
-            }
+        let guard = self.open.read();
+        let Some(open) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
+        let outcome = unless_panic("apply a batch", || {
+            Ok(self.try_apply(open, batch).err().unwrap_or(Outcome::Accepted))
+        });
+        // After a panic nothing is known of what the disk holds.
+        let outcome = outcome.unwrap_or_else(|error| match open.backend.take_failure() {
+            Some(source) => Outcome::Indeterminate(StoreError::io("commit a batch", source)),
+            None => Outcome::Indeterminate(error),
+        });
+        if matches!(outcome, Outcome::Indeterminate(_)) || open.backend.has_failed() {
+            self.poisoned.store(true, Ordering::Release);
+        } else {
+            *self.before.lock() = None;
         }
+        outcome
     }
 
     fn size_bytes(&self) -> Result<u64, StoreError> {
-        self.disk.len().map_err(|error| StoreError::io("read the store's length", error))
+        let guard = self.open.read();
+        let open = guard.as_ref().ok_or(StoreError::Closed)?;
+        open.backend.disk().len().map_err(|error| StoreError::io("read the store's length", error))
     }
 
     fn close(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.apply.lock();
-        let database = self.database.write().take();
-        let closed = match database {
-            Some(database) => database.close().map_err(|e| engine_error("close the store", e)),
+        let open = self.open.write().take();
+        self.before.lock().take();
+        // While snapshots are held there is nothing to do: the last of them closes the file.
+        match open.and_then(Arc::into_inner) {
+            Some(mut open) => open.close(),
             None => Ok(()),
-        };
-        self.lock.lock().take();
-        closed
+        }
     }
+}
+
+/// What redb's file begins with. It is written last of all, when the rest of a new file is durable.
+const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+/// What redb keeps for its header.
+const HEADER_BYTES: usize = 4_096;
+/// More than redb gives to a file that has no commit.
+const NEW_BYTES_MAX: u64 = 4 << 20;
+
+/// Empties a disk on which redb's own creation was cut short, so that it can begin again: redb
+/// refuses such a file for ever.
+///
+/// Without a whole magic number there was never a commit. That nothing stands behind the header
+/// tells such a file from any other.
+fn discard_unfinished(disk: &dyn Disk) -> io::Result<()> {
+    let len = disk.len()?;
+    if len == 0 || len > NEW_BYTES_MAX {
+        return Ok(());
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    disk.read(0, &mut bytes)?;
+    let begin = bytes.get(..MAGIC.len()).unwrap_or(&bytes);
+    let written = begin.iter().zip(MAGIC).take_while(|(found, magic)| found == magic).count();
+    let is_new = written < MAGIC.len()
+        && begin.iter().skip(written).all(|byte| *byte == 0)
+        && bytes.iter().skip(HEADER_BYTES).all(|byte| *byte == 0);
+    if is_new { disk.set_len(0) } else { Ok(()) }
 }
 
 fn check_or_give_identity(
     url: &str,
-    database: &Database,
+    open: &Arc<OpenFile>,
     id: StoreId,
     create: bool,
 ) -> Result<StoreId, StoreError> {
@@ -175,7 +279,7 @@ fn check_or_give_identity(
         url: url.to_owned(),
         reason: reason.to_owned(),
     };
-    match RedbSnapshot::take(database) {
+    match RedbSnapshot::take(open) {
         Ok(snapshot) => match read_identity(&snapshot)? {
             // A creation that was interrupted before its note keeps the identity it had given.
             Some(found) if found == id || create => Ok(found),
@@ -186,7 +290,7 @@ fn check_or_give_identity(
             None => Err(unexpectedly_empty("its identity is missing")),
         },
         Err(StoreError::NotFound { .. }) if create => {
-            give_identity(database, id)?;
+            give_identity(open.database()?, id)?;
             Ok(id)
         }
         Err(StoreError::NotFound { .. }) => Err(unexpectedly_empty("it has no keyspaces")),
@@ -195,51 +299,62 @@ fn check_or_give_identity(
 }
 
 fn give_identity(database: &Database, id: StoreId) -> Result<(), StoreError> {
-    let error = |e: Cause| StoreError::Engine { action: "create the keyspaces", source: e };
-    let transaction = database.begin_write().map_err(|e| error(e.into()))?;
+    fn error(error: impl Into<redb::Error>) -> StoreError {
+        engine_error("create the keyspaces", error)
+    }
+    let transaction = database.begin_write().map_err(error)?;
     for keyspace in Keyspace::ALL {
-        let mut table =
-            transaction.open_table(definition(keyspace)).map_err(|e| error(e.into()))?;
+        let mut table = transaction.open_table(definition(keyspace)).map_err(error)?;
         if keyspace == Keyspace::Head {
             let row = identity_row(id);
-            table.insert(IDENTITY_KEY, row.as_ref()).map_err(|e| error(e.into()))?;
+            table.insert(IDENTITY_KEY, row.as_ref()).map_err(error)?;
         }
     }
-    transaction.commit().map_err(|e| error(e.into()))
+    transaction.commit().map_err(error)
 }
 
-fn write_batch(transaction: &WriteTransaction, batch: &Batch) -> Result<(), Outcome> {
-    let failed = |error: Cause| {
-        Outcome::Failed(StoreError::Engine { action: "write a batch", source: error })
-    };
+fn write_batch(
+    transaction: &WriteTransaction,
+    batch: &Batch,
+    backend: &Backend,
+) -> Result<(), Outcome> {
     let head_key = Head::key(batch.space);
-    let mut heads =
-        transaction.open_table(definition(Keyspace::Head)).map_err(|e| failed(e.into()))?;
-    let head = match heads.get(head_key.as_ref()).map_err(|e| failed(e.into()))? {
+    let mut heads = transaction.open_table(definition(Keyspace::Head)).map_err(write_failed)?;
+    let head = match heads.get(head_key.as_ref()).map_err(write_failed)? {
         Some(row) => Some(Head::decode(row.value().to_vec()).map_err(Outcome::Failed)?),
         None => None,
     };
     Head::check_follows(head.as_ref(), batch)?;
     let head_row = Head::row_of(batch);
-    heads.insert(head_key.as_ref(), head_row.as_ref()).map_err(|e| failed(e.into()))?;
+    heads.insert(head_key.as_ref(), head_row.as_ref()).map_err(write_failed)?;
     let mut open = (Keyspace::Head, heads);
     for (keyspace, key, value) in batch.writes() {
         if open.0 != keyspace {
             let table = transaction.open_table(definition(keyspace));
-            open = (keyspace, table.map_err(|e| failed(e.into()))?);
+            open = (keyspace, table.map_err(write_failed)?);
         }
         match value {
             Some(value) => open.1.insert(key.as_ref(), value.as_ref()).map(drop),
             None => open.1.remove(key.as_ref()).map(drop),
         }
-        .map_err(|e| failed(e.into()))?;
+        .map_err(write_failed)?;
+        if backend.has_failed() {
+            // A page that redb has put out of its cache is not there to be read back.
+            return Err(Outcome::Failed(StoreError::Poisoned));
+        }
     }
     Ok(())
+}
+
+fn write_failed(error: impl Into<redb::Error>) -> Outcome {
+    Outcome::Failed(engine_error("write a batch", error))
 }
 
 /// The tables of one read transaction, which they keep alive.
 struct RedbSnapshot {
     tables: [Table; Keyspace::ALL.len()],
+    /// Dropped after the tables, which end their transaction on it.
+    _open: Arc<OpenFile>,
 }
 
 impl std::fmt::Debug for RedbSnapshot {
@@ -250,16 +365,17 @@ impl std::fmt::Debug for RedbSnapshot {
 
 impl RedbSnapshot {
     /// A snapshot of the database; `NotFound` if it has no keyspaces yet.
-    fn take(database: &Database) -> Result<Self, StoreError> {
+    fn take(file: &Arc<OpenFile>) -> Result<Self, StoreError> {
         let transaction =
-            database.begin_read().map_err(|error| engine_error("begin a read", error))?;
+            file.database()?.begin_read().map_err(|error| engine_error("begin a read", error))?;
         let open = |keyspace| match transaction.open_table(definition(keyspace)) {
             Ok(table) => Ok(table),
             Err(TableError::TableDoesNotExist(name)) => Err(StoreError::NotFound { url: name }),
             Err(error) => Err(engine_error("open a keyspace", error)),
         };
         let [a, b, c, d, e, f, g] = Keyspace::ALL;
-        Ok(Self { tables: [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?, open(g)?] })
+        let tables = [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?, open(g)?];
+        Ok(Self { tables, _open: Arc::clone(file) })
     }
 
     fn table(&self, keyspace: Keyspace) -> Result<&Table, StoreError> {
@@ -269,9 +385,11 @@ impl RedbSnapshot {
 
 impl Snapshot for RedbSnapshot {
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = ReadableTable::get(self.table(keyspace)?, key);
-        let row = row.map_err(|error| engine_error("read a row", error))?;
-        Ok(row.map(|guard| guard.value().to_vec()))
+        unless_panic("read a row", || {
+            let row = ReadableTable::get(self.table(keyspace)?, key);
+            let row = row.map_err(|error| engine_error("read a row", error))?;
+            Ok(row.map(|guard| guard.value().to_vec()))
+        })
     }
 
     fn get_many(&self, keys: &[(Keyspace, &[u8])]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
@@ -279,27 +397,48 @@ impl Snapshot for RedbSnapshot {
     }
 
     fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
-        let mut page = Page::new();
         if scan.is_empty_range() {
+            return Ok(Page::new());
+        }
+        let table = self.table(scan.keyspace)?;
+        unless_panic("scan rows", || {
+            read_page(table, scan).map_err(|error| engine_error("scan rows", error))
+        })
+    }
+}
+
+fn read_page(table: &Table, scan: &Scan) -> Result<Page, redb::StorageError> {
+    let mut page = Page::new();
+    let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
+    loop {
+        let row = match scan.order {
+            Order::Forward => rows.next(),
+            Order::Reverse => rows.next_back(),
+        };
+        let Some(row) = row else { return Ok(page) };
+        if page.is_full(scan) {
+            page.set_more();
             return Ok(page);
         }
-        let error = |error| engine_error("scan rows", error);
-        let table = self.table(scan.keyspace)?;
-        let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds()).map_err(error)?;
-        loop {
-            let row = match scan.order {
-                Order::Forward => rows.next(),
-                Order::Reverse => rows.next_back(),
-            };
-            let Some(row) = row else { return Ok(page) };
-            if page.is_full(scan) {
-                page.set_more();
-                return Ok(page);
-            }
-            let (key, value) = row.map_err(error)?;
-            page.push(key.value(), value.value());
-        }
+        let (key, value) = row?;
+        page.push(key.value(), value.value());
     }
+}
+
+/// Calls redb, which trusts its file and panics on some damage, so that damage is an error here.
+fn unless_panic<T>(
+    action: &str,
+    call: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // What a panic leaves half done is behind redb's own locks, which it poisons.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        Err(StoreError::Corrupted {
+            what: format!("the engine panicked when it tried to {action}: {text}"),
+            source: None,
+        })
+    })
 }
 
 fn engine_error(action: &'static str, error: impl Into<redb::Error>) -> StoreError {
@@ -324,31 +463,5 @@ fn open_error(error: redb::DatabaseError) -> StoreError {
             StoreError::Corrupted { what: "the repair did not finish".into(), source: None }
         }
         other => engine_error("open the store", other),
-    }
-}
-
-/// Fits a [`Disk`] to what redb asks of its storage.
-#[derive(Debug)]
-struct Backend(Arc<dyn Disk>);
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
     }
 }

@@ -243,8 +243,7 @@ impl Definition {
     #[expect(clippy::type_complexity, reason = "the four parts of one row, used once")]
     fn decode_parts(
         decoder: &mut Decoder<'_>,
-    ) -> Result<(ContentHash, CommitNumber, Option<Arc<str>>, crate::model::Value), RowError>
-    {
+    ) -> Result<(ContentHash, CommitNumber, Option<Arc<str>>, crate::model::Value), RowError> {
         if decoder.array()? != Some(4) {
             return Err(RowError::Malformed("a schema row has four parts"));
         }
@@ -298,9 +297,6 @@ pub(crate) fn encode_state(state: SchemaState, reason: Option<&str>) -> Vec<u8> 
         SchemaState::Blocked => 2,
     };
     let mut out = Vec::with_capacity(8);
-    ok(Encoder::new(&mut out)
-        .array(2)
-        .and_then(|e| e.u8(number))
-        .and_then(|e| e.encode(reason)));
+    ok(Encoder::new(&mut out).array(2).and_then(|e| e.u8(number)).and_then(|e| e.encode(reason)));
     out
 }

@@ -46,7 +46,9 @@ pub(crate) enum Change {
         fields: Vec<FieldId>,
     },
     /// Wrote or removed a row of the catalogue.
-    Catalogue { key: Bytes },
+    Catalogue {
+        key: Bytes,
+    },
 }
 
 impl Change {
@@ -163,8 +165,11 @@ mod tests {
     use super::*;
 
     fn change() -> impl Strategy<Value = Change> {
-        let kind =
-            prop_oneof![Just(ChangeKind::Write), Just(ChangeKind::Create), Just(ChangeKind::Delete)];
+        let kind = prop_oneof![
+            Just(ChangeKind::Write),
+            Just(ChangeKind::Create),
+            Just(ChangeKind::Delete)
+        ];
         let record = (
             any::<u32>(),
             prop::collection::vec(any::<u8>(), 0..480),

@@ -145,8 +145,10 @@ impl DatabasePool {
         let pipeline = Pipeline::open(store, Rows { space }, Arc::clone(&options.clock))?;
         let ops = Arc::new(DbOperations::new(pipeline));
         let flushing = Arc::clone(&ops);
-        let flusher = threads::spawn("datafold-flusher", move || flushing.pipeline().run_flusher())
-            .map_err(|source| StoreError::Io { action: "begin the flusher thread".into(), source })?;
+        let flusher =
+            threads::spawn("datafold-flusher", move || flushing.pipeline().run_flusher()).map_err(
+                |source| StoreError::Io { action: "begin the flusher thread".into(), source },
+            )?;
         let registry = RepositoryRegistry {
             schemas: SchemaRepository::new(Arc::clone(&ops)),
             atoms: AtomRepository::new(Arc::clone(&ops)),

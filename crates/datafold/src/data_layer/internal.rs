@@ -44,9 +44,8 @@ impl Prefetch {
 
 /// Decodes the value of a cell outside its row.
 pub(crate) fn decode_cell(raw: &[u8]) -> Result<Value, DataLayerError> {
-    decode_value(raw).map_err(|error| {
-        DataLayerError::row(Keyspace::Records, &[], RowError::from(error))
-    })
+    decode_value(raw)
+        .map_err(|error| DataLayerError::row(Keyspace::Records, &[], RowError::from(error)))
 }
 
 /// The smallest key above every key that starts with `prefix`; `None` if there is none.

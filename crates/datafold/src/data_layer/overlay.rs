@@ -1,7 +1,6 @@
 //! Rows that are committed in order but not yet durable.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 
 use bytes::Bytes;
 use datafold_store::{BatchKey, Keyspace};
@@ -126,7 +125,8 @@ fn touches(keys: &[BatchKey], read: &ReadRange) -> bool {
     match read {
         ReadRange::Row(key) => keys.binary_search(key).is_ok(),
         ReadRange::Range(keyspace, (from, to)) => {
-            let at = keys.partition_point(|(space, key)| (*space, &key[..]) < (*keyspace, &from[..]));
+            let at =
+                keys.partition_point(|(space, key)| (*space, &key[..]) < (*keyspace, &from[..]));
             keys.get(at).is_some_and(|(space, key)| {
                 space == keyspace && to.as_ref().is_none_or(|to| key[..] < to[..])
             })
@@ -188,8 +188,9 @@ mod tests {
         let mut overlay = Overlay::default();
         overlay.push(CommitNumber(8), &[(key("a"), None)]);
         let read = [ReadRange::Row(key("z"))];
-        let conflict =
-            |overlay: &Overlay, base| overlay.conflict(CommitNumber(base), CommitNumber(8), read.iter());
+        let conflict = |overlay: &Overlay, base| {
+            overlay.conflict(CommitNumber(base), CommitNumber(8), read.iter())
+        };
         assert_eq!(conflict(&overlay, 7), None);
         assert_eq!(conflict(&overlay, 6), Some(CommitNumber(8)));
         overlay.reset(CommitNumber(7));

@@ -10,9 +10,9 @@
 //! caller runs under a lock.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -292,7 +292,11 @@ impl Pipeline {
         self.queue.lock().newest.clone()
     }
 
-    fn settle(&self, staged: Option<Staged>, durability: Durability) -> Result<Receipt, CommitError> {
+    fn settle(
+        &self,
+        staged: Option<Staged>,
+        durability: Durability,
+    ) -> Result<Receipt, CommitError> {
         match staged {
             Some(staged) => {
                 if durability == Durability::Durable {
@@ -517,8 +521,7 @@ impl Pipeline {
         let Some(last) = group.last() else { return Ok(()) };
         let before = self.published();
         let token = entropy::token().map_err(Failure::failed)?;
-        let mut batch =
-            Batch::new(self.rows.space, before.number.0, last.number.0, token);
+        let mut batch = Batch::new(self.rows.space, before.number.0, last.number.0, token);
         batch.head = encode_head(last.time);
         let mut counters = HashMap::new();
         let mut catalogue = None;
@@ -657,9 +660,8 @@ fn check_limits(writes: &[(BatchKey, Option<Bytes>)]) -> Result<usize, CommitErr
         let (limit, found) = (TRANSACTION_ROWS_MAX, writes.len());
         return Err(CommitError::TooLarge { unit: "rows", limit, found });
     }
-    let size = |(key, row): &(BatchKey, Option<Bytes>)| {
-        key.1.len() + row.as_ref().map_or(0, Bytes::len)
-    };
+    let size =
+        |(key, row): &(BatchKey, Option<Bytes>)| key.1.len() + row.as_ref().map_or(0, Bytes::len);
     let bytes = writes.iter().map(size).sum();
     if bytes > TRANSACTION_BYTES_MAX {
         let limit = TRANSACTION_BYTES_MAX;

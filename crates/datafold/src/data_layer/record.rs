@@ -6,7 +6,6 @@ use minicbor::{Decoder, Encoder};
 
 use super::ids::{CommitNumber, FieldId, WriterId};
 use super::serialization::RowError;
-use crate::model::{Value, decode_value};
 
 /// Which commit wrote some cells of a record, who did, and where their ordinals start.
 ///
@@ -166,12 +165,6 @@ pub(crate) struct CellView<'a> {
     pub(crate) value: Option<&'a [u8]>,
 }
 
-impl CellView<'_> {
-    pub(crate) fn decode(&self) -> Result<Value, RowError> {
-        Ok(self.value.map_or(Ok(Value::Null), decode_value)?)
-    }
-}
-
 impl<'a> RecordView<'a> {
     pub(crate) fn new(row: &'a [u8]) -> Result<Self, RowError> {
         let mut decoder = Decoder::new(row);
@@ -243,10 +236,7 @@ impl<'a> Cells<'_, 'a> {
 }
 
 /// The bytes of the next value; `None` for `undefined`.
-fn raw_value<'a>(
-    decoder: &mut Decoder<'a>,
-    bytes: &'a [u8],
-) -> Result<Option<&'a [u8]>, RowError> {
+fn raw_value<'a>(decoder: &mut Decoder<'a>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, RowError> {
     if decoder.datatype()? == Type::Undefined {
         decoder.undefined()?;
         return Ok(None);
@@ -305,7 +295,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::encode_value;
+    use crate::model::{Value, encode_value};
 
     fn stamp() -> impl Strategy<Value = Stamp> {
         (1_u64..5, 0_u32..3, 0_u32..70_000).prop_map(|(commit, writer, base)| Stamp {

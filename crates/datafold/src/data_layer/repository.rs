@@ -68,7 +68,10 @@ pub trait ReadRepository<T, K> {
     /// # Errors
     ///
     /// As [`ReadRepository::get`].
-    fn list(&self) -> Result<Vec<K>, DataLayerError> {
+    fn list(&self) -> Result<Vec<K>, DataLayerError>
+    where
+        Self: Sized,
+    {
         let mut keys = Vec::new();
         self.for_each(|key, _| {
             keys.push(key);
@@ -85,10 +88,7 @@ pub trait ReadRepository<T, K> {
     /// # Errors
     ///
     /// As [`ReadRepository::get`].
-    fn for_each(
-        &self,
-        mut visit: impl FnMut(K, T) -> ControlFlow<()>,
-    ) -> Result<(), DataLayerError>
+    fn for_each(&self, mut visit: impl FnMut(K, T) -> ControlFlow<()>) -> Result<(), DataLayerError>
     where
         Self: Sized,
     {

@@ -97,13 +97,6 @@ impl Rows {
         key.finish()
     }
 
-    /// The prefix of the past of one record.
-    pub(crate) fn record_history(self, schema: SchemaId, record: &[u8]) -> Vec<u8> {
-        let mut key = self.key();
-        key.id(schema.0).raw(record);
-        key.into_vec()
-    }
-
     /// The prefix of the past of one cell, or with [`FieldId::RECORD`] of earlier lives.
     pub(crate) fn cell_history(self, schema: SchemaId, record: &[u8], field: FieldId) -> Vec<u8> {
         let mut key = self.key();

@@ -39,8 +39,7 @@ pub(crate) fn find_or_create(
         return Err(DataLayerError::not_found("space", name));
     }
     let follows = snapshot.head(SpaceId::SYSTEM)?.map_or(0, |head| head.number);
-    let number = SpaceId::DEFAULT.0
-        + u32::try_from(follows).unwrap_or(u32::MAX).saturating_add(1);
+    let number = SpaceId::DEFAULT.0 + u32::try_from(follows).unwrap_or(u32::MAX).saturating_add(1);
     let mut row = Vec::with_capacity(5);
     ok(Encoder::new(&mut row).u32(number));
     let mut batch = Batch::new(SpaceId::SYSTEM, follows, follows + 1, entropy::token()?);

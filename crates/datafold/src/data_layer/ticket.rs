@@ -24,11 +24,6 @@ impl Ticket {
         Arc::new(Self::default())
     }
 
-    /// The outcome, if it is known.
-    pub(crate) fn outcome(&self) -> Option<Result<(), CommitError>> {
-        self.state.lock().outcome.clone()
-    }
-
     /// Registers the calling thread to be unparked; the outcome instead, if it is known.
     pub(crate) fn register(&self) -> Option<Result<(), CommitError>> {
         let mut state = self.state.lock();

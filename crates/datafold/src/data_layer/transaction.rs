@@ -67,10 +67,6 @@ impl RecordingSource {
     pub(crate) fn note_range(&self, keyspace: Keyspace, from: Vec<u8>, to: Option<Vec<u8>>) {
         self.reads.borrow_mut().insert(ReadRange::Range(keyspace, (from, to)));
     }
-
-    pub(crate) fn published(&self) -> &Arc<Published> {
-        &self.published
-    }
 }
 
 impl RowSource for RecordingSource {

@@ -125,10 +125,7 @@ impl Repository<TransformDefinition, String> for TransformRepository {
         self.store_batch(&[(key, item)])
     }
 
-    fn store_batch(
-        &self,
-        items: &[(&String, &TransformDefinition)],
-    ) -> Result<(), DataLayerError> {
+    fn store_batch(&self, items: &[(&String, &TransformDefinition)]) -> Result<(), DataLayerError> {
         let store = |transaction: &mut Transaction| {
             items.iter().try_for_each(|(key, item)| self.put_in(transaction, key, item))
         };
@@ -180,11 +177,7 @@ impl Repository<TransformDefinition, String> for TransformRepository {
         transaction.state.editor().write(&self.row_key(key), write)
     }
 
-    fn delete_in(
-        &self,
-        transaction: &mut Transaction,
-        key: &String,
-    ) -> Result<(), DataLayerError> {
+    fn delete_in(&self, transaction: &mut Transaction, key: &String) -> Result<(), DataLayerError> {
         transaction.state.editor().write(&self.row_key(key), CatalogueWrite::Delete)
     }
 

@@ -119,7 +119,11 @@ pub(crate) enum CatalogueWrite {
     Put(Bytes),
     Delete,
     /// A definition's row names the commit that writes it.
-    Define { schema: Arc<Schema>, hash: ContentHash, source: Option<Arc<str>> },
+    Define {
+        schema: Arc<Schema>,
+        hash: ContentHash,
+        source: Option<Arc<str>>,
+    },
 }
 
 impl CatalogueWrite {
@@ -231,14 +235,11 @@ impl WorkingSet {
             && self.records.values().all(|draft| matches!(draft.after, After::Untouched))
     }
 
-    /// The catalogue rows that this transaction writes, as of no commit yet.
-    pub(crate) fn catalogue_rows(&self) -> Vec<(Bytes, Option<Bytes>, Option<Bytes>)> {
-        self.catalogue_rows_at(CommitNumber::ZERO)
-    }
-
     fn catalogue_rows_at(&self, at: CommitNumber) -> Vec<(Bytes, Option<Bytes>, Option<Bytes>)> {
         let drafts = self.catalogue.iter();
-        drafts.map(|(key, draft)| (key.clone(), draft.before.clone(), draft.after.row(at))).collect()
+        drafts
+            .map(|(key, draft)| (key.clone(), draft.before.clone(), draft.after.row(at)))
+            .collect()
     }
 
     /// The rows of the commit that these writes become.

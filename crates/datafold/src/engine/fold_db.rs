@@ -240,9 +240,10 @@ impl FoldDb {
     fn key_of(&self, schema: &SchemaName, key: &[Value]) -> Result<RecordKey, FoldDbError> {
         let entry = self.pool.schemas().entry(schema.as_str());
         let entry = entry.ok_or_else(|| DataLayerError::not_found("schema", schema))?;
-        entry.schema.key_of(key).map_err(|cause| {
-            super::QueryError::InvalidKey { schema: schema.clone(), cause }.into()
-        })
+        entry
+            .schema
+            .key_of(key)
+            .map_err(|cause| super::QueryError::InvalidKey { schema: schema.clone(), cause }.into())
     }
 
     /// Reads a moment as people write it; `None` is now.

@@ -170,8 +170,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         let mut fields: Vec<Field> = Vec::with_capacity(header.len());
         for name in header {
             let refuse = |rule: String| RequestError::new("line 1", rule);
-            let Some(field) = schema.fields.iter().find(|field| field.name.as_str() == name)
-            else {
+            let Some(field) = schema.fields.iter().find(|field| field.name.as_str() == name) else {
                 let names = schema.fields.iter().map(|field| &field.name);
                 let hint = closest(name, names)
                     .map(|name| format!("; did you mean `{name}`?"))
@@ -187,11 +186,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         Ok(fields)
     }
 
-    fn csv_record(
-        &self,
-        fields: &[Field],
-        row: &csv::StringRecord,
-    ) -> Result<RecordInput, String> {
+    fn csv_record(&self, fields: &[Field], row: &csv::StringRecord) -> Result<RecordInput, String> {
         let mut record = BTreeMap::new();
         for (field, text) in fields.iter().zip(row) {
             let value = if self.options.nulls.iter().any(|null| null == text) {
@@ -309,8 +304,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         let records = steps.iter().map(|step| (step.entry.id, step.key.as_bytes()));
         let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
         let prepared = Prepared { preconditions: Vec::new(), steps: steps.to_vec() };
-        let run =
-            |execution: &mut Execution<'_>| apply(&mut execution.editor(), &prepared);
+        let run = |execution: &mut Execution<'_>| apply(&mut execution.editor(), &prepared);
         let durability = Durability::Buffered;
         pipeline.execute(WriterId::OWNER, durability, Some(&prefetch), run).map(drop)
     }

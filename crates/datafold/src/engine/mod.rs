@@ -15,8 +15,6 @@ pub use error::{ErrorClass, FoldDbError, MutationError, QueryError, RequestError
 pub use fold_db::{FoldDb, FoldTransaction};
 pub use import::{ImportFormat, ImportOptions, ImportProgress, ImportReport, ImportRowError};
 pub use moment::{MomentError, parse_moment};
-pub use mutation::{
-    Condition, Mutation, MutationKind, MutationRequest, Precondition, RecordInput,
-};
+pub use mutation::{Condition, Mutation, MutationKind, MutationRequest, Precondition, RecordInput};
 pub use prepare::VALUE_BYTES_MAX;
 pub use query::{KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};

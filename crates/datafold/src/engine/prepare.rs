@@ -93,9 +93,7 @@ pub(crate) fn approved(
 pub(crate) fn check_approved(entry: &SchemaEntry) -> Result<(), MutationError> {
     match entry.state {
         SchemaState::Approved => Ok(()),
-        state => {
-            Err(MutationError::NotApproved { schema: entry.schema.name.clone(), state })
-        }
+        state => Err(MutationError::NotApproved { schema: entry.schema.name.clone(), state }),
     }
 }
 

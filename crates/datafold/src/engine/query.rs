@@ -151,10 +151,7 @@ enum Reach {
 }
 
 impl Plan {
-    pub(crate) fn new(
-        mut point: ReadPoint,
-        request: &QueryRequest,
-    ) -> Result<Self, FoldDbError> {
+    pub(crate) fn new(mut point: ReadPoint, request: &QueryRequest) -> Result<Self, FoldDbError> {
         let entry = point.published.catalogue.get(request.schema.as_str()).cloned();
         let Some(entry) = entry else {
             let schema = request.schema.clone();
@@ -217,10 +214,9 @@ impl Plan {
     fn reach_of(&self, condition: &KeyCondition) -> Result<Reach, FoldDbError> {
         let schema = &self.entry.schema;
         let bound = |parts: &[Value]| {
-            let key = schema.key_prefix_of(parts).map_err(|cause| QueryError::InvalidKey {
-                schema: schema.name.clone(),
-                cause,
-            })?;
+            let key = schema
+                .key_prefix_of(parts)
+                .map_err(|cause| QueryError::InvalidKey { schema: schema.name.clone(), cause })?;
             let rows = self.point.rows;
             Ok::<_, FoldDbError>(rows.record(self.entry.id, key.as_bytes()).to_vec())
         };
@@ -243,9 +239,7 @@ impl Plan {
                 let lower = bound(from.as_deref().unwrap_or_default())?;
                 let upper = match to {
                     Some(to) => Bound::Excluded(bound(to)?),
-                    None => {
-                        prefix_end(&bound(&[])?).map_or(Bound::Unbounded, Bound::Excluded)
-                    }
+                    None => prefix_end(&bound(&[])?).map_or(Bound::Unbounded, Bound::Excluded),
                 };
                 Ok(Reach::Range(Bound::Included(lower), upper))
             }
@@ -356,10 +350,7 @@ impl Plan {
     }
 }
 
-fn columns(
-    entry: &SchemaEntry,
-    select: Option<&[String]>,
-) -> Result<Arc<[FieldName]>, QueryError> {
+fn columns(entry: &SchemaEntry, select: Option<&[String]>) -> Result<Arc<[FieldName]>, QueryError> {
     let fields = &entry.schema.fields;
     let Some(select) = select else {
         return Ok(fields.iter().map(|field| field.name.clone()).collect());

@@ -167,8 +167,7 @@ fn precondition(place: &str, value: Value) -> Result<Precondition, RequestError>
     let mut object = Object::new(place, value)?;
     let schema = object.schema()?;
     let key = key(object.need("key")?);
-    let conditions =
-        [object.take("exists"), object.take("absent"), object.take("unchanged_since")];
+    let conditions = [object.take("exists"), object.take("absent"), object.take("unchanged_since")];
     let condition = match conditions {
         [Some(Value::Bool(exists)), None, None] => existence(exists),
         [None, Some(Value::Bool(absent)), None] => existence(!absent),
@@ -274,10 +273,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(request.mutations.len(), 2);
-        assert_eq!(
-            request.preconditions[0].condition,
-            Condition::UnchangedSince(CommitNumber(41))
-        );
+        assert_eq!(request.preconditions[0].condition, Condition::UnchangedSince(CommitNumber(41)));
         assert_eq!(request.preconditions[1].condition, Condition::Absent);
         let query = QueryRequest::parse(
             r#"{"schema": "Flight", "select": ["carrier"], "key": {"prefix": ["UA"]},
@@ -307,11 +303,7 @@ mod tests {
                 "transaction[0].keys",
                 "is missing",
             ),
-            (
-                r#"{"transaction": [], "if": [{"schema": "A", "key": 1}]}"#,
-                "if[0]",
-                "exactly one",
-            ),
+            (r#"{"transaction": [], "if": [{"schema": "A", "key": 1}]}"#, "if[0]", "exactly one"),
         ] {
             let error = MutationRequest::parse(text).unwrap_err();
             assert_eq!(error.place, place, "{text}");

@@ -78,11 +78,7 @@ impl SchemaService {
         Ok(report)
     }
 
-    fn load_file(
-        &self,
-        path: &Path,
-        report: &mut SchemaLoadingReport,
-    ) -> Result<(), FoldDbError> {
+    fn load_file(&self, path: &Path, report: &mut SchemaLoadingReport) -> Result<(), FoldDbError> {
         let text = match read_text(path) {
             Ok(text) => text,
             Err(error) => {
@@ -162,7 +158,8 @@ impl SchemaService {
             let mut editor = execution.editor();
             for name in names {
                 if state == SchemaState::Approved {
-                    check_supported(&editor.entry(name)?)?;
+                    let entry = editor.entry(name)?;
+                    check_supported(&entry)?;
                 }
                 editor.set_state(name, state, reason)?;
             }
@@ -177,8 +174,7 @@ impl SchemaService {
     ///
     /// [`DataLayerError::NotFound`]; [`DataLayerError::Refused`] for a schema with data.
     pub fn delete(&self, name: &SchemaName) -> Result<Receipt, FoldDbError> {
-        let remove =
-            |execution: &mut Execution<'_>| Ok(execution.editor().remove(name)?);
+        let remove = |execution: &mut Execution<'_>| Ok(execution.editor().remove(name)?);
         self.run(remove).map(|((), receipt)| receipt)
     }
 

@@ -1,0 +1,127 @@
+//! What an operation costs in a large store, beside what it costs in a small one.
+
+use std::time::Instant;
+
+use datafold::FoldDb;
+use datafold::data_layer::{CommitNumber, Moment};
+use datafold::engine::Mutation;
+use datafold::model::Value;
+
+use crate::Size;
+use crate::fixture::{self, Random};
+use crate::table::{Table, median};
+
+const SMALL: u64 = 1_000;
+const VERSIONS: u64 = 1_000;
+
+struct Pair {
+    small: FoldDb,
+    large: FoldDb,
+    records: u64,
+}
+
+pub(crate) fn run(size: Size, table: &mut Table) {
+    let folder = fixture::folder();
+    let (small, large) = (folder.path().join("small"), folder.path().join("large"));
+    fixture::filled(&small, SMALL);
+    fixture::filled(&large, size.records);
+    let pair =
+        Pair { small: fixture::open(&small), large: fixture::open(&large), records: size.records };
+    let goal = "at most 1.5";
+    let mut next = size.records;
+    pair.compare("read by key", size, table, goal, 200_000, |db, records, random, count| {
+        for _ in 0..count {
+            let key = [Value::Int(random.below(records) as i64)];
+            assert!(db.get(&fixture::schema(), &key).unwrap().is_some());
+        }
+    });
+    pair.compare("update", size, table, goal, 1_500, |db, records, random, count| {
+        for _ in 0..count {
+            db.mutate(&fixture::update(random.below(records), 7).into()).unwrap();
+        }
+    });
+    pair.compare("create", size, table, goal, 1_500, |db, _, _, count| {
+        for _ in 0..count {
+            next += 1;
+            let record = fixture::record(next, 0);
+            db.mutate(&Mutation::create(fixture::schema(), vec![record]).into()).unwrap();
+        }
+    });
+    versions(&pair.small, size, table);
+}
+
+impl Pair {
+    fn compare(
+        &self,
+        what: &str,
+        size: Size,
+        table: &mut Table,
+        goal: &str,
+        count: u64,
+        mut operation: impl FnMut(&FoldDb, u64, &mut Random, u64),
+    ) {
+        let mut random = Random(1);
+        let mut time = |db: &FoldDb, records: u64, count: u64| {
+            let start = Instant::now();
+            operation(db, records, &mut random, count);
+            start.elapsed().as_secs_f64() * 1e6 / count as f64
+        };
+        time(&self.small, SMALL, count);
+        time(&self.large, self.records, count);
+        let rounds: Vec<(f64, f64)> = (0..size.rounds)
+            .map(|_| (time(&self.large, self.records, count), time(&self.small, SMALL, count)))
+            .collect();
+        report(
+            table,
+            &format!("{what}, {} records beside {SMALL}", self.records),
+            &rounds,
+            goal,
+        );
+    }
+}
+
+fn report(table: &mut Table, what: &str, rounds: &[(f64, f64)], goal: &str) {
+    let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
+    let ours = median(rounds.iter().map(|(a, _)| *a).collect());
+    let beside = median(rounds.iter().map(|(_, b)| *b).collect());
+    table.add(what, format!("{ours:.2} us"), format!("{beside:.2} us"), ratio, goal);
+}
+
+/// A record with many versions beside one with a single one, and the past beside the present.
+fn versions(db: &FoldDb, size: Size, table: &mut Table) {
+    let schema = fixture::schema();
+    let (one, many) = ([Value::Int(2_000_000_001)], [Value::Int(2_000_000_002)]);
+    for id in [2_000_000_001, 2_000_000_002] {
+        let record = fixture::record(id, 0);
+        db.mutate(&Mutation::create(schema.clone(), vec![record]).into()).unwrap();
+    }
+    let mut commits = Vec::new();
+    for version in 1..VERSIONS {
+        let request = fixture::update(2_000_000_002, version).into();
+        commits.push(db.mutate(&request).unwrap().commit);
+    }
+    let count = 100_000;
+    let read = |key: &[Value; 1]| {
+        let start = Instant::now();
+        for _ in 0..count {
+            assert!(db.get(&schema, key).unwrap().is_some());
+        }
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    };
+    let mut random = Random(5);
+    let mut read_past = || {
+        let start = Instant::now();
+        for _ in 0..count {
+            let commit = commits[random.below(commits.len() as u64) as usize];
+            let at = Moment::Commit(CommitNumber(commit.0 - 1));
+            assert!(db.get_as_of(&schema, &many, at).unwrap().is_some());
+        }
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    };
+    read(&one);
+    let rounds: Vec<_> = (0..size.rounds).map(|_| (read(&many), read(&one))).collect();
+    let what = format!("read a record with {VERSIONS} versions beside one with 1");
+    report(table, &what, &rounds, "at most 1.2");
+    let rounds: Vec<_> = (0..size.rounds).map(|_| (read_past(), read(&many))).collect();
+    report(table, "read as of an earlier commit beside now", &rounds, "at most 3");
+}

@@ -1,0 +1,64 @@
+//! What DataFold costs beside the bare engine: `cargo run --release -p datafold-bench`.
+//!
+//! Every figure is a ratio of two measurements of one run, taken in turns, since the machine may
+//! be busy with other things. Names of benches as arguments run only those; `--quick` runs each
+//! with less data. Results go to standard output as a table in Markdown.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a measuring program: it prints, and ends at the first surprise"
+)]
+
+mod bare;
+mod bench_growth;
+mod bench_locks;
+mod bench_mutations;
+mod bench_open;
+mod bench_reads;
+mod fixture;
+mod table;
+
+use table::Table;
+
+/// How much to measure.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Records of the large store.
+    records: u64,
+    /// Seconds of each phase.
+    seconds: f64,
+    /// How often each pair is measured; the median counts.
+    rounds: usize,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let size = if quick {
+        Size { records: 100_000, seconds: 0.5, rounds: 3 }
+    } else {
+        Size { records: 1_000_000, seconds: 2.0, rounds: 5 }
+    };
+    let chosen: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name);
+    let mut table = Table::new();
+    if wanted("mutations") {
+        bench_mutations::run(size, &mut table);
+    }
+    if wanted("growth") {
+        bench_growth::run(size, &mut table);
+    }
+    if wanted("reads") {
+        bench_reads::run(size, &mut table);
+    }
+    if wanted("open") {
+        bench_open::run(size, &mut table);
+    }
+    if wanted("locks") {
+        bench_locks::run(size, &mut table);
+    }
+    table.print();
+}

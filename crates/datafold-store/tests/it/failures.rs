@@ -1,0 +1,277 @@
+//! Every call to the disk fails once, and then for ever.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use datafold_store::{Keyspace, Outcome, Scan, SpaceId, Store, StoreError, StoreId};
+use datafold_testkit::model::{describe, read_all};
+use datafold_testkit::{
+    CutKind, DiskCall, DiskError, DiskFault, DiskImage, SimDisk, replay, seed_from_env,
+};
+
+use crate::harness::open_sim;
+use crate::workload::Workload;
+
+const ID: StoreId = StoreId([7; 16]);
+
+/// What a workload was answered.
+#[derive(Default)]
+struct Answers {
+    /// The last batch that was accepted.
+    accepted: u64,
+    /// A batch behind it whose outcome was left open.
+    is_indeterminate: bool,
+    /// Calls that answered an error.
+    errors: u64,
+}
+
+impl Answers {
+    /// The commits at which the store may be found.
+    fn range(&self) -> std::ops::RangeInclusive<u64> {
+        self.accepted..=self.accepted + u64::from(self.is_indeterminate)
+    }
+}
+
+/// Opens the store, applies the batches, reads and closes, as far as the disk lets it.
+fn run(disk: &SimDisk, workload: &Workload) -> Result<Answers, String> {
+    let mut answers = Answers::default();
+    let Ok(store) = open_sim(disk, ID, false) else {
+        answers.errors += 1;
+        return Ok(answers);
+    };
+    // One more round than there are batches, so that one that failed is tried again.
+    for _ in 0..=workload.batches().len() {
+        let Some(batch) = workload.next(answers.accepted) else { break };
+        match store.apply(batch) {
+            Outcome::Accepted if answers.is_indeterminate => {
+                return Err("a batch was accepted after an indeterminate one".into());
+            }
+            Outcome::Accepted => answers.accepted = batch.number,
+            Outcome::Indeterminate(_) if answers.is_indeterminate => {
+                return Err("a poisoned store answered indeterminate again".into());
+            }
+            Outcome::Indeterminate(_) => {
+                answers.is_indeterminate = true;
+                answers.errors += 1;
+            }
+            Outcome::Failed(StoreError::Poisoned) => answers.errors += 1,
+            Outcome::Failed(error) if answers.is_indeterminate => {
+                return Err(format!("a poisoned store answered {}", describe(&error)));
+            }
+            Outcome::Failed(_) => answers.errors += 1,
+            Outcome::Fenced { head } => return Err(format!("fenced at {head:?}")),
+        }
+        // A read may fail if it is what the disk fails; what it answers is an accepted state.
+        if let Ok(number) = read(&store, workload)?
+            && number != answers.accepted
+        {
+            return Err(format!("a snapshot shows commit {number} of {}", answers.accepted));
+        }
+    }
+    answers.errors += u64::from(store.close().is_err());
+    Ok(answers)
+}
+
+/// The commit that a snapshot shows; the inner error is that of a read that failed.
+fn read(store: &dyn Store, workload: &Workload) -> Result<Result<u64, String>, String> {
+    match workload.check(store) {
+        Err(message) if message.contains("model has") => Err(message),
+        other => Ok(other),
+    }
+}
+
+/// What a restart may find: the same process image, and the worst and a torn power cut.
+fn restarts(disk: &SimDisk, seed: u64) -> [(&'static str, SimDisk); 4] {
+    [
+        ("a killed process", disk.process_kill(seed)),
+        ("a cut that lost everything", disk.power_cut(CutKind::LoseAll, seed)),
+        ("a torn cut", disk.power_cut(CutKind::Torn, seed)),
+        ("a cut that kept everything", disk.power_cut(CutKind::KeepAll, seed)),
+    ]
+}
+
+fn sweep_point(
+    image: &DiskImage,
+    fault: DiskFault,
+    seed: u64,
+    workload: &Workload,
+) -> Result<Answers, String> {
+    let disk = SimDisk::from_image(image.clone(), seed);
+    disk.inject(fault);
+    let answers = run(&disk, workload)?;
+    for (name, disk) in restarts(&disk, seed) {
+        let open = || {
+            let store = open_sim(&disk, ID, false).map_err(|error| describe(&error))?;
+            let number = workload.check_within(&store, answers.range())?;
+            match workload.next(number).map(|batch| store.apply(batch)) {
+                None | Some(Outcome::Accepted) => Ok(()),
+                Some(other) => Err(format!("the next batch was answered {other:?}")),
+            }
+        };
+        open().map_err(|message| format!("after {name}: {message}"))?;
+    }
+    Ok(answers)
+}
+
+fn created(seed: u64) -> DiskImage {
+    let disk = SimDisk::new(seed);
+    let store = open_sim(&disk, ID, true).unwrap();
+    store.close().unwrap();
+    disk.durable_image()
+}
+
+fn faults(calls: u64) -> impl Iterator<Item = DiskFault> {
+    (1..=calls).flat_map(|nth| {
+        DiskError::ALL.into_iter().flat_map(move |error| {
+            let once = DiskFault::nth(nth, error);
+            [once, once.for_ever()]
+        })
+    })
+}
+
+/// Runs `point` and turns a panic of the engine into a failure of this fault.
+fn no_panic<T>(point: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(point)).unwrap_or_else(|_| Err("the engine panicked".into()))
+}
+
+#[test]
+fn every_call_fails_once_and_for_ever() {
+    let seed = seed_from_env(0xFA11);
+    let workload = Workload::new(seed, 6);
+    let image = created(seed);
+    let disk = SimDisk::from_image(image.clone(), seed);
+    assert_eq!(run(&disk, &workload).unwrap().accepted, 6);
+    let calls = disk.call_count();
+    let (mut points, mut open_outcomes, mut silent) = (0, 0, 0);
+    let mut failures = Vec::new();
+    for fault in faults(calls) {
+        points += 1;
+        match no_panic(|| sweep_point(&image, fault, seed, &workload)) {
+            Ok(answers) => {
+                open_outcomes += u64::from(answers.is_indeterminate);
+                silent += u64::from(answers.errors == 0);
+            }
+            Err(message) => failures.push(format!("{fault:?}: {message}")),
+        }
+    }
+    eprintln!(
+        "failure sweep: {calls} calls, {points} points, {open_outcomes} indeterminate, {silent} \
+         without an error, {} failures",
+        failures.len()
+    );
+    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), replay(seed));
+    assert!(open_outcomes > points / 10 && silent < points / 10);
+}
+
+#[test]
+fn a_creation_that_failed_is_finished_by_the_next_one() {
+    let seed = seed_from_env(0xC4EA);
+    let disk = SimDisk::new(seed);
+    drop(open_sim(&disk, ID, true).unwrap());
+    let calls = disk.call_count();
+    let mut failures = Vec::new();
+    for fault in faults(calls) {
+        let point = || {
+            let disk = SimDisk::new(seed);
+            disk.inject(fault);
+            let is_created = open_sim(&disk, ID, true).is_ok();
+            for (name, disk) in restarts(&disk, seed) {
+                let store = open_sim(&disk, ID, !is_created);
+                let store = store.map_err(|error| format!("after {name}: {}", describe(&error)))?;
+                Workload::new(seed, 0).check(&store)?;
+            }
+            Ok(())
+        };
+        if let Err(message) = no_panic(point) {
+            failures.push(format!("{fault:?}: {message}"));
+        }
+    }
+    eprintln!("failed creations: {calls} calls, {} points", calls * 6);
+    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), replay(seed));
+}
+
+/// The cache is far smaller than the rows, so the reads go to the disk.
+#[test]
+fn after_a_failure_the_store_only_reads() {
+    let seed = seed_from_env(0x5C);
+    let workload = Workload::new(seed, 80);
+    let image = created(seed);
+    let last = 70;
+    let batch = workload.next(last).unwrap();
+    for call in [DiskCall::Sync, DiskCall::Write] {
+        for error in DiskError::ALL {
+            let disk = SimDisk::from_image(image.clone(), seed);
+            let store = open_sim(&disk, ID, false).unwrap();
+            for number in 0..last {
+                assert!(matches!(store.apply(workload.next(number).unwrap()), Outcome::Accepted));
+            }
+            let view = store.snapshot().unwrap();
+            disk.inject(DiskFault::nth(1, error).of(call));
+            let outcome = store.apply(batch);
+            let is_known = matches!(outcome, Outcome::Failed(StoreError::Io { .. }));
+            let is_open = matches!(outcome, Outcome::Indeterminate(StoreError::Io { .. }));
+            assert!(is_open || is_known, "{outcome:?}");
+            let writes = disk.bytes();
+            for _ in 0..3 {
+                let outcome = store.apply(batch);
+                assert!(matches!(outcome, Outcome::Failed(StoreError::Poisoned)), "{outcome:?}");
+                assert_eq!(workload.check(&store), Ok(last));
+            }
+            assert!(disk.bytes() == writes, "the disk was written to after it had failed");
+            drop(store);
+            assert_eq!(view.head(SpaceId::DEFAULT).unwrap().map(|head| head.number), Some(last));
+            assert!(read_all(&*view, Scan::all(Keyspace::Records)).is_ok());
+            drop(view);
+            for (name, disk) in restarts(&disk, seed) {
+                let store = open_sim(&disk, ID, false).unwrap();
+                let number = workload.check_within(&store, last..=last + u64::from(is_open));
+                let number = number.unwrap_or_else(|error| panic!("after {name}: {error}"));
+                let outcome = store.apply(workload.next(number).unwrap());
+                assert!(matches!(outcome, Outcome::Accepted), "{outcome:?}");
+            }
+        }
+    }
+}
+
+/// A page that could not be written back may stay in the cache as clean, so that the store that
+/// is opened next reads what no sync will ever make durable.
+#[test]
+fn a_store_that_is_opened_after_a_failed_sync_builds_on_durable_pages() {
+    let seed = seed_from_env(0x5D);
+    let workload = Workload::new(seed, 40);
+    let image = created(seed);
+    let mut differed = 0;
+    for point in 0..150 {
+        let failing = 5 + point % 30;
+        let disk = SimDisk::from_image(image.clone(), seed + point);
+        let store = open_sim(&disk, ID, false).unwrap();
+        for number in 0..failing {
+            assert!(matches!(store.apply(workload.next(number).unwrap()), Outcome::Accepted));
+        }
+        disk.inject(DiskFault::nth(1, DiskError::Io).of(DiskCall::Sync));
+        let outcome = store.apply(workload.next(failing).unwrap());
+        // A batch that makes the file grow syncs before its commit; it is known to have failed.
+        let io = matches!(
+            outcome,
+            Outcome::Indeterminate(StoreError::Io { .. }) | Outcome::Failed(StoreError::Io { .. })
+        );
+        assert!(io, "{outcome:?}");
+        differed += u32::from(disk.image() != disk.durable_image());
+        drop(store);
+        // The same disk: the process ended, the machine and its cache did not.
+        let store = open_sim(&disk, ID, false).unwrap();
+        let found = workload.check_within(&store, failing..=failing + 1).unwrap();
+        assert!(matches!(store.apply(workload.next(found).unwrap()), Outcome::Accepted));
+        drop(store);
+        for kind in CutKind::ALL {
+            let disk = disk.power_cut(kind, seed + point);
+            let store = open_sim(&disk, ID, false);
+            let checked = store
+                .map_err(|error| describe(&error))
+                .and_then(|store| workload.check_within(&store, found + 1..=found + 1));
+            if let Err(error) = checked {
+                panic!("point {point}, {kind}: {error}\n{}", replay(seed));
+            }
+        }
+    }
+    assert!(differed > 100, "the failed syncs left nothing undone, so nothing was tested");
+}

@@ -1,0 +1,15 @@
+//! The engines against the suite, the disk and each other.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+mod conformance;
+mod damage;
+mod failures;
+mod harness;
+mod opening;
+mod power_cuts;
+mod workload;
