@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use crate::source::{Finding, assert_none, collect, relative, root};
+use crate::source::{CRATE_FOLDERS, Finding, assert_none, collect, relative, root};
 
 /// Our crates and the ones of ours that each may use.
 const DIRECTIONS: &[(&str, &[&str])] = &[
@@ -14,12 +14,14 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("datafold-node", &["datafold"]),
     ("datafold-cli", &["datafold-node", "datafold"]),
     ("datafold-testkit", &["datafold-store"]),
+    // Only measures; nothing depends on it.
+    ("datafold-bench", &["datafold", "datafold-store", "datafold-testkit"]),
 ];
 /// Used by tests only.
 const TESTKIT: &str = "datafold-testkit";
 /// Crates, each with the only ones of ours that may depend on them.
 const EXTERNAL: &[(&str, &[&str])] = &[
-    ("redb", &["datafold-store"]),
+    ("redb", &["datafold-store", "datafold-bench"]),
     ("rpds", &["datafold-store"]),
     ("sled", &["datafold-store"]),
     ("tokio-postgres", &["datafold-store"]),
@@ -190,7 +192,9 @@ fn members_take_licence_lints_and_versions_from_the_workspace() {
     let forbidden = section(&workspace, "workspace.lints.rust");
     assert!(forbidden.iter().any(|(_, line)| *line == "unsafe_code = \"forbid\""));
     let mut files = Vec::new();
-    collect(&root.join("crates"), "toml", &mut files);
+    for folder in CRATE_FOLDERS {
+        collect(&root.join(folder), "toml", &mut files);
+    }
     files.retain(|file| file.file_name().is_some_and(|name| name == "Cargo.toml"));
     assert!(files.len() >= 4, "{files:?}");
     for file in files {

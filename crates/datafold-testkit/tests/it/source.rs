@@ -40,7 +40,8 @@ impl Source {
     /// Whether the file is compiled for tests only.
     pub(crate) fn is_test(&self) -> bool {
         let test_folders = ["/tests/", "/benches/", "/examples/"];
-        self.path.ends_with("/tests.rs") || test_folders.iter().any(|at| self.path.contains(at))
+        let path = format!("/{}", self.path);
+        path.ends_with("/tests.rs") || test_folders.iter().any(|at| path.contains(at))
     }
 
     /// The code without its `#[cfg(test)]` items.
@@ -58,11 +59,16 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// The folders with crates of the workspace.
+pub(crate) const CRATE_FOLDERS: [&str; 2] = ["crates", "benches"];
+
 /// Every `.rs` file of the workspace's crates.
 pub(crate) fn sources() -> Vec<Source> {
     let root = root();
     let mut files = Vec::new();
-    collect(&root.join("crates"), "rs", &mut files);
+    for folder in CRATE_FOLDERS {
+        collect(&root.join(folder), "rs", &mut files);
+    }
     let read = |file: PathBuf| {
         let path = relative(&root, &file);
         Source::new(&path, &fs::read_to_string(&file).unwrap())
