@@ -71,12 +71,7 @@ impl Pair {
         let rounds: Vec<(f64, f64)> = (0..size.rounds)
             .map(|_| (time(&self.large, self.records, count), time(&self.small, SMALL, count)))
             .collect();
-        report(
-            table,
-            &format!("{what}, {} records beside {SMALL}", self.records),
-            &rounds,
-            goal,
-        );
+        report(table, &format!("{what}, {} records beside {SMALL}", self.records), &rounds, goal);
     }
 }
 

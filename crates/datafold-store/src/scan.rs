@@ -139,6 +139,14 @@ impl Page {
         Self::default()
     }
 
+    /// A page without rows, with room for many if the scan asks for many.
+    #[must_use]
+    pub fn for_scan(scan: &Scan) -> Self {
+        let rows = scan.rows_max.min(Scan::ROWS_MAX);
+        let bytes = (rows * 128).min(scan.bytes_max);
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(rows), more: false }
+    }
+
     /// Appends a row.
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
         self.bytes.extend_from_slice(key);

@@ -129,7 +129,7 @@ impl Snapshot for MemorySnapshot {
     }
 
     fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
-        let mut page = Page::new();
+        let mut page = Page::for_scan(scan);
         let Some(tree) = self.tree(scan.keyspace) else { return Ok(page) };
         if scan.is_empty_range() {
             return Ok(page);

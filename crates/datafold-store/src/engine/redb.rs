@@ -408,7 +408,7 @@ impl Snapshot for RedbSnapshot {
 }
 
 fn read_page(table: &Table, scan: &Scan) -> Result<Page, redb::StorageError> {
-    let mut page = Page::new();
+    let mut page = Page::for_scan(scan);
     let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
     loop {
         let row = match scan.order {

@@ -14,7 +14,7 @@ use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
 use super::serialization::RowError;
 use crate::model::{
-    ContentHash, Field, Schema, SchemaName, SchemaState, decode_from, encode_value,
+    ContentHash, Field, FieldName, Schema, SchemaName, SchemaState, decode_from, encode_value,
 };
 
 /// A schema as the catalogue knows it.
@@ -34,14 +34,49 @@ pub struct SchemaEntry {
     pub state: SchemaState,
     /// Why the state was set, if a reason was given.
     pub reason: Option<Arc<str>>,
+    /// What a query of all fields answers.
+    pub(crate) projection: Projection,
+}
+
+/// The columns of an answer, and where their values come from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Projection {
+    pub(crate) columns: Arc<[FieldName]>,
+    /// Fields and their columns, sorted by field.
+    pub(crate) cells: Arc<[(FieldId, usize)]>,
+    /// Parts of the key and their columns, sorted by part.
+    pub(crate) key_parts: Arc<[(usize, usize)]>,
+}
+
+impl Projection {
+    /// The projection of some fields of a schema, which must exist.
+    pub(crate) fn new(schema: &Schema, columns: Arc<[FieldName]>) -> Self {
+        let (mut cells, mut key_parts) = (Vec::new(), Vec::new());
+        for (column, name) in columns.iter().enumerate() {
+            match schema.key.iter().position(|part| part == name) {
+                Some(part) => key_parts.push((part, column)),
+                None => {
+                    cells
+                        .extend(schema.position(name.as_str()).map(|at| (field_id_at(at), column)));
+                }
+            }
+        }
+        cells.sort_unstable();
+        key_parts.sort_unstable();
+        Self { columns, cells: cells.into(), key_parts: key_parts.into() }
+    }
+
+    /// All fields of a schema, in its order.
+    fn all(schema: &Schema) -> Self {
+        Self::new(schema, schema.fields.iter().map(|field| field.name.clone()).collect())
+    }
 }
 
 impl SchemaEntry {
     /// The number of the field with this name.
     #[must_use]
     pub fn field_id(&self, name: &str) -> Option<FieldId> {
-        let at = self.schema.fields.iter().position(|field| field.name.as_str() == name)?;
-        Some(field_id_at(at))
+        self.schema.position(name).map(field_id_at)
     }
 
     /// The field with this number.
@@ -203,6 +238,7 @@ impl Catalogue {
         let name = definition.schema.name.clone();
         let entry = SchemaEntry {
             id,
+            projection: Projection::all(&definition.schema),
             schema: definition.schema,
             hash: definition.hash,
             loaded: definition.loaded,

@@ -13,6 +13,7 @@ use super::rows::Rows;
 use super::serialization::RowError;
 use crate::model::{Value, decode_value};
 
+pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};

@@ -481,7 +481,10 @@ impl Pipeline {
         queue.closed = true;
         self.work.notify_all();
         drop(queue);
-        self.flush()
+        let flushed = self.flush();
+        // A snapshot that is held would keep the file open and locked.
+        self.published.store(Arc::new(self.published().closed()));
+        flushed
     }
 
     /// Whether the store refuses writes until it is opened again.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::{Keyspace, Snapshot};
+use datafold_store::{Keyspace, Page, Scan, Snapshot, StoreError};
 
 use super::catalogue::Catalogue;
 use super::error::DataLayerError;
@@ -27,6 +27,29 @@ impl Published {
         key: &[u8],
     ) -> Result<Option<Bytes>, DataLayerError> {
         Ok(self.snapshot.get(keyspace, key)?.map(Bytes::from))
+    }
+
+    /// The same commit and catalogue, without the store's rows.
+    pub(crate) fn closed(&self) -> Self {
+        Self { snapshot: Arc::new(ClosedSnapshot), ..self.clone() }
+    }
+}
+
+/// What a closed pool shows: nothing, so that the engine can release the file.
+#[derive(Debug)]
+struct ClosedSnapshot;
+
+impl Snapshot for ClosedSnapshot {
+    fn get(&self, _: Keyspace, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn get_many(&self, _: &[(Keyspace, &[u8])]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn scan(&self, _: &Scan) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
     }
 }
 

@@ -9,12 +9,12 @@ use minicbor::Decoder;
 
 use super::commit::{Change, Commit, decode_changes, decode_header};
 use super::error::DataLayerError;
-use super::ids::{CommitNumber, FieldId, SchemaId, WriterId};
+use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::published::Published;
-use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, Stamp};
+use super::record::{Cell, LiveRecord, PastCell, RecordRow, RowHeader, Values};
 use super::rows::Rows;
 use super::serialization::RowError;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, Value, decode_value};
 
 /// One moment of a space: everything that commits up to `at` wrote.
 #[derive(Debug, Clone)]
@@ -30,36 +30,37 @@ impl ReadPoint {
         self.at >= self.published.number
     }
 
-    /// The row of a record as of this moment; `None` if the record does not exist.
-    pub(crate) fn record(
+    /// Hands `visit` the record as of this moment; `None` if it does not exist.
+    pub(crate) fn record<T>(
         &self,
         schema: SchemaId,
         record: &[u8],
-    ) -> Result<Option<RecordAt>, DataLayerError> {
+        visit: impl FnOnce(Option<RecordAt<'_>>) -> Result<T, DataLayerError>,
+    ) -> Result<T, DataLayerError> {
         let key = self.rows.record(schema, record);
-        match self.published.get(Keyspace::Records, &key)? {
-            Some(row) => self.resolve(schema, record, row),
-            None => Ok(None),
+        match self.published.snapshot.get(Keyspace::Records, &key)? {
+            Some(row) => visit(self.resolve(schema, record, &row)?),
+            None => visit(None),
         }
     }
 
     /// What a current row was at this moment.
-    pub(crate) fn resolve(
+    pub(crate) fn resolve<'r>(
         &self,
         schema: SchemaId,
         record: &[u8],
-        row: Bytes,
-    ) -> Result<Option<RecordAt>, DataLayerError> {
-        let error = |error| self.record_error(schema, record, error);
-        let view = RecordView::new(&row).map_err(error)?;
-        if self.is_current() || view.newest() <= self.at {
-            return Ok(view.is_live().then_some(RecordAt::Row(row)));
+        row: &'r [u8],
+    ) -> Result<Option<RecordAt<'r>>, DataLayerError> {
+        let header =
+            RowHeader::read(row).map_err(|error| self.record_error(schema, record, error))?;
+        if self.is_current() || header.newest <= self.at {
+            return Ok(header.values.map(RecordAt::Row));
         }
-        if view.birth().commit > self.at {
+        if header.birth > self.at {
             let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
             return self.rewind(schema, record, &earlier);
         }
-        self.rewind(schema, record, &row)
+        self.rewind(schema, record, &Bytes::copy_from_slice(row))
     }
 
     /// The cells of a life that began at or before this moment, as they were.
@@ -68,7 +69,7 @@ impl ReadPoint {
         schema: SchemaId,
         record: &[u8],
         row: &Bytes,
-    ) -> Result<Option<RecordAt>, DataLayerError> {
+    ) -> Result<Option<RecordAt<'static>>, DataLayerError> {
         let decoded = RecordRow::decode(row).map_err(|e| self.record_error(schema, record, e))?;
         let RecordRow::Live(mut live) = decoded else { return Ok(None) };
         let mut cells = Vec::with_capacity(live.cells.len());
@@ -224,41 +225,46 @@ impl ReadPoint {
 }
 
 /// A record as of some moment.
-#[derive(Debug, Clone)]
-pub(crate) enum RecordAt {
+#[derive(Debug)]
+pub(crate) enum RecordAt<'r> {
     /// The row as it is stored.
-    Row(Bytes),
+    Row(Values<'r>),
     /// A row whose newer cells were replaced by what they were.
     Rewound(LiveRecord),
 }
 
-impl RecordAt {
-    /// A record without values.
-    pub(crate) fn empty() -> Self {
-        let (commit, writer) = (CommitNumber::ZERO, WriterId::OWNER);
-        let birth = Stamp { commit, writer, base: 0 };
-        RecordAt::Rewound(LiveRecord { birth, cells: Vec::new() })
-    }
-
-    /// Calls `visit` with each field that has a value, and the value's encoding.
-    pub(crate) fn for_each_value<E: From<RowError>>(
-        &self,
-        mut visit: impl FnMut(FieldId, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+impl RecordAt<'_> {
+    /// Sets the columns of the cells that have a value. `cells` is sorted by field; what stands
+    /// behind its last field is not looked at.
+    pub(crate) fn project(
+        self,
+        cells: &[(FieldId, usize)],
+        columns: &mut [Value],
+    ) -> Result<(), RowError> {
         match self {
-            RecordAt::Row(row) => {
-                let view = RecordView::new(row)?;
-                let Some(mut cells) = view.cells() else { return Ok(()) };
-                while let Some(cell) = cells.next_cell()? {
-                    if let Some(value) = cell.value {
-                        visit(cell.field, value)?;
+            RecordAt::Row(mut values) => {
+                let mut wanted = cells.iter().peekable();
+                while wanted.peek().is_some()
+                    && let Some(field) = values.next_field()?
+                {
+                    while wanted.next_if(|(wanted, _)| *wanted < field).is_some() {}
+                    if wanted.peek().is_none_or(|(wanted, _)| *wanted != field) {
+                        values.skip()?;
+                        continue;
+                    }
+                    let value = values.decode()?;
+                    while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == field) {
+                        if let Some(place) = columns.get_mut(*column) {
+                            place.clone_from(&value);
+                        }
                     }
                 }
             }
             RecordAt::Rewound(live) => {
-                for (field, cell) in &live.cells {
-                    if let Some(value) = &cell.value {
-                        visit(*field, value)?;
+                for (field, column) in cells {
+                    let value = live.cell(*field).and_then(|cell| cell.value.as_ref());
+                    if let (Some(raw), Some(place)) = (value, columns.get_mut(*column)) {
+                        *place = decode_value(raw)?;
                     }
                 }
             }

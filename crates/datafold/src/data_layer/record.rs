@@ -6,6 +6,7 @@ use minicbor::{Decoder, Encoder};
 
 use super::ids::{CommitNumber, FieldId, WriterId};
 use super::serialization::RowError;
+use crate::model::{Value, decode_from};
 
 /// Which commit wrote some cells of a record, who did, and where their ordinals start.
 ///
@@ -195,15 +196,6 @@ impl<'a> RecordView<'a> {
         self.birth
     }
 
-    pub(crate) fn is_live(&self) -> bool {
-        self.cells.is_some()
-    }
-
-    /// The last commit that touched the record, or a newer one that did no longer matter.
-    pub(crate) fn newest(&self) -> CommitNumber {
-        self.stamps.iter().map(|stamp| stamp.commit).max().unwrap_or_default()
-    }
-
     /// The cells in the order of their fields; `None` for a tombstone.
     pub(crate) fn cells(&self) -> Option<Cells<'_, 'a>> {
         let (left, bytes) = self.cells?;
@@ -248,6 +240,95 @@ fn raw_value<'a>(decoder: &mut Decoder<'a>, bytes: &'a [u8]) -> Result<Option<&'
         .map(Some)
         .ok_or_else(|| RowError::Malformed("a value ends behind its row"))
 }
+
+/// The values of a row, field by field, without who wrote them.
+#[derive(Debug)]
+pub(crate) struct Values<'a> {
+    row: &'a [u8],
+    decoder: Decoder<'a>,
+    left: u64,
+}
+
+/// What the first part of a row says.
+#[derive(Debug)]
+pub(crate) struct RowHeader<'a> {
+    /// The commit that began the record's present life, or ended its last one.
+    pub(crate) birth: CommitNumber,
+    /// The last commit that touched the record.
+    pub(crate) newest: CommitNumber,
+    /// `None` for a tombstone.
+    pub(crate) values: Option<Values<'a>>,
+}
+
+impl<'a> RowHeader<'a> {
+    pub(crate) fn read(row: &'a [u8]) -> Result<Self, RowError> {
+        let mut decoder = Decoder::new(row);
+        let parts = decoder.array()?;
+        let stamps = decoder.array()?.unwrap_or(0) / 3;
+        let (mut birth, mut newest) = (None, CommitNumber::ZERO);
+        for _ in 0..stamps {
+            let commit = CommitNumber(decoder.u64()?);
+            decoder.u32()?;
+            decoder.u32()?;
+            birth = birth.or(Some(commit));
+            newest = newest.max(commit);
+        }
+        let birth = birth.ok_or(RowError::Malformed("a record has no stamp"))?;
+        let values = match parts {
+            Some(1) => None,
+            Some(2) => {
+                let left = decoder.array()?.unwrap_or(0) / 3;
+                Some(Values { row, decoder, left })
+            }
+            _ => return Err(RowError::Malformed("a record row has one or two parts")),
+        };
+        Ok(Self { birth, newest, values })
+    }
+}
+
+impl<'a> Values<'a> {
+    /// The next field that has a value; its value is then decoded or skipped.
+    pub(crate) fn next_field(&mut self) -> Result<Option<FieldId>, RowError> {
+        while self.left > 0 {
+            self.left -= 1;
+            let field = FieldId(self.decoder.u32()?);
+            self.decoder.u32()?;
+            if self.row.get(self.decoder.position()) != Some(&UNDEFINED) {
+                return Ok(Some(field));
+            }
+            self.decoder.undefined()?;
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn decode(&mut self) -> Result<Value, RowError> {
+        Ok(decode_from(&mut self.decoder)?)
+    }
+
+    /// Steps over a value. Texts and numbers, which most are, are not looked at.
+    pub(crate) fn skip(&mut self) -> Result<(), RowError> {
+        let at = self.decoder.position();
+        let first = self.row.get(at).copied().unwrap_or(UNDEFINED);
+        let (major, info) = (first >> 5, first & 0x1F);
+        let argument = match info {
+            0..24 => Some((1, u64::from(info))),
+            24 => self.row.get(at + 1).map(|byte| (2, u64::from(*byte))),
+            _ => None,
+        };
+        match (major, argument) {
+            (0 | 1, Some((size, _))) => self.decoder.set_position(at + size),
+            (3, Some((size, length))) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                self.decoder.set_position(at + size + length);
+            }
+            _ => self.decoder.skip()?,
+        }
+        Ok(())
+    }
+}
+
+/// The CBOR item that stands for a deleted cell.
+const UNDEFINED: u8 = 0xF7;
 
 /// A row of the history keyspace: the atom of a cell that was replaced. Its birth is in the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,7 +376,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Value, encode_value};
+    use crate::model::encode_value;
 
     fn stamp() -> impl Strategy<Value = Stamp> {
         (1_u64..5, 0_u32..3, 0_u32..70_000).prop_map(|(commit, writer, base)| Stamp {
@@ -332,10 +413,50 @@ mod tests {
         ]
     }
 
+    /// Walks a row as far as it goes, every other value skipped.
+    fn walk(bytes: &[u8]) {
+        let Ok(RowHeader { values: Some(mut values), .. }) = RowHeader::read(bytes) else { return };
+        let mut skip = false;
+        while let Ok(Some(_)) = values.next_field() {
+            skip = !skip;
+            let step = if skip { values.skip() } else { values.decode().map(drop) };
+            if step.is_err() {
+                return;
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn rows_are_read_back(row in row()) {
             prop_assert_eq!(RecordRow::decode(&row.encode().into()).unwrap(), row);
+        }
+
+        #[test]
+        fn values_are_walked_as_they_are_decoded(row in row(), skipped: u8) {
+            let bytes = row.encode();
+            let header = RowHeader::read(&bytes).unwrap();
+            prop_assert_eq!(header.birth, row.birth().commit);
+            let mut walked = Vec::new();
+            if let Some(mut values) = header.values {
+                while let Some(field) = values.next_field().unwrap() {
+                    if field.0 % 3 == u32::from(skipped % 3) {
+                        values.skip().unwrap();
+                    } else {
+                        walked.push((field, values.decode().unwrap()));
+                    }
+                }
+            }
+            let mut expected = Vec::new();
+            if let Some(live) = row.live() {
+                prop_assert_eq!(header.newest, live.changed());
+                for (field, cell) in &live.cells {
+                    if let Some(raw) = &cell.value && field.0 % 3 != u32::from(skipped % 3) {
+                        expected.push((*field, crate::model::decode_value(raw).unwrap()));
+                    }
+                }
+            }
+            prop_assert_eq!(walked, expected);
         }
 
         #[test]
@@ -350,6 +471,7 @@ mod tests {
             let bytes = Bytes::from(bytes);
             let _ = RecordRow::decode(&bytes);
             let _ = PastCell::decode(&bytes);
+            walk(&bytes);
         }
 
         #[test]
@@ -357,6 +479,7 @@ mod tests {
             let mut bytes = row.encode();
             let at = at % bytes.len();
             bytes[at] = byte;
+            walk(&bytes);
             let _ = RecordRow::decode(&bytes.into());
         }
     }

@@ -204,15 +204,8 @@ impl FoldDb {
         key: &[Value],
         moment: Moment,
     ) -> Result<Option<Record>, FoldDbError> {
-        let mut request = QueryRequest::new(schema.clone());
-        request.key = super::query::KeyCondition::Exact(key.to_vec());
         let point = self.pool.operations().at(moment)?;
-        let mut found = None;
-        Plan::new(point, &request)?.run(None, |record| {
-            found = Some(record);
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
+        Plan::of_key(point, schema, key)?.get()
     }
 
     /// The versions of a cell, or with `field: None` of all cells of a record, the newest first.

@@ -4,16 +4,17 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafold_store::encoding::{KeyError, KeyReader};
 use datafold_store::{Keyspace, Scan};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::error::{FoldDbError, QueryError};
 use super::suggest::closest;
-use crate::data_layer::internal::{ReadPoint, RecordAt, prefix_end};
-use crate::data_layer::{CommitNumber, DataLayerError, FieldId, SchemaEntry};
+use crate::data_layer::internal::{Projection, ReadPoint, RecordAt, prefix_end};
+use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry};
 use crate::model::{
-    FieldName, RecordKey, SchemaName, SchemaState, Timestamp, Value, decode_value, value_of_part,
+    FieldName, RecordKey, SchemaName, SchemaState, Timestamp, Value, value_of_part,
 };
 
 /// Which records of a schema a query reads.
@@ -130,18 +131,8 @@ pub struct QueryEnd {
 pub(crate) struct Plan {
     point: ReadPoint,
     entry: Arc<SchemaEntry>,
-    columns: Arc<[FieldName]>,
-    sources: Vec<Source>,
-    /// For each field number up to the largest one selected: its columns.
-    by_field: Vec<Vec<usize>>,
+    projection: Projection,
     reach: Reach,
-}
-
-/// Where the value of a column comes from.
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    KeyPart(usize),
-    Cell,
 }
 
 #[derive(Debug)]
@@ -152,15 +143,6 @@ enum Reach {
 
 impl Plan {
     pub(crate) fn new(mut point: ReadPoint, request: &QueryRequest) -> Result<Self, FoldDbError> {
-        let entry = point.published.catalogue.get(request.schema.as_str()).cloned();
-        let Some(entry) = entry else {
-            let schema = request.schema.clone();
-            return Err(QueryError::UnknownSchema { schema, at: None }.into());
-        };
-        if entry.state != SchemaState::Approved {
-            let schema = request.schema.clone();
-            return Err(QueryError::NotApproved { schema, state: entry.state }.into());
-        }
         let after = match &request.cursor {
             None => None,
             Some(cursor) => {
@@ -172,78 +154,27 @@ impl Plan {
                 Some(key)
             }
         };
-        if entry.loaded > point.at {
-            let schema = request.schema.clone();
-            return Err(QueryError::UnknownSchema { schema, at: Some(point.at) }.into());
-        }
-        let mut plan = Self {
-            columns: columns(&entry, request.select.as_deref())?,
-            reach: Reach::Range(Bound::Unbounded, Bound::Unbounded),
-            sources: Vec::new(),
-            by_field: Vec::new(),
-            point,
-            entry,
+        let entry = readable(&point, &request.schema)?;
+        let projection = match request.select.as_deref() {
+            None => entry.projection.clone(),
+            Some(select) => Projection::new(&entry.schema, columns(&entry, select)?),
         };
-        plan.resolve_columns();
-        plan.reach = plan.reach_of(&request.key)?;
-        if let (Some(key), Reach::Range(lower, _)) = (after, &mut plan.reach) {
-            *lower = Bound::Excluded(plan.point.rows.record(plan.entry.id, &key).to_vec());
+        let mut reach = reach_of(&entry, &point, &request.key)?;
+        if let (Some(key), Reach::Range(lower, _)) = (after, &mut reach) {
+            *lower = Bound::Excluded(point.rows.record(entry.id, &key).to_vec());
         }
-        Ok(plan)
+        Ok(Self { point, entry, projection, reach })
     }
 
-    fn resolve_columns(&mut self) {
-        let key = &self.entry.schema.key;
-        for (column, name) in self.columns.iter().enumerate() {
-            if let Some(part) = key.iter().position(|part| part == name) {
-                self.sources.push(Source::KeyPart(part));
-                continue;
-            }
-            self.sources.push(Source::Cell);
-            let Some(field) = self.entry.field_id(name.as_str()) else { continue };
-            let field = field.0 as usize;
-            if self.by_field.len() <= field {
-                self.by_field.resize_with(field + 1, Vec::new);
-            }
-            if let Some(columns) = self.by_field.get_mut(field) {
-                columns.push(column);
-            }
-        }
-    }
-
-    fn reach_of(&self, condition: &KeyCondition) -> Result<Reach, FoldDbError> {
-        let schema = &self.entry.schema;
-        let bound = |parts: &[Value]| {
-            let key = schema
-                .key_prefix_of(parts)
-                .map_err(|cause| QueryError::InvalidKey { schema: schema.name.clone(), cause })?;
-            let rows = self.point.rows;
-            Ok::<_, FoldDbError>(rows.record(self.entry.id, key.as_bytes()).to_vec())
-        };
-        let prefix_range = |prefix: Vec<u8>| {
-            let end = prefix_end(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
-            Reach::Range(Bound::Included(prefix), end)
-        };
-        if !schema.is_keyed() && matches!(condition, KeyCondition::All) {
-            return Ok(Reach::One(RecordKey::EMPTY));
-        }
-        match condition {
-            KeyCondition::All => Ok(prefix_range(bound(&[])?)),
-            KeyCondition::Prefix(parts) => Ok(prefix_range(bound(parts)?)),
-            KeyCondition::Exact(parts) => {
-                let key = schema.key_of(parts);
-                let schema = schema.name.clone();
-                Ok(Reach::One(key.map_err(|cause| QueryError::InvalidKey { schema, cause })?))
-            }
-            KeyCondition::Range { from, to } => {
-                let lower = bound(from.as_deref().unwrap_or_default())?;
-                let upper = match to {
-                    Some(to) => Bound::Excluded(bound(to)?),
-                    None => prefix_end(&bound(&[])?).map_or(Bound::Unbounded, Bound::Excluded),
-                };
-                Ok(Reach::Range(Bound::Included(lower), upper))
-            }
-        }
+    /// All fields of one record.
+    pub(crate) fn of_key(
+        point: ReadPoint,
+        schema: &SchemaName,
+        key: &[Value],
+    ) -> Result<Self, FoldDbError> {
+        let entry = readable(&point, schema)?;
+        let reach = Reach::One(key_of(&entry, key)?);
+        Ok(Self { projection: entry.projection.clone(), point, entry, reach })
     }
 
     /// Calls `visit` for each record in the order of the keys, until it breaks or `limit` is
@@ -256,8 +187,8 @@ impl Plan {
         let mut cursor = None;
         match &self.reach {
             Reach::One(key) => {
-                if let Some(found) = self.read_one(key)? {
-                    let _ = visit(self.answer(key.as_bytes(), &found)?);
+                if let Some(record) = self.one(key)? {
+                    let _ = visit(record);
                 }
             }
             Reach::Range(lower, upper) => {
@@ -273,11 +204,27 @@ impl Plan {
         Ok(QueryEnd { cursor, commit, time })
     }
 
-    fn read_one(&self, key: &RecordKey) -> Result<Option<RecordAt>, DataLayerError> {
-        let found = self.point.record(self.entry.id, key.as_bytes())?;
-        // The record of a schema without key always exists.
-        let empty = (!self.entry.schema.is_keyed()).then(RecordAt::empty);
-        Ok(found.or(empty))
+    /// The record of a plan for one key.
+    pub(crate) fn get(&self) -> Result<Option<Record>, FoldDbError> {
+        match &self.reach {
+            Reach::One(key) => Ok(self.one(key)?),
+            Reach::Range(..) => Ok(None),
+        }
+    }
+
+    fn one(&self, key: &RecordKey) -> Result<Option<Record>, DataLayerError> {
+        let bytes = key.as_bytes();
+        self.point.record(self.entry.id, bytes, |found| match found {
+            Some(found) => self.answer(bytes, found).map(Some),
+            None if self.entry.schema.is_keyed() => Ok(None),
+            // The record of a schema without key always exists.
+            None => Ok(Some(self.empty())),
+        })
+    }
+
+    fn empty(&self) -> Record {
+        let columns = Arc::clone(&self.projection.columns);
+        Record { values: vec![Value::Null; columns.len()], columns }
     }
 
     fn run_range(
@@ -299,12 +246,11 @@ impl Plan {
             let page = self.point.published.snapshot.scan(&scan).map_err(DataLayerError::from)?;
             for (row_key, row) in page.rows() {
                 let key = row_key.get(prefix..).unwrap_or_default();
-                let row = Bytes::copy_from_slice(row);
                 let Some(found) = self.point.resolve(self.entry.id, key, row)? else { continue };
                 if limit.is_some_and(|limit| visited >= limit) {
                     return Ok(last.map(|key| write_cursor(self.point.at, &key)));
                 }
-                if visit(self.answer(key, &found)?).is_break() {
+                if visit(self.answer(key, found)?).is_break() {
                     return Ok(None);
                 }
                 visited += 1;
@@ -319,48 +265,103 @@ impl Plan {
         }
     }
 
-    fn answer(&self, key: &[u8], found: &RecordAt) -> Result<Record, DataLayerError> {
-        let mut values = vec![Value::Null; self.columns.len()];
-        if self.sources.iter().any(|source| matches!(source, Source::KeyPart(_))) {
-            self.answer_key(key, &mut values)?;
+    fn answer(&self, key: &[u8], found: RecordAt<'_>) -> Result<Record, DataLayerError> {
+        let mut record = self.empty();
+        if !self.projection.key_parts.is_empty() {
+            let read = self.answer_key(key, &mut record.values);
+            read.map_err(|error| {
+                let row = self.point.rows.record(self.entry.id, key);
+                DataLayerError::key(Keyspace::Records, &row, error)
+            })?;
         }
-        let decoded = found.for_each_value(|FieldId(field), raw| {
-            for column in self.by_field.get(field as usize).into_iter().flatten() {
-                if let Some(value) = values.get_mut(*column) {
-                    *value = decode_value(raw)?;
-                }
-            }
-            Ok(())
-        });
-        decoded.map_err(|error| self.point.record_error(self.entry.id, key, error))?;
-        Ok(Record { columns: Arc::clone(&self.columns), values })
+        found
+            .project(&self.projection.cells, &mut record.values)
+            .map_err(|error| self.point.record_error(self.entry.id, key, error))?;
+        Ok(record)
     }
 
-    fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), DataLayerError> {
-        let parts = RecordKey::from_bytes(Bytes::copy_from_slice(key)).parts();
-        let parts = parts.map_err(crate::data_layer::SerializationError::from)?;
-        for (source, value) in self.sources.iter().zip(values) {
-            if let Source::KeyPart(part) = source
-                && let Some(part) = parts.get(*part)
-            {
-                *value = value_of_part(part.clone());
+    fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
+        let mut reader = KeyReader::new(key);
+        let mut next = 0;
+        let mut value = Value::Null;
+        for (part, column) in self.projection.key_parts.iter() {
+            if *part >= next {
+                reader.skip_parts(part - next)?;
+                value = value_of_part(reader.part()?);
+                next = part + 1;
+            }
+            if let Some(place) = values.get_mut(*column) {
+                place.clone_from(&value);
             }
         }
         Ok(())
     }
 }
 
-fn columns(entry: &SchemaEntry, select: Option<&[String]>) -> Result<Arc<[FieldName]>, QueryError> {
-    let fields = &entry.schema.fields;
-    let Some(select) = select else {
-        return Ok(fields.iter().map(|field| field.name.clone()).collect());
+/// The schema, if it may be queried and existed at the moment.
+fn readable(point: &ReadPoint, name: &SchemaName) -> Result<Arc<SchemaEntry>, QueryError> {
+    let unknown = |at| QueryError::UnknownSchema { schema: name.clone(), at };
+    let entry = point.published.catalogue.get(name.as_str()).ok_or_else(|| unknown(None))?;
+    if entry.state != SchemaState::Approved {
+        return Err(QueryError::NotApproved { schema: name.clone(), state: entry.state });
+    }
+    if entry.loaded > point.at {
+        return Err(unknown(Some(point.at)));
+    }
+    Ok(Arc::clone(entry))
+}
+
+fn key_of(entry: &SchemaEntry, parts: &[Value]) -> Result<RecordKey, QueryError> {
+    entry.schema.key_of(parts).map_err(|cause| {
+        let schema = entry.schema.name.clone();
+        QueryError::InvalidKey { schema, cause }
+    })
+}
+
+fn reach_of(
+    entry: &SchemaEntry,
+    point: &ReadPoint,
+    condition: &KeyCondition,
+) -> Result<Reach, QueryError> {
+    let schema = &entry.schema;
+    let bound = |parts: &[Value]| {
+        let key = schema.key_prefix_of(parts).map_err(|cause| {
+            let schema = schema.name.clone();
+            QueryError::InvalidKey { schema, cause }
+        })?;
+        Ok::<_, QueryError>(point.rows.record(entry.id, key.as_bytes()).to_vec())
     };
+    let end_of = |prefix: &[u8]| prefix_end(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+    let prefix_range = |prefix: Vec<u8>| {
+        let end = end_of(&prefix);
+        Reach::Range(Bound::Included(prefix), end)
+    };
+    match condition {
+        KeyCondition::All if !schema.is_keyed() => Ok(Reach::One(RecordKey::EMPTY)),
+        KeyCondition::All => Ok(prefix_range(bound(&[])?)),
+        KeyCondition::Prefix(parts) => Ok(prefix_range(bound(parts)?)),
+        KeyCondition::Exact(parts) => Ok(Reach::One(key_of(entry, parts)?)),
+        KeyCondition::Range { from, to } => {
+            let lower = bound(from.as_deref().unwrap_or_default())?;
+            let upper = match to {
+                Some(to) => Bound::Excluded(bound(to)?),
+                None => end_of(&bound(&[])?),
+            };
+            Ok(Reach::Range(Bound::Included(lower), upper))
+        }
+    }
+}
+
+fn columns(entry: &SchemaEntry, select: &[String]) -> Result<Arc<[FieldName]>, QueryError> {
+    let schema = &entry.schema;
     let column = |name: &String| {
-        let found = fields.iter().find(|field| field.name.as_str() == name);
-        found.map(|field| field.name.clone()).ok_or_else(|| QueryError::UnknownField {
-            schema: entry.schema.name.clone(),
-            field: name.clone(),
-            suggestion: closest(name, fields.iter().map(|field| &field.name)).cloned(),
+        schema.field(name).map(|field| field.name.clone()).ok_or_else(|| {
+            let names = schema.fields.iter().map(|field| &field.name);
+            QueryError::UnknownField {
+                schema: schema.name.clone(),
+                field: name.clone(),
+                suggestion: closest(name, names).cloned(),
+            }
         })
     };
     select.iter().map(column).collect()
