@@ -7,7 +7,7 @@ use datafold_store::{Keyspace, StoreError};
 
 use super::ids::CommitNumber;
 use super::serialization::RowError;
-use crate::model::{RecordKeyError, StoredSchemaError, Timestamp};
+use crate::model::{RecordKeyError, SchemaError, Timestamp};
 
 /// Why something in the data layer was not done.
 ///
@@ -152,7 +152,7 @@ pub enum SerializationError {
         key: String,
         /// What is wrong with it.
         #[source]
-        source: StoredSchemaError,
+        source: SchemaError,
     },
     /// A record key is too long or holds what cannot be ordered.
     #[error(transparent)]

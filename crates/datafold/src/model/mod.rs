@@ -5,15 +5,24 @@
 mod codec;
 mod json;
 mod json_parser;
+mod json_schema;
 mod name;
 mod record_key;
+mod schema;
 mod timestamp;
 mod value;
 
 pub use codec::{CodecError, decode_from, decode_value, encode_value};
 pub use datafold_store::encoding::KeyPart;
 pub use json::{JsonError, JsonRule};
+pub use json_schema::{ScalarType, ValueError, ValueSchema, ValueSchemaError, ValueSchemaRule};
 pub use name::{FieldName, NAME_BYTES_MAX, NameError, SchemaName};
 pub use record_key::{KEY_BYTES_MAX, RecordKey, RecordKeyError, part_of_value, value_of_part};
+pub use schema::{
+    ContentHash, ContentHashError, Field, FieldKind, FieldPayment, IndexDefinition, KeyOfError,
+    ParsedSchema, PermissionPolicy, SCHEMA_BYTES_MAX, Schema, SchemaError, SchemaPayment,
+    SchemaPlace, SchemaRule, SchemaState, SchemaStateError, SchemaViolation, SchemaWarning,
+    SchemaWarningKind, TransformDefinition, TrustDistance, TrustDistanceScaling,
+};
 pub use timestamp::{Timestamp, TimestampError, TimestampRule};
 pub use value::{DEPTH_MAX, InvalidValue, Value};

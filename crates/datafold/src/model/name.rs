@@ -28,8 +28,9 @@ pub enum NameError {
     },
     /// The name has a character that an identifier cannot have at that place.
     #[error(
-        "`{name}` is not a name: `{}` is not allowed at character {at} \
+        "`{}` is not a name: `{}` is not allowed at character {at} \
          (a letter or `_`, then letters, digits and `_`)",
+        name.escape_debug(),
         found.escape_default()
     )]
     Character {

@@ -303,7 +303,7 @@ pub(crate) mod tests {
         scalar().prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-                prop::collection::btree_map("[ab\"é]{0,3}", inner, 0..4).prop_map(Value::Object),
+                prop::collection::btree_map("[ab\"é\n]{0,3}", inner, 0..4).prop_map(Value::Object),
             ]
         })
     }
