@@ -107,7 +107,7 @@ impl<'o> RowWriter<'o> {
             Format::Ndjson => Form::Ndjson,
             Format::Csv => Form::Csv,
         };
-        let mut rows = Self { out, columns, form };
+        let rows = Self { out, columns, form };
         if let Form::Csv = rows.form {
             let header: Vec<_> = rows.columns.iter().map(String::as_str).collect();
             let line = csv_line(&header)?;
@@ -131,9 +131,7 @@ impl<'o> RowWriter<'o> {
                 *first = false;
                 self.out.json(&Object { columns: &self.columns, values: &values })
             }
-            Form::Ndjson => {
-                self.out.json_line(&Object { columns: &self.columns, values: &values })
-            }
+            Form::Ndjson => self.out.json_line(&Object { columns: &self.columns, values: &values }),
             Form::Csv => {
                 let cells: Vec<_> = values.iter().map(csv_cell).collect();
                 let line = csv_line(&cells)?;

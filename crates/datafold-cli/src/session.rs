@@ -112,9 +112,8 @@ fn closest_schema(wrong: &str, invocation: &Invocation, db: &FoldDb) -> String {
     let catalogue = db.pool().operations().catalogue();
     let names = catalogue.iter().map(|entry| &entry.schema.name);
     let lower = wrong.to_lowercase();
-    let distance = |name: &SchemaName| {
-        strsim::damerau_levenshtein(&lower, &name.as_str().to_lowercase())
-    };
+    let distance =
+        |name: &SchemaName| strsim::damerau_levenshtein(&lower, &name.as_str().to_lowercase());
     let near = names.map(|name| (distance(name), name)).min_by_key(|(distance, _)| *distance);
     match near {
         Some((distance, name)) if distance <= (lower.chars().count() / 3).max(1) => {

@@ -90,9 +90,9 @@ impl Table {
         let column = |at: usize, name: &String| {
             let cells = self.waiting.iter().filter_map(|row| row.get(at));
             let is_number = cells.clone().any(|cell| !cell.is_null())
-                && cells.clone().all(|cell| {
-                    matches!(cell, Value::Null | Value::Int(_) | Value::Float(_))
-                });
+                && cells
+                    .clone()
+                    .all(|cell| matches!(cell, Value::Null | Value::Int(_) | Value::Float(_)));
             let widest = cells.map(|cell| measure_text_width(&text_of(cell))).max();
             Column { width: widest.unwrap_or(0).max(measure_text_width(name)), is_number }
         };
