@@ -9,4 +9,6 @@
 mod harness;
 mod model_test;
 mod node_model;
+mod pipeline;
 mod program;
+mod stage;
