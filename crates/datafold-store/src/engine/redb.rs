@@ -35,12 +35,18 @@ const fn definition(keyspace: Keyspace) -> Definition {
 #[derive(Debug)]
 pub struct RedbStore {
     info: StoreInfo,
-    open: RwLock<Option<Arc<OpenFile>>>,
+    open: RwLock<Option<Opened>>,
     apply: Mutex<()>,
     poisoned: AtomicBool,
-    /// The moment before the batch that is being applied. It stays if the disk fails, because
-    /// redb then shows a commit that may not be durable.
-    before: Mutex<Option<Arc<RedbSnapshot>>>,
+}
+
+/// What an open store has, until it is closed.
+#[derive(Debug, Clone)]
+struct Opened {
+    file: Arc<OpenFile>,
+    /// The moment after the last batch that was accepted, which every snapshot shares. It stays
+    /// if the disk fails, when redb itself would show a commit that may not be durable.
+    newest: Arc<RedbSnapshot>,
 }
 
 /// The open file, shared by the store and its snapshots: the last of them closes it.
@@ -131,21 +137,21 @@ impl RedbStore {
             check_or_give_identity(url, &open, id, options.create)
         })?;
         open.backend.keep_failures();
+        let newest = unless_panic("begin a read", || Ok(Arc::new(RedbSnapshot::take(&open)?)))?;
         let info =
             StoreInfo { url: url.to_owned(), engine: "redb", id, format_version: FORMAT_VERSION };
         Ok(Self {
             info,
-            open: RwLock::new(Some(open)),
+            open: RwLock::new(Some(Opened { file: open, newest })),
             apply: Mutex::new(()),
             poisoned: AtomicBool::new(false),
-            before: Mutex::new(None),
         })
     }
 
     /// Keeps the folder's lock as long as the file is open.
     pub(crate) fn holding(self, lock: FolderLock) -> Self {
         if let Some(open) = self.open.read().as_ref() {
-            *open.lock.lock() = Some(lock);
+            *open.file.lock.lock() = Some(lock);
         }
         self
     }
@@ -154,9 +160,9 @@ impl RedbStore {
         self.info.id
     }
 
-    fn try_apply(&self, open: &Arc<OpenFile>, batch: &Batch) -> Result<(), Outcome> {
+    /// Applies a batch; answers the moment after it.
+    fn try_apply(open: &Arc<OpenFile>, batch: &Batch) -> Result<Arc<RedbSnapshot>, Outcome> {
         let failed = Outcome::Failed;
-        *self.before.lock() = Some(Arc::new(RedbSnapshot::take(open).map_err(failed)?));
         let database = open.database().map_err(failed)?;
         let mut transaction =
             database.begin_write().map_err(|e| failed(engine_error("begin a batch", e)))?;
@@ -176,11 +182,13 @@ impl RedbStore {
         }
         // From here on the disk may hold the batch whatever the answer is.
         let committed = transaction.commit();
-        match open.backend.take_failure() {
-            Some(error) => Err(Outcome::Indeterminate(StoreError::io("commit a batch", error))),
-            None => committed
-                .map_err(|error| Outcome::Indeterminate(engine_error("commit a batch", error))),
+        let indeterminate = Outcome::Indeterminate;
+        if let Some(error) = open.backend.take_failure() {
+            return Err(indeterminate(StoreError::io("commit a batch", error)));
         }
+        committed.map_err(|error| indeterminate(engine_error("commit a batch", error)))?;
+        // A batch that no snapshot can show is as good as unknown.
+        RedbSnapshot::take(open).map(Arc::new).map_err(indeterminate)
     }
 }
 
@@ -192,13 +200,7 @@ impl Store for RedbStore {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         let guard = self.open.read();
         let open = guard.as_ref().ok_or(StoreError::Closed)?;
-        let taken = unless_panic("begin a read", || Ok(Arc::new(RedbSnapshot::take(open)?)));
-        // Asked after it was taken: a commit that failed meanwhile must not be seen.
-        if self.poisoned.load(Ordering::Acquire) || open.backend.has_failed() {
-            let before = self.before.lock().clone();
-            return before.map(|before| before as _).ok_or(StoreError::Poisoned);
-        }
-        Ok(taken?)
+        Ok(Arc::clone(&open.newest) as _)
     }
 
     fn apply(&self, batch: &Batch) -> Outcome {
@@ -206,36 +208,42 @@ impl Store for RedbStore {
         if self.poisoned.load(Ordering::Acquire) {
             return Outcome::Failed(StoreError::Poisoned);
         }
-        let guard = self.open.read();
-        let Some(open) = guard.as_ref() else { return Outcome::Failed(StoreError::Closed) };
-        let outcome = unless_panic("apply a batch", || {
-            Ok(self.try_apply(open, batch).err().unwrap_or(Outcome::Accepted))
-        });
+        let file = self.open.read().as_ref().map(|open| Arc::clone(&open.file));
+        let Some(file) = file else { return Outcome::Failed(StoreError::Closed) };
+        let applied = unless_panic("apply a batch", || Ok(Self::try_apply(&file, batch)));
         // After a panic nothing is known of what the disk holds.
-        let outcome = outcome.unwrap_or_else(|error| match open.backend.take_failure() {
-            Some(source) => Outcome::Indeterminate(StoreError::io("commit a batch", source)),
-            None => Outcome::Indeterminate(error),
+        let applied = applied.unwrap_or_else(|error| match file.backend.take_failure() {
+            Some(source) => Err(Outcome::Indeterminate(StoreError::io("commit a batch", source))),
+            None => Err(Outcome::Indeterminate(error)),
         });
-        if matches!(outcome, Outcome::Indeterminate(_)) || open.backend.has_failed() {
+        if matches!(applied, Err(Outcome::Indeterminate(_))) || file.backend.has_failed() {
             self.poisoned.store(true, Ordering::Release);
-        } else {
-            *self.before.lock() = None;
         }
-        outcome
+        match applied {
+            Ok(newest) => {
+                // Closing waits for `apply`, so the store is still open.
+                if let Some(open) = self.open.write().as_mut() {
+                    open.newest = newest;
+                }
+                Outcome::Accepted
+            }
+            Err(outcome) => outcome,
+        }
     }
 
     fn size_bytes(&self) -> Result<u64, StoreError> {
         let guard = self.open.read();
         let open = guard.as_ref().ok_or(StoreError::Closed)?;
-        open.backend.disk().len().map_err(|error| StoreError::io("read the store's length", error))
+        let len = open.file.backend.disk().len();
+        len.map_err(|error| StoreError::io("read the store's length", error))
     }
 
     fn close(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.apply.lock();
-        let open = self.open.write().take();
-        self.before.lock().take();
+        let Some(Opened { file, newest }) = self.open.write().take() else { return Ok(()) };
+        drop(newest);
         // While snapshots are held there is nothing to do: the last of them closes the file.
-        match open.and_then(Arc::into_inner) {
+        match Arc::into_inner(file) {
             Some(mut open) => open.close(),
             None => Ok(()),
         }

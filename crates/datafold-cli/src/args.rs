@@ -1,0 +1,257 @@
+//! The arguments of the command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use datafold::engine::{ImportFormat, parse_moment};
+use datafold::model::{FieldName, SchemaName, Timestamp};
+
+use crate::output::Format;
+
+const ABOUT: &str = "A data node that its owner controls";
+
+const MORE: &str = "\
+Start with `datafold quickstart`: it loads real data and shows what can be done with them.
+
+A KEY is a scalar, or a JSON array for a key of several fields: N14228, '[\"UA\",1545]'.
+A MOMENT is a commit number, an RFC 3339 time, or a time ago such as -2h or -1d12h.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 invalid data,
+6 store unavailable or damaged.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "datafold", version, about = ABOUT, after_help = MORE)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command has, before or behind its name.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The store: a folder, or the URL of one
+    #[arg(long, global = true, value_name = "URL", env = "DATAFOLD_STORE", hide_env_values = true)]
+    #[arg(default_value = "./datafold-data", help_heading = "Global options")]
+    pub(crate) store: String,
+    /// The space, a database of its own inside the store [default: default]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub(crate) space: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value = "table")]
+    #[arg(help_heading = "Global options")]
+    pub(crate) format: Format,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Load real data into a new store, change some of it, and read it as it was
+    Quickstart {
+        /// The folder of the new store
+        #[arg(long, default_value = "./datafold-quickstart")]
+        dir: PathBuf,
+    },
+    /// Create the store, and the space that --space names
+    Init,
+    /// Load, approve and look at schemas
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Create, update and delete records, as lines of JSON say
+    ///
+    /// Each line is a mutation or a transaction, and becomes one commit. Each is answered by a
+    /// line as soon as it is durable: the commit, or an error; then the next one is carried out.
+    Mutate {
+        /// The file with the lines; `-` is standard input
+        file: PathBuf,
+    },
+    /// Read records as they are, or as they were
+    Query(Box<QueryArgs>),
+    /// Show all versions of a record, or of one of its fields, the newest first
+    History {
+        /// The schema
+        #[arg(value_parser = SchemaName::parse)]
+        schema: SchemaName,
+        /// The record
+        #[arg(allow_hyphen_values = true)]
+        key: String,
+        /// Only this field
+        #[arg(value_parser = FieldName::parse)]
+        field: Option<FieldName>,
+        /// At most so many versions
+        #[arg(long, value_name = "N")]
+        limit: Option<NonZeroUsize>,
+    },
+    /// Create or update a record for each row of a CSV or NDJSON file, gzip or not
+    Import(ImportArgs),
+    /// Show what the store holds
+    Stats,
+    /// Read everything and check that it fits together
+    Verify,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What is to be done with schemas.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Load definitions, which then wait for approval
+    Load {
+        /// JSON files, or folders with JSON files
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Let applications query and write records of schemas
+    Approve(StateArgs),
+    /// Refuse to query and write records of schemas
+    Block(StateArgs),
+    /// Take approval or block back
+    Unload(StateArgs),
+    /// List the schemas
+    List,
+    /// Show the definition of a schema
+    Show {
+        /// The schema
+        #[arg(value_parser = SchemaName::parse)]
+        name: SchemaName,
+    },
+    /// Show the states of the schemas, with reasons, sources and hashes
+    Status,
+    /// Delete the definition of a schema that never had data
+    Delete {
+        /// The schema
+        #[arg(value_parser = SchemaName::parse)]
+        name: SchemaName,
+    },
+}
+
+/// Schemas, and why their state is changed.
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    /// The schemas; all of them change, or none
+    #[arg(required = true, value_name = "NAME", value_parser = SchemaName::parse)]
+    pub(crate) names: Vec<SchemaName>,
+    /// Why; `schema status` shows it
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) reason: Option<String>,
+}
+
+/// A query.
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// The schema
+    #[arg(required_unless_present = "file", value_parser = SchemaName::parse)]
+    pub(crate) schema: Option<SchemaName>,
+    /// The query in its JSON form; `-` is standard input
+    #[arg(long, conflicts_with_all = ["schema", "QueryFlags"])]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: QueryFlags,
+}
+
+/// The conditions of a query that is not in a file.
+#[derive(Debug, Args)]
+pub(crate) struct QueryFlags {
+    /// The fields to show, in this order
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub(crate) select: Option<Vec<String>>,
+    /// The record with this key
+    #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["prefix", "from", "to"])]
+    pub(crate) key: Option<String>,
+    /// The records whose key begins with this
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true, conflicts_with_all = ["from", "to"])]
+    pub(crate) prefix: Option<String>,
+    /// The records from this key on
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    pub(crate) from: Option<String>,
+    /// The records before this key
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    pub(crate) to: Option<String>,
+    /// At most so many records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<NonZeroUsize>,
+    /// Go on where an earlier answer ended
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) cursor: Option<String>,
+    /// Read as it was at this moment
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
+    pub(crate) as_of: Option<String>,
+}
+
+/// An import.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The schema
+    #[arg(value_parser = SchemaName::parse)]
+    pub(crate) schema: SchemaName,
+    /// The file; `-` is standard input
+    pub(crate) file: PathBuf,
+    /// Rows that become one commit
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub(crate) batch: NonZeroUsize,
+    /// A text that stands for a missing value in a CSV file
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) null: Vec<String>,
+    /// The format, if the name of the file does not tell
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) input_format: Option<InputFormat>,
+}
+
+/// The format of rows to import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// The first line names the fields
+    Csv,
+    /// One JSON object a line
+    Ndjson,
+}
+
+impl From<InputFormat> for ImportFormat {
+    fn from(format: InputFormat) -> Self {
+        match format {
+            InputFormat::Csv => ImportFormat::Csv,
+            InputFormat::Ndjson => ImportFormat::Ndjson,
+        }
+    }
+}
+
+/// Checks that a text is a moment; which one, the store's clock decides.
+fn moment(text: &str) -> Result<String, String> {
+    match parse_moment(text, Timestamp::MAX) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn moments_and_keys_may_begin_with_a_hyphen() {
+        let line = ["datafold", "query", "S", "--as-of", "-2h", "--key", "-5", "--store", "x"];
+        let Command::Query(query) = Cli::parse_from(line).command else { panic!("a query") };
+        assert_eq!(query.flags.as_of.as_deref(), Some("-2h"));
+        assert_eq!(query.flags.key.as_deref(), Some("-5"));
+        let line = ["datafold", "history", "S", "-5", "--limit", "3", "f"];
+        let Command::History { key, field, limit, .. } = Cli::parse_from(line).command else {
+            panic!("a history")
+        };
+        assert_eq!((key.as_str(), limit.map(NonZeroUsize::get)), ("-5", Some(3)));
+        assert_eq!(field.map(|field| field.to_string()), Some("f".into()));
+    }
+}

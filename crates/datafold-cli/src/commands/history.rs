@@ -1,0 +1,122 @@
+//! `history`: the versions of a record or field.
+
+use std::num::NonZeroUsize;
+
+use datafold::data_layer::{Atom, CommitNumber};
+use datafold::model::{FieldName, SchemaName, Value};
+
+use crate::Done;
+use crate::failure::{Exit, Failure};
+use crate::invocation::Invocation;
+use crate::key::parse_key;
+use crate::output::{Format, Out, RowWriter, footer, int, tell_hidden};
+use crate::session::Session;
+
+/// The columns of a history.
+pub(crate) const COLUMNS: [&str; 7] =
+    ["commit", "time", "writer", "field", "status", "value", "atom"];
+/// So many versions are read at once.
+const PAGE: usize = 1_000;
+
+/// Prints the versions, the newest first.
+pub(crate) fn run(
+    schema: &SchemaName,
+    key: &str,
+    field: Option<&FieldName>,
+    limit: Option<NonZeroUsize>,
+    invocation: &Invocation,
+) -> Done {
+    let session = Session::open(invocation)?;
+    let key = parse_key(key);
+    let mut out = Out::new();
+    let columns = COLUMNS.map(str::to_owned).to_vec();
+    let mut versions = Versions::new(&session, schema, &key, field, limit);
+    let mut page = versions.next_page()?;
+    if page.is_empty() {
+        let key = Value::Array(key).to_json();
+        let what = match field {
+            Some(field) => format!("the field `{field}` of record {key}"),
+            None => format!("record {key}"),
+        };
+        let message = format!("{what} of `{schema}` has no versions");
+        return Err(Failure::new(Exit::NotFound, message));
+    }
+    let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
+    while !page.is_empty() {
+        for atom in &page {
+            rows.row(row_of(atom))?;
+        }
+        page = versions.next_page()?;
+    }
+    let hidden = rows.finish()?;
+    if invocation.format == Format::Json {
+        out.text("\n")?;
+    }
+    out.flush()?;
+    tell_hidden(&hidden);
+    if invocation.format == Format::Table && versions.left == Some(0) {
+        footer("there may be more; --limit says how many are shown");
+    }
+    session.close()
+}
+
+/// The versions of a cell or record, page by page.
+struct Versions<'a> {
+    session: &'a Session<'a>,
+    schema: &'a SchemaName,
+    key: &'a [Value],
+    field: Option<&'a FieldName>,
+    before: Option<CommitNumber>,
+    left: Option<usize>,
+    done: bool,
+}
+
+impl<'a> Versions<'a> {
+    fn new(
+        session: &'a Session<'a>,
+        schema: &'a SchemaName,
+        key: &'a [Value],
+        field: Option<&'a FieldName>,
+        limit: Option<NonZeroUsize>,
+    ) -> Self {
+        let left = limit.map(usize::from);
+        Self { session, schema, key, field, before: None, left, done: false }
+    }
+
+    /// The next versions; none at the end. A page ends with a whole commit.
+    fn next_page(&mut self) -> Result<Vec<Atom>, Failure> {
+        let wanted = self.left.unwrap_or(PAGE);
+        if self.done || wanted == 0 {
+            return Ok(Vec::new());
+        }
+        let history =
+            self.session.db.history(self.schema, self.key, self.field, self.before, wanted);
+        let mut page = history.map_err(|error| self.session.fail(&error))?;
+        match &mut self.left {
+            Some(left) => *left -= page.len().min(*left),
+            None if page.len() < wanted => self.done = true,
+            None => {
+                // The last commit may go on behind the page, so the next one begins with it.
+                let last = page.last().map(|atom| atom.commit);
+                if page.iter().any(|atom| Some(atom.commit) != last) {
+                    page.retain(|atom| Some(atom.commit) != last);
+                }
+                self.before = page.last().map(|atom| atom.commit);
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// A version as a row.
+pub(crate) fn row_of(atom: &Atom) -> Vec<Value> {
+    vec![
+        int(atom.commit.0),
+        atom.time.into(),
+        atom.writer.to_string().into(),
+        atom.cell.field.as_ref().map(FieldName::to_string).into(),
+        atom.status.to_string().into(),
+        atom.value.clone(),
+        atom.id.to_string().into(),
+    ]
+}

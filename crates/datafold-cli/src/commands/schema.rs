@@ -1,0 +1,227 @@
+//! `schema`: loading, approving and looking at schemas.
+
+use std::path::{Path, PathBuf};
+
+use datafold::data_layer::{DataLayerError, Receipt, SchemaEntry};
+use datafold::model::{Field, SchemaName, SchemaState, Value};
+use datafold::schema::{SchemaFailure, SchemaLoadingReport, SchemaStatus};
+use datafold::{FoldDbError, model};
+
+use crate::Done;
+use crate::args::{SchemaCommand, StateArgs};
+use crate::failure::{Exit, Failure};
+use crate::invocation::Invocation;
+use crate::output::{Format, Out, counted, footer, int, note, print_rows};
+use crate::session::Session;
+
+/// Carries out a command about schemas.
+pub(crate) fn run(command: SchemaCommand, invocation: &Invocation) -> Done {
+    let session = Session::open(invocation)?;
+    match command {
+        SchemaCommand::Load { paths } => load(&session, &paths),
+        SchemaCommand::Approve(args) => set_states(&session, &args, SchemaState::Approved),
+        SchemaCommand::Block(args) => set_states(&session, &args, SchemaState::Blocked),
+        SchemaCommand::Unload(args) => set_states(&session, &args, SchemaState::Available),
+        SchemaCommand::List => list(&session),
+        SchemaCommand::Show { name } => show(&session, &name),
+        SchemaCommand::Status => status(&session),
+        SchemaCommand::Delete { name } => delete(&session, &name),
+    }?;
+    session.close()
+}
+
+fn load(session: &Session<'_>, paths: &[PathBuf]) -> Done {
+    let report = session.db.schemas().load_paths(paths).map_err(|error| session.fail(&error))?;
+    for warning in &report.warnings {
+        note(format_args!("{} {warning}", console::style("warning:").for_stderr().yellow()));
+    }
+    print_report(session.invocation.format, &report)?;
+    match report.failed.as_slice() {
+        [] if report.loaded.is_empty() && report.unchanged.is_empty() => {
+            Err(Failure::new(Exit::NotFound, "there are no .json files there"))
+        }
+        [] => {
+            tell_next(session, &report);
+            Ok(())
+        }
+        [only] => Err(failure_of(only)),
+        [first, ..] => {
+            for failed in &report.failed {
+                note(format_args!("{}: {}", failed.source, failed.message));
+            }
+            let total = report.failed.len() + report.loaded.len() + report.unchanged.len();
+            let message = format!("{} of {total} files not loaded", report.failed.len());
+            Err(Failure::new(failure_of(first).exit(), message))
+        }
+    }
+}
+
+fn failure_of(failed: &SchemaFailure) -> Failure {
+    let exit = match failed.code.as_str() {
+        "already_exists" => Exit::Refused,
+        "unreadable_file" if Path::new(&failed.source).exists() => Exit::Failed,
+        "unreadable_file" => Exit::NotFound,
+        _ => Exit::Invalid,
+    };
+    Failure::new(exit, failed.message.as_str()).at(&failed.source)
+}
+
+fn print_report(format: Format, report: &SchemaLoadingReport) -> Done {
+    let mut out = Out::new();
+    if format == Format::Json {
+        out.json_line(report)?;
+        return out.flush();
+    }
+    let rows = |names: &[SchemaName], result: &str| {
+        let row = |name: &SchemaName| vec![name.as_str().into(), result.into()];
+        names.iter().map(row).collect::<Vec<Vec<Value>>>()
+    };
+    let rows = [rows(&report.loaded, "loaded"), rows(&report.unchanged, "unchanged")].concat();
+    if rows.is_empty() { Ok(()) } else { print_rows(&mut out, format, &["schema", "result"], rows) }
+}
+
+/// Tells how the schemas that wait for approval are approved.
+fn tell_next(session: &Session<'_>, report: &SchemaLoadingReport) {
+    let schemas = session.db.pool().schemas();
+    let waits = |name: &&SchemaName| {
+        schemas.entry(name.as_str()).is_some_and(|entry| entry.state == SchemaState::Available)
+    };
+    let waiting = report.loaded.iter().chain(&report.unchanged).filter(waits);
+    let waiting: Vec<_> = waiting.map(SchemaName::as_str).collect();
+    if !waiting.is_empty() {
+        let approve = format!("schema approve {}", waiting.join(" "));
+        footer(format_args!("next: {}", session.invocation.command(&approve)));
+    }
+}
+
+fn set_states(session: &Session<'_>, args: &StateArgs, state: SchemaState) -> Done {
+    let receipt = session.db.schemas().set_states(&args.names, state, args.reason.as_deref());
+    let receipt = receipt.map_err(|error| session.fail(&error))?;
+    let row = |name: &SchemaName| changed(name, state.as_str(), &receipt);
+    let rows = args.names.iter().map(row).collect();
+    print_changed(session, rows)
+}
+
+fn delete(session: &Session<'_>, name: &SchemaName) -> Done {
+    let receipt = session.db.schemas().delete(name).map_err(|error| session.fail(&error))?;
+    print_changed(session, vec![changed(name, "deleted", &receipt)])
+}
+
+fn changed(name: &SchemaName, state: &str, receipt: &Receipt) -> Vec<Value> {
+    vec![name.as_str().into(), state.into(), int(receipt.commit.0), receipt.time.into()]
+}
+
+fn print_changed(session: &Session<'_>, rows: Vec<Vec<Value>>) -> Done {
+    let columns = ["schema", "state", "commit", "time"];
+    print_rows(&mut Out::new(), session.invocation.format, &columns, rows)
+}
+
+fn list(session: &Session<'_>) -> Done {
+    let schemas = session.db.pool().schemas();
+    let row = |status: SchemaStatus| {
+        let entry = schemas.entry(status.name.as_str());
+        let description = entry.and_then(|entry| entry.schema.description.clone());
+        vec![
+            status.name.as_str().into(),
+            status.state.as_str().into(),
+            int(status.records),
+            description.into(),
+        ]
+    };
+    let rows: Vec<_> = session.db.schemas().get_status().into_iter().map(row).collect();
+    if rows.is_empty() && session.invocation.format == Format::Table {
+        let load = session.invocation.command("schema load PATH");
+        footer(format_args!("there are no schemas yet; next: {load}"));
+        return Ok(());
+    }
+    let columns = ["schema", "state", "records", "description"];
+    print_rows(&mut Out::new(), session.invocation.format, &columns, rows)
+}
+
+fn status(session: &Session<'_>) -> Done {
+    let columns = ["schema", "state", "reason", "records", "atoms", "loaded", "source", "hash"];
+    let row = |status: SchemaStatus| {
+        vec![
+            status.name.as_str().into(),
+            status.state.as_str().into(),
+            status.reason.into(),
+            int(status.records),
+            int(status.atoms),
+            int(status.loaded),
+            status.source.into(),
+            status.hash.into(),
+        ]
+    };
+    let rows = session.db.schemas().get_status().into_iter().map(row).collect();
+    print_rows(&mut Out::new(), session.invocation.format, &columns, rows)
+}
+
+fn show(session: &Session<'_>, name: &SchemaName) -> Done {
+    let Some(entry) = session.db.pool().schemas().entry(name.as_str()) else {
+        let error = DataLayerError::NotFound { what: "schema", name: name.to_string() };
+        return Err(session.fail(&FoldDbError::from(error)));
+    };
+    let mut out = Out::new();
+    match session.invocation.format {
+        Format::Json | Format::Ndjson => {
+            out.json_line(&*entry.schema)?;
+            out.flush()
+        }
+        Format::Csv => print_rows(&mut out, Format::Csv, &FIELD_COLUMNS, field_rows(&entry)),
+        Format::Table => {
+            head(&mut out, &entry)?;
+            print_rows(&mut out, Format::Table, &FIELD_COLUMNS, field_rows(&entry))
+        }
+    }
+}
+
+fn head(out: &mut Out, entry: &SchemaEntry) -> Done {
+    let schema = &entry.schema;
+    let fields = counted(schema.fields.len() as u64, "field");
+    out.line(format_args!("{} is {}, {fields}", schema.name, entry.state))?;
+    if let Some(description) = &schema.description {
+        out.line(description)?;
+    }
+    let key: Vec<_> = schema.key.iter().map(model::FieldName::as_str).collect();
+    match key.as_slice() {
+        [] => out.line("key: none, it has one record")?,
+        key => out.line(format_args!("key: {}", key.join(", ")))?,
+    }
+    out.line(format_args!("hash: {}\n", entry.hash))
+}
+
+const FIELD_COLUMNS: [&str; 5] = ["field", "kind", "value", "default", "description"];
+
+fn field_rows(entry: &SchemaEntry) -> Vec<Vec<Value>> {
+    let row = |field: &Field| {
+        vec![
+            field.name.as_str().into(),
+            field.kind.as_str().into(),
+            value_of(field).into(),
+            field.default.clone().unwrap_or_default(),
+            field.description.clone().into(),
+        ]
+    };
+    entry.schema.fields.iter().map(row).collect()
+}
+
+/// What a field accepts: its types and format in words if that is all, else its JSON Schema.
+fn value_of(field: &Field) -> Option<String> {
+    let json = field.value.as_ref()?.json();
+    let Value::Object(members) = json else { return Some(json.to_json()) };
+    let words = |value: &Value| match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Array(types) => {
+            let types: Option<Vec<_>> = types.iter().map(Value::as_text).collect();
+            types.map(|types| types.join(" or "))
+        }
+        _ => None,
+    };
+    let types = members.get("type").and_then(words);
+    let format = members.get("format").and_then(Value::as_text);
+    match (types, format, members.len()) {
+        (Some(types), None, 1) => Some(types),
+        (Some(types), Some(format), 2) => Some(format!("{types} ({format})")),
+        _ => Some(json.to_json()),
+    }
+}

@@ -1,0 +1,218 @@
+//! Aligned tables.
+
+use std::io::{self, IsTerminal};
+
+use console::{Style, Term, measure_text_width, truncate_str};
+use datafold::model::Value;
+
+use crate::Done;
+use crate::failure::Failure;
+use crate::output::{Out, plain};
+
+/// The widths of the columns are those of the first rows, at most so many.
+const ROWS_MEASURED: usize = 10_000;
+/// A column of text is not made narrower than this for others to have room.
+const NARROW: usize = 16;
+/// What stands between two columns.
+const GAP: &str = "  ";
+
+/// A table whose columns are as wide as their cells. In a terminal it is as wide as that: long
+/// texts are cut, and columns on the right that have no room are left out.
+#[derive(Debug)]
+pub(crate) struct Table {
+    columns: Vec<String>,
+    indent: usize,
+    /// The width of the terminal, if it is one.
+    room: Option<usize>,
+    waiting: Vec<Vec<Value>>,
+    layout: Option<Vec<Column>>,
+}
+
+/// A column that is shown.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    width: usize,
+    is_number: bool,
+}
+
+impl Table {
+    /// A table with these columns.
+    pub(crate) fn new(columns: &[String]) -> Self {
+        let room = io::stdout().is_terminal().then(|| usize::from(Term::stdout().size().1));
+        let (columns, waiting) = (columns.to_vec(), Vec::new());
+        Self { columns, indent: 0, room, waiting, layout: None }
+    }
+
+    /// The same with so many blanks in front of each line.
+    pub(crate) fn indent(self, indent: usize) -> Self {
+        Self { indent, ..self }
+    }
+
+    /// Takes a row; prints it when the widths are known.
+    pub(crate) fn row(&mut self, out: &mut Out, values: Vec<Value>) -> Done {
+        if let Some(layout) = &self.layout {
+            return self.print(out, layout, &values);
+        }
+        self.waiting.push(values);
+        if self.waiting.len() >= ROWS_MEASURED { self.lay_out(out) } else { Ok(()) }
+    }
+
+    /// Prints what is left; answers the columns that had no room.
+    pub(crate) fn finish(mut self, out: &mut Out) -> Result<Vec<String>, Failure> {
+        if self.layout.is_none() {
+            let widths = self.natural();
+            if let ([_], true) = (self.waiting.as_slice(), self.fit(&widths).len() < widths.len()) {
+                self.print_upright(out)?;
+                return Ok(Vec::new());
+            }
+            self.lay_out(out)?;
+        }
+        let shown = self.layout.map_or(0, |layout| layout.len());
+        Ok(self.columns.split_off(shown))
+    }
+
+    /// Decides on the widths and prints the rows that were waiting.
+    fn lay_out(&mut self, out: &mut Out) -> Done {
+        let layout = self.fit(&self.natural());
+        let bold = Style::new().bold();
+        let header = self.columns.iter().zip(&layout);
+        let header = header.map(|(name, column)| pad(name, *column, &bold));
+        self.print_cells(out, header)?;
+        for values in std::mem::take(&mut self.waiting) {
+            self.print(out, &layout, &values)?;
+        }
+        self.layout = Some(layout);
+        Ok(())
+    }
+
+    /// The columns as wide as their cells.
+    fn natural(&self) -> Vec<Column> {
+        let column = |at: usize, name: &String| {
+            let cells = self.waiting.iter().filter_map(|row| row.get(at));
+            let is_number = cells.clone().any(|cell| !cell.is_null())
+                && cells
+                    .clone()
+                    .all(|cell| matches!(cell, Value::Null | Value::Int(_) | Value::Float(_)));
+            let widest = cells.map(|cell| measure_text_width(&text_of(cell))).max();
+            Column { width: widest.unwrap_or(0).max(measure_text_width(name)), is_number }
+        };
+        self.columns.iter().enumerate().map(|(at, name)| column(at, name)).collect()
+    }
+
+    /// As many of the columns as have room, long ones made narrower.
+    fn fit(&self, natural: &[Column]) -> Vec<Column> {
+        let mut columns = natural.to_vec();
+        let Some(room) = self.room else { return columns };
+        let room = room.saturating_sub(self.indent);
+        let total = |columns: &[Column]| {
+            let widths: usize = columns.iter().map(|column| column.width).sum();
+            widths + GAP.len() * columns.len().saturating_sub(1)
+        };
+        while total(&columns) > room {
+            let excess = total(&columns) - room;
+            let long = columns.iter_mut().filter(|c| !c.is_number && c.width > NARROW);
+            match long.max_by_key(|column| column.width) {
+                Some(column) => column.width = column.width.saturating_sub(excess).max(NARROW),
+                None => break,
+            }
+        }
+        if total(&columns) > room {
+            // Without all of them there is more room for those that stay.
+            columns = natural.to_vec();
+            while columns.len() > 1 && total(&columns) > room {
+                columns.pop();
+            }
+        }
+        if let [only] = columns.as_mut_slice() {
+            only.width = only.width.min(room.max(1));
+        }
+        columns
+    }
+
+    fn print(&self, out: &mut Out, layout: &[Column], values: &[Value]) -> Done {
+        let (plain, dim) = (Style::new(), Style::new().dim());
+        let cells = values.iter().zip(layout).map(|(value, column)| {
+            let style = if value.is_null() { &dim } else { &plain };
+            pad(&text_of(value), *column, style)
+        });
+        self.print_cells(out, cells)
+    }
+
+    fn print_cells(&self, out: &mut Out, cells: impl Iterator<Item = String>) -> Done {
+        let cells: Vec<_> = cells.collect();
+        let line = cells.join(GAP);
+        let line = line.trim_end();
+        let indent = if line.is_empty() { 0 } else { self.indent };
+        out.line(format_args!("{:indent$}{line}", ""))
+    }
+
+    /// Prints the only row with a line for each column.
+    fn print_upright(&self, out: &mut Out) -> Done {
+        let width = self.columns.iter().map(|name| measure_text_width(name)).max().unwrap_or(0);
+        let (bold, dim) = (Style::new().bold(), Style::new().dim());
+        for (name, value) in self.columns.iter().zip(self.waiting.iter().flatten()) {
+            let name = pad(name, Column { width, is_number: false }, &bold);
+            let text = text_of(value);
+            let text = if value.is_null() { dim.apply_to(text).to_string() } else { text };
+            let indent = self.indent;
+            out.line(format_args!("{:indent$}{name}{GAP}{text}", ""))?;
+        }
+        Ok(())
+    }
+}
+
+/// A cell of exactly the width of its column.
+fn pad(text: &str, column: Column, style: &Style) -> String {
+    let text = truncate_str(text, column.width, "…");
+    let blanks = " ".repeat(column.width.saturating_sub(measure_text_width(&text)));
+    let text = style.apply_to(text);
+    if column.is_number { format!("{blanks}{text}") } else { format!("{text}{blanks}") }
+}
+
+/// A value in one line that does nothing to a terminal.
+fn text_of(value: &Value) -> String {
+    let text = plain(value);
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escape = |c: char| {
+        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
+    };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(room: usize, rows: Vec<Vec<Value>>) -> Table {
+        let columns: Vec<String> = ["name", "n", "note"].iter().map(|&c| c.into()).collect();
+        Table { room: Some(room), waiting: rows, ..Table::new(&columns) }
+    }
+
+    fn widths(table: &Table) -> Vec<usize> {
+        table.fit(&table.natural()).iter().map(|column| column.width).collect()
+    }
+
+    #[test]
+    fn long_texts_are_cut_before_columns_are_left_out() {
+        let row = vec!["x".repeat(30).into(), 12_345.into(), "y".repeat(40).into()];
+        assert_eq!(widths(&table(80, vec![row.clone()])), [30, 5, 40]);
+        assert_eq!(widths(&table(60, vec![row.clone()])), [30, 5, 21]);
+        assert_eq!(widths(&table(45, vec![row.clone()])), [20, 5, 16]);
+        assert_eq!(widths(&table(40, vec![row.clone()])), [30, 5]);
+        assert_eq!(widths(&table(20, vec![row])), [20]);
+    }
+
+    #[test]
+    fn only_columns_of_numbers_are_numbers() {
+        let rows = vec![vec!["a".into(), 1.into(), Value::Null], vec![Value::Null; 3]];
+        let numbers: Vec<_> = table(80, rows).natural().iter().map(|c| c.is_number).collect();
+        assert_eq!(numbers, [false, true, false]);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(text_of(&"a\n\u{1b}[31m".into()), "a\\n\\u{1b}[31m");
+    }
+}
