@@ -171,7 +171,11 @@ impl FoldDb {
         request: &QueryRequest,
         visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
-        let moment = self.moment(request.as_of.as_deref())?;
+        // A cursor pins its commit, whatever has become of the moment since.
+        let moment = match &request.cursor {
+            Some(_) => Moment::Now,
+            None => self.moment(request.as_of.as_deref())?,
+        };
         let point = self.pool.operations().at(moment)?;
         Plan::new(point, request)?.run(request.limit, visit)
     }

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::{FoldDbError, QueryError};
 use super::suggest::closest;
-use crate::data_layer::internal::{Projection, ReadPoint, RecordAt, prefix_end};
+use crate::data_layer::internal::{Projection, ReadPoint, RecordAt};
 use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry};
 use crate::model::{
     FieldName, RecordKey, SchemaName, SchemaState, Timestamp, Value, value_of_part,
@@ -355,25 +355,30 @@ fn reach_of(
         })?;
         Ok::<_, QueryError>(point.rows.record(entry.id, key.as_bytes()).to_vec())
     };
-    let end_of = |prefix: &[u8]| prefix_end(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+    // No part begins with this byte, and a text goes on with it behind a NUL: the key `"a\0"` does
+    // not begin with the part `"a"`, although its bytes do.
+    let end_of = |prefix: &[u8]| Bound::Excluded([prefix, &[0xFF]].concat());
     let prefix_range = |prefix: Vec<u8>| {
         let end = end_of(&prefix);
         Reach::Range(Bound::Included(prefix), end)
     };
-    match condition {
-        KeyCondition::All if !schema.is_keyed() => Ok(Reach::One(RecordKey::EMPTY)),
-        KeyCondition::All => Ok(prefix_range(bound(&[])?)),
-        KeyCondition::Prefix(parts) => Ok(prefix_range(bound(parts)?)),
-        KeyCondition::Exact(parts) => Ok(Reach::One(key_of(entry, parts)?)),
+    let reach = match condition {
+        KeyCondition::All => prefix_range(bound(&[])?),
+        KeyCondition::Prefix(parts) => prefix_range(bound(parts)?),
+        KeyCondition::Exact(parts) => Reach::One(key_of(entry, parts)?),
         KeyCondition::Range { from, to } => {
             let lower = bound(from.as_deref().unwrap_or_default())?;
             let upper = match to {
                 Some(to) => Bound::Excluded(bound(to)?),
                 None => end_of(&bound(&[])?),
             };
-            Ok(Reach::Range(Bound::Included(lower), upper))
+            Reach::Range(Bound::Included(lower), upper)
         }
-    }
+    };
+    // The record of a schema without key exists also without a row; its key `[]` is below no other.
+    let is_the_record =
+        !schema.is_keyed() && !matches!(condition, KeyCondition::Range { to: Some(_), .. });
+    Ok(if is_the_record { Reach::One(RecordKey::EMPTY) } else { reach })
 }
 
 fn columns(entry: &SchemaEntry, select: &[String]) -> Result<Arc<[FieldName]>, QueryError> {
