@@ -27,15 +27,18 @@ use crate::schema::SchemaService;
 /// let db = FoldDb::open("memory:")?;
 /// let name = db.schemas().load_text(
 ///     r#"{"name": "City", "key": ["name"],
-///         "fields": {"name": {"value": {"type": "string"}}, "people": {"value": {"type": "integer"}}}}"#,
+///         "fields": {"name": {"value": {"type": "string"}},
+///                    "people": {"value": {"type": "integer"}}}}"#,
 ///     None,
 /// )?.name;
 /// db.schemas().approve_schema(&name)?;
 /// let first = db.mutate(&MutationRequest::parse(
-///     r#"{"mutation": "create", "schema": "City", "records": [{"name": "Ulm", "people": 126000}]}"#,
+///     r#"{"mutation": "create", "schema": "City",
+///         "records": [{"name": "Ulm", "people": 126000}]}"#,
 /// )?)?;
 /// db.mutate(&MutationRequest::parse(
-///     r#"{"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": 129000}]}"#,
+///     r#"{"mutation": "update", "schema": "City",
+///         "records": [{"name": "Ulm", "people": 129000}]}"#,
 /// )?)?;
 /// let mut query = QueryRequest::new(name);
 /// assert_eq!(db.query(&query)?.records[0].get("people"), Some(&129000.into()));
@@ -154,14 +157,14 @@ impl FoldDb {
     pub fn query(&self, request: &QueryRequest) -> Result<QueryAnswer, FoldDbError> {
         let mut records = Vec::new();
         let end = self.query_each(request, |record| {
-            records.push(record);
+            records.push(record.take());
             ControlFlow::Continue(())
         })?;
         Ok(QueryAnswer { records, cursor: end.cursor, commit: end.commit })
     }
 
     /// Answers a query record by record, in the order of the keys, until `visit` breaks. All
-    /// records are of one moment.
+    /// records are of one moment. The record is reused; [`Record::take`] keeps one.
     ///
     /// # Errors
     ///
@@ -169,7 +172,7 @@ impl FoldDb {
     pub fn query_each(
         &self,
         request: &QueryRequest,
-        visit: impl FnMut(Record) -> ControlFlow<()>,
+        visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
         // A cursor pins its commit, whatever has become of the moment since.
         let moment = match &request.cursor {
@@ -237,10 +240,9 @@ impl FoldDb {
     fn key_of(&self, schema: &SchemaName, key: &[Value]) -> Result<RecordKey, FoldDbError> {
         let entry = self.pool.schemas().entry(schema.as_str());
         let entry = entry.ok_or_else(|| DataLayerError::not_found("schema", schema))?;
-        entry
-            .schema
-            .key_of(key)
-            .map_err(|cause| super::QueryError::InvalidKey { schema: schema.clone(), cause }.into())
+        entry.schema.key_of(key).map_err(|cause| {
+            super::QueryError::InvalidKey { schema: schema.clone(), cause: Box::new(cause) }.into()
+        })
     }
 
     /// Reads a moment as people write it; `None` is now.
@@ -341,7 +343,7 @@ impl FoldTransaction<'_> {
         let entry = super::prepare::approved(&state.catalogue, schema)?;
         let key = entry.schema.key_of(key).map_err(|cause| {
             let (schema, place) = (schema.clone(), "of a read".to_owned());
-            MutationError::InvalidKey { schema, place, cause }
+            MutationError::InvalidKey { schema, place, cause: Box::new(cause) }
         })?;
         let mut editor = state.editor();
         editor.touch(entry.id)?;
