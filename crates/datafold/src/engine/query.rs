@@ -1,6 +1,6 @@
 //! Requests to read, and their answers.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -154,6 +154,18 @@ enum Reach {
     Range(Bound<Vec<u8>>, Bound<Vec<u8>>),
 }
 
+impl Reach {
+    /// The rest behind a row, which must be one of these.
+    fn behind(self, row: Vec<u8>) -> Result<Self, QueryError> {
+        match self {
+            Reach::Range(lower, upper) if (lower.clone(), upper.clone()).contains(&row) => {
+                Ok(Reach::Range(Bound::Excluded(row), upper))
+            }
+            _ => Err(QueryError::InvalidCursor),
+        }
+    }
+}
+
 impl Plan {
     pub(crate) fn new(mut point: ReadPoint, request: &QueryRequest) -> Result<Self, FoldDbError> {
         let after = match &request.cursor {
@@ -173,8 +185,8 @@ impl Plan {
             Some(select) => Projection::new(&entry.schema, columns(&entry, select)?),
         };
         let mut reach = reach_of(&entry, &point, &request.key)?;
-        if let (Some(key), Reach::Range(lower, _)) = (after, &mut reach) {
-            *lower = Bound::Excluded(point.rows.record(entry.id, &key).to_vec());
+        if let Some(key) = after {
+            reach = reach.behind(point.rows.record(entry.id, &key).to_vec())?;
         }
         Ok(Self { point, entry, projection, reach })
     }
