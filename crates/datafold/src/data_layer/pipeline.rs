@@ -161,7 +161,7 @@ impl RowSource for PendingSource<'_> {
 
 /// A commit that has its place in the order.
 #[derive(Debug)]
-struct Staged {
+pub(crate) struct Staged {
     receipt: Receipt,
     ticket: Arc<Ticket>,
 }
@@ -226,8 +226,22 @@ impl Pipeline {
         writer: WriterId,
         durability: Durability,
         prefetch: Option<&Prefetch>,
-        mut request: impl FnMut(&mut Execution<'_>) -> Result<T, E>,
+        request: impl FnMut(&mut Execution<'_>) -> Result<T, E>,
     ) -> Result<(T, Receipt), E> {
+        let (value, staged) = self.submit(writer, durability, prefetch, request)?;
+        let receipt = self.settle(staged, durability).map_err(DataLayerError::from)?;
+        Ok((value, receipt))
+    }
+
+    /// As [`Pipeline::execute`], without waiting: [`Pipeline::wait_for`] does. `None` if nothing
+    /// was written.
+    pub(crate) fn submit<T, E: From<DataLayerError>>(
+        &self,
+        writer: WriterId,
+        durability: Durability,
+        prefetch: Option<&Prefetch>,
+        mut request: impl FnMut(&mut Execution<'_>) -> Result<T, E>,
+    ) -> Result<(T, Option<Staged>), E> {
         loop {
             self.make_room().map_err(DataLayerError::from)?;
             let mut guard = self.meter.lock(&self.writer);
@@ -250,8 +264,7 @@ impl Pipeline {
                 Ok(value) => {
                     let staged = self.stage(&mut guard, working, writer, durability);
                     drop(guard);
-                    let receipt = self.settle(staged.map_err(DataLayerError::from)?, durability);
-                    return Ok((value, receipt.map_err(DataLayerError::from)?));
+                    return Ok((value, staged.map_err(DataLayerError::from)?));
                 }
                 Err(refusal) => {
                     let pending = self.pending_ticket(&guard, &published);
@@ -453,6 +466,11 @@ impl Pipeline {
     fn wait_for_newest(&self) -> Result<(), CommitError> {
         let newest = self.meter.lock(&self.queue).newest.clone();
         newest.map_or(Ok(()), |ticket| self.wait(&ticket))
+    }
+
+    /// Waits until a commit is durable.
+    pub(crate) fn wait_for(&self, staged: &Staged) -> Result<(), CommitError> {
+        self.wait(&staged.ticket)
     }
 
     /// Waits until the outcome of a commit is known; flushes if nobody else does.

@@ -1,6 +1,6 @@
 //! Reading records from CSV and NDJSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::fold_db::FoldDb;
 use super::mutation::{MutationKind, RecordInput};
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
-use crate::data_layer::internal::{Execution, Prefetch};
+use crate::data_layer::internal::{Execution, Prefetch, Staged};
 use crate::data_layer::{CommitError, DataLayerError, Durability, SchemaEntry, WriterId};
 use crate::model::{Field, SchemaName, Value};
 
@@ -114,17 +114,22 @@ impl FoldDb {
             options,
             progress,
             batch: Vec::new(),
-            in_flight: (0, 0, 0),
+            in_flight: Vec::new(),
             read: ImportProgress::default(),
             report: ImportReport::default(),
             entry,
         };
-        match options.format {
-            ImportFormat::Csv => import.csv(input)?,
-            ImportFormat::Ndjson => import.ndjson(input)?,
-        }
-        import.commit_batch()?;
-        import.settle()?;
+        let read = without_mark(input).map_err(|error| io_error(&error)).and_then(|input| {
+            match options.format {
+                ImportFormat::Csv => import.csv(input),
+                ImportFormat::Ndjson => import.ndjson(input),
+            }
+        });
+        let committed = read.and_then(|()| import.commit_batch());
+        // Also after an error: what was committed before it is durable when it is answered.
+        let settled = import.settle();
+        committed?;
+        settled?;
         Ok(import.report)
     }
 }
@@ -135,33 +140,29 @@ struct Import<'a, P> {
     entry: Arc<SchemaEntry>,
     progress: P,
     batch: Vec<Step>,
-    /// Batches, rows and commits that are not known to be durable.
-    in_flight: (usize, u64, u64),
+    /// Batches that are not known to be durable, with their rows.
+    in_flight: Vec<(Option<Staged>, u64)>,
     read: ImportProgress,
     report: ImportReport,
 }
 
 impl<P: FnMut(ImportProgress)> Import<'_, P> {
     fn csv(&mut self, input: impl Read) -> Result<(), FoldDbError> {
-        let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(input);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Lines::new(input));
         let header = reader.headers().map_err(|error| csv_error(&error))?.clone();
+        let end = reader.position().byte();
+        reader.get_mut().row_ends(end);
         let fields = self.header(&header)?;
-        let mut row = csv::StringRecord::new();
-        loop {
-            let line = reader.position().line();
-            match reader.read_record(&mut row) {
-                Ok(false) => return Ok(()),
-                Ok(true) => {
-                    let line = row.position().map_or(line, csv::Position::line);
-                    match self.csv_record(&fields, &row) {
-                        Ok(record) => self.record(line, &record)?,
-                        Err(message) => self.refuse(line, message)?,
-                    }
-                }
-                Err(error) if error.is_io_error() => return Err(csv_error(&error)),
-                Err(error) => self.refuse(line, describe(&error))?,
+        let mut row = csv::ByteRecord::new();
+        while reader.read_byte_record(&mut row).map_err(|error| csv_error(&error))? {
+            let end = reader.position().byte();
+            let line = reader.get_mut().row_ends(end);
+            match self.csv_record(&fields, &row) {
+                Ok(record) => self.record(line, &record)?,
+                Err(message) => self.refuse(line, message)?,
             }
         }
+        Ok(())
     }
 
     /// The field of each column.
@@ -186,9 +187,14 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         Ok(fields)
     }
 
-    fn csv_record(&self, fields: &[Field], row: &csv::StringRecord) -> Result<RecordInput, String> {
+    fn csv_record(&self, fields: &[Field], row: &csv::ByteRecord) -> Result<RecordInput, String> {
+        if row.len() != fields.len() {
+            let (cells, columns) = (row.len(), fields.len());
+            return Err(format!("the row has {cells} cells, the header has {columns}"));
+        }
         let mut record = BTreeMap::new();
         for (field, text) in fields.iter().zip(row) {
+            let text = std::str::from_utf8(text).map_err(|_| "the row is not UTF-8")?;
             let value = if self.options.nulls.iter().any(|null| null == text) {
                 Value::Null
             } else {
@@ -279,8 +285,8 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
     /// Commits some rows at once, or in halves if that would be too much for one commit.
     fn commit(&mut self, mut steps: Vec<Step>) -> Result<(), FoldDbError> {
         let rows = steps.len() as u64;
-        match self.try_commit(&steps) {
-            Ok(()) => {}
+        let staged = match self.try_commit(&steps) {
+            Ok(staged) => staged,
             Err(FoldDbError::DataLayer(DataLayerError::Commit(CommitError::TooLarge {
                 ..
             }))) if steps.len() > 1 => {
@@ -289,32 +295,38 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
                 return self.commit(rest);
             }
             Err(error) => return Err(error),
-        }
-        self.in_flight.0 += 1;
-        self.in_flight.1 += rows;
-        self.in_flight.2 += 1;
-        if self.in_flight.0 >= BATCHES_IN_FLIGHT {
+        };
+        self.in_flight.push((staged, rows));
+        if self.in_flight.len() >= BATCHES_IN_FLIGHT {
             self.settle()?;
         }
         Ok(())
     }
 
-    fn try_commit(&self, steps: &[Step]) -> Result<(), FoldDbError> {
+    fn try_commit(&self, steps: &[Step]) -> Result<Option<Staged>, FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
         let records = steps.iter().map(|step| (step.entry.id, step.key.as_bytes()));
         let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
         let prepared = Prepared { preconditions: Vec::new(), steps: steps.to_vec() };
         let run = |execution: &mut Execution<'_>| apply(&mut execution.editor(), &prepared);
         let durability = Durability::Buffered;
-        pipeline.execute(WriterId::OWNER, durability, Some(&prefetch), run).map(drop)
+        pipeline
+            .submit(WriterId::OWNER, durability, Some(&prefetch), run)
+            .map(|((), staged)| staged)
     }
 
     /// Waits until everything committed so far is durable, and counts it.
+    ///
+    /// Not by a flush: that also answers for the commits of others, and is told of a loss only once.
     fn settle(&mut self) -> Result<(), FoldDbError> {
-        self.db.pool().flush().map_err(DataLayerError::from)?;
-        let (_, rows, commits) = std::mem::take(&mut self.in_flight);
-        self.report.imported += rows;
-        self.report.commits += commits;
+        let pipeline = self.db.pool().operations().pipeline();
+        for (staged, rows) in std::mem::take(&mut self.in_flight) {
+            if let Some(staged) = staged {
+                pipeline.wait_for(&staged).map_err(DataLayerError::from)?;
+                self.report.commits += 1;
+            }
+            self.report.imported += rows;
+        }
         Ok(())
     }
 }
@@ -323,13 +335,55 @@ fn json_error(error: &crate::model::JsonError) -> String {
     format!("column {}: {}", error.column, error.rule)
 }
 
-fn describe(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("the row has {len} cells, the header has {expected_len}")
+/// The input without the byte order mark that some programs begin a file with.
+fn without_mark(mut input: impl Read) -> io::Result<impl Read> {
+    let mut start = Vec::with_capacity(MARK.len());
+    input.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
+    if start == MARK {
+        start.clear();
+    }
+    Ok(io::Cursor::new(start).chain(input))
+}
+
+/// U+FEFF in UTF-8.
+const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
+
+/// Counts the lines of an input that is read ahead, to tell on which a row begins: the parser's
+/// own position is before the blank lines that it skips.
+struct Lines<R> {
+    input: R,
+    /// What was read behind the last row.
+    ahead: VecDeque<u8>,
+    /// The place of `ahead` in the input, and its line.
+    offset: u64,
+    line: u64,
+}
+
+impl<R> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, ahead: VecDeque::new(), offset: 0, line: 1 }
+    }
+
+    /// The line on which the row begins that ends at a place in the input.
+    fn row_ends(&mut self, end: u64) -> u64 {
+        let bytes = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let mut begin = None;
+        for byte in self.ahead.drain(..bytes.min(self.ahead.len())) {
+            if begin.is_none() && !matches!(byte, b'\n' | b'\r') {
+                begin = Some(self.line);
+            }
+            self.line += u64::from(byte == b'\n');
         }
-        csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8".into(),
-        _ => error.to_string(),
+        self.offset = end;
+        begin.unwrap_or(self.line)
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(out)?;
+        self.ahead.extend(out.iter().take(read));
+        Ok(read)
     }
 }
 
