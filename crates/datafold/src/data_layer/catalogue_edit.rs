@@ -14,7 +14,7 @@ use super::record::ok;
 use super::rows::CatalogueKind;
 use super::transaction::TransactionState;
 use super::working_set::{CatalogueWrite, RowSource, WorkingSet};
-use crate::model::{Schema, SchemaName, SchemaState};
+use crate::model::{FieldKind, Schema, SchemaName, SchemaState};
 
 /// What a declarative request and a transaction have in common: the catalogue as they see it,
 /// their writes, and where they read.
@@ -119,6 +119,9 @@ impl Editor<'_> {
     ) -> Result<bool, DataLayerError> {
         let entry = self.entry(name)?;
         self.touch(entry.id)?;
+        if state == SchemaState::Approved {
+            check_supported(&entry)?;
+        }
         if entry.state == state {
             return Ok(false);
         }
@@ -164,5 +167,32 @@ impl Editor<'_> {
         let row = (&key.1, before.as_ref(), after.as_ref());
         *self.catalogue = Arc::new(self.catalogue.with_rows(std::iter::once(row))?);
         Ok(())
+    }
+}
+
+/// Refuses what would silently do nothing.
+fn check_supported(entry: &SchemaEntry) -> Result<(), DataLayerError> {
+    let refuse = |rule: String| DataLayerError::Refused {
+        what: "schema",
+        name: entry.schema.name.to_string(),
+        rule,
+    };
+    for field in &entry.schema.fields {
+        let cannot = if field.transform.is_some() {
+            "computes fields"
+        } else if !field.mappers.is_empty() {
+            "maps fields"
+        } else if field.kind != FieldKind::Single {
+            "has Collection or Range fields"
+        } else {
+            continue;
+        };
+        let name = &field.name;
+        let rule = format!("{cannot} (`{name}`), which this version cannot do yet");
+        return Err(refuse(rule));
+    }
+    match entry.schema.indexes.iter().find(|index| index.unique) {
+        Some(_) => Err(refuse("has a unique index, which this version cannot keep yet".into())),
+        None => Ok(()),
     }
 }

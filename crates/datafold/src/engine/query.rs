@@ -1,6 +1,6 @@
 //! Requests to read, and their answers.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -154,6 +154,19 @@ enum Reach {
     Range(Bound<Vec<u8>>, Bound<Vec<u8>>),
 }
 
+impl Reach {
+    /// Leaves out everything up to a row, which must be one of those that it reaches.
+    fn begin_behind(&mut self, row: Vec<u8>) -> Option<()> {
+        let Reach::Range(lower, upper) = self else { return None };
+        let reached = (lower.as_ref(), upper.as_ref());
+        if !<(Bound<&Vec<u8>>, Bound<&Vec<u8>>) as RangeBounds<Vec<u8>>>::contains(&reached, &row) {
+            return None;
+        }
+        *lower = Bound::Excluded(row);
+        Some(())
+    }
+}
+
 impl Plan {
     pub(crate) fn new(mut point: ReadPoint, request: &QueryRequest) -> Result<Self, FoldDbError> {
         let after = match &request.cursor {
@@ -173,8 +186,9 @@ impl Plan {
             Some(select) => Projection::new(&entry.schema, columns(&entry, select)?),
         };
         let mut reach = reach_of(&entry, &point, &request.key)?;
-        if let (Some(key), Reach::Range(lower, _)) = (after, &mut reach) {
-            *lower = Bound::Excluded(point.rows.record(entry.id, &key).to_vec());
+        if let Some(key) = after {
+            let row = point.rows.record(entry.id, &key).to_vec();
+            reach.begin_behind(row).ok_or(QueryError::InvalidCursor)?;
         }
         Ok(Self { point, entry, projection, reach })
     }
@@ -323,7 +337,10 @@ impl Plan {
 }
 
 /// The schema, if it may be queried and existed at the moment.
-fn readable(point: &ReadPoint, name: &SchemaName) -> Result<Arc<SchemaEntry>, QueryError> {
+pub(crate) fn readable(
+    point: &ReadPoint,
+    name: &SchemaName,
+) -> Result<Arc<SchemaEntry>, QueryError> {
     let unknown = |at| QueryError::UnknownSchema { schema: name.clone(), at };
     let entry = point.published.catalogue.get(name.as_str()).ok_or_else(|| unknown(None))?;
     if entry.state != SchemaState::Approved {
@@ -408,8 +425,11 @@ fn write_cursor(at: CommitNumber, key: &[u8]) -> String {
 
 fn read_cursor(cursor: &str) -> Option<(CommitNumber, Vec<u8>)> {
     let (at, key) = cursor.split_once('-')?;
+    if !(at.bytes().chain(key.bytes())).all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
     let at = u64::from_str_radix(at, 16).ok()?;
-    if !key.is_ascii() || key.len() % 2 != 0 {
+    if key.len() % 2 != 0 {
         return None;
     }
     let bytes = (0..key.len() / 2).map(|at| {

@@ -11,7 +11,7 @@ use crate::data_layer::{
     DataLayerError, DatabasePool, Defined, Durability, Receipt, SchemaEntry, WriterId,
 };
 use crate::engine::FoldDbError;
-use crate::model::{FieldKind, SCHEMA_BYTES_MAX, Schema, SchemaName, SchemaState};
+use crate::model::{SCHEMA_BYTES_MAX, Schema, SchemaName, SchemaState};
 
 /// Loads, approves, blocks and unloads schemas. Each call is one commit or none.
 ///
@@ -157,10 +157,6 @@ impl SchemaService {
         let set = |execution: &mut Execution<'_>| {
             let mut editor = execution.editor();
             for name in names {
-                if state == SchemaState::Approved {
-                    let entry = editor.entry(name)?;
-                    check_supported(&entry)?;
-                }
                 editor.set_state(name, state, reason)?;
             }
             Ok(())
@@ -197,33 +193,6 @@ impl SchemaService {
             }
         };
         catalogue.iter().map(status).collect()
-    }
-}
-
-/// Refuses what would silently do nothing.
-fn check_supported(entry: &SchemaEntry) -> Result<(), DataLayerError> {
-    let refuse = |rule: String| DataLayerError::Refused {
-        what: "schema",
-        name: entry.schema.name.to_string(),
-        rule,
-    };
-    for field in &entry.schema.fields {
-        let cannot = if field.transform.is_some() {
-            "computes fields"
-        } else if !field.mappers.is_empty() {
-            "maps fields"
-        } else if field.kind != FieldKind::Single {
-            "has Collection or Range fields"
-        } else {
-            continue;
-        };
-        let name = &field.name;
-        let rule = format!("{cannot} (`{name}`), which this version cannot do yet");
-        return Err(refuse(rule));
-    }
-    match entry.schema.indexes.iter().find(|index| index.unique) {
-        Some(_) => Err(refuse("has a unique index, which this version cannot keep yet".into())),
-        None => Ok(()),
     }
 }
 
