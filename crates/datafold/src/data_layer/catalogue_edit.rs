@@ -134,6 +134,13 @@ impl Editor<'_> {
     /// Removes a definition that never had data.
     pub(crate) fn remove(&mut self, name: &SchemaName) -> Result<(), DataLayerError> {
         let entry = self.entry(name)?;
+        if self.working.writes_to(entry.id) {
+            return Err(DataLayerError::Refused {
+                what: "schema",
+                name: name.to_string(),
+                rule: "has data that this transaction writes and cannot be deleted in it".into(),
+            });
+        }
         let rows = self.working.rows;
         let (keyspace, key) = rows.counters(entry.id);
         let counters = match self.source.read(keyspace, &key)? {

@@ -154,6 +154,10 @@ pub(crate) struct WorkingSet {
     catalogue: BTreeMap<Bytes, CatalogueDraft>,
 }
 
+/// Drafts to go back to; `None` for a record that had none.
+#[derive(Debug)]
+pub(crate) struct Savepoint(Vec<((SchemaId, Bytes), Option<Draft>)>);
+
 /// Which commit the writes become.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommitStamp {
@@ -206,6 +210,36 @@ impl WorkingSet {
                 Ok(place.insert(draft))
             }
         }
+    }
+
+    /// The drafts of some records as they are, to go back to.
+    pub(crate) fn savepoint<'k>(
+        &self,
+        records: impl Iterator<Item = (SchemaId, &'k Bytes)>,
+    ) -> Savepoint {
+        let draft = |(schema, record): (SchemaId, &Bytes)| {
+            let key = (schema, record.clone());
+            let draft = self.records.get(&key).cloned();
+            (key, draft)
+        };
+        Savepoint(records.map(draft).collect())
+    }
+
+    /// Goes back; other drafts stay as they are.
+    pub(crate) fn restore(&mut self, savepoint: Savepoint) {
+        for (key, draft) in savepoint.0 {
+            match draft {
+                Some(draft) => self.records.insert(key, draft),
+                None => self.records.remove(&key),
+            };
+        }
+    }
+
+    /// Whether records of a schema are written.
+    pub(crate) fn writes_to(&self, schema: SchemaId) -> bool {
+        let from = (schema, Bytes::new());
+        let drafts = self.records.range(from..).take_while(|((found, _), _)| *found == schema);
+        drafts.into_iter().any(|(_, draft)| !matches!(draft.after, After::Untouched))
     }
 
     /// A catalogue row as the transaction sees it.

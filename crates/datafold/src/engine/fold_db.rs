@@ -314,11 +314,18 @@ impl FoldTransaction<'_> {
         let request = MutationRequest::from(mutation);
         let state = &mut self.transaction.state;
         let prepared: Prepared = prepare(&state.catalogue, &request)?;
+        let records = prepared.steps.iter().map(|step| (step.entry.id, step.key.bytes()));
+        let before = state.working.savepoint(records);
         let mut editor = state.editor();
         for step in &prepared.steps {
             editor.touch(step.entry.id)?;
         }
-        apply(&mut editor, &prepared)
+        let answer = apply(&mut editor, &prepared);
+        if answer.is_err() {
+            // The closure may go on without this mutation.
+            state.working.restore(before);
+        }
+        answer
     }
 
     /// The record with this key as the transaction sees it; `None` if it does not exist.

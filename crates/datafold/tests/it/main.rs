@@ -7,6 +7,11 @@
 )]
 
 mod harness;
+mod limits;
 mod model_test;
 mod node_model;
+mod pipeline;
 mod program;
+mod stage;
+mod times;
+mod transactions;
