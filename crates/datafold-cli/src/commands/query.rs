@@ -86,7 +86,7 @@ fn answer(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done 
         }
         Format::Table => {
             out.flush()?;
-            foot(session, &end, count, &hidden);
+            foot(&end, count, &hidden);
             Ok(())
         }
     }
@@ -128,7 +128,7 @@ pub(crate) fn columns(session: &Session<'_>, request: &QueryRequest) -> Vec<Stri
 }
 
 /// Tells on standard error what a table does not show.
-fn foot(session: &Session<'_>, end: &QueryEnd, count: u64, hidden: &[String]) {
+fn foot(end: &QueryEnd, count: u64, hidden: &[String]) {
     if !hidden.is_empty() {
         let (more, names) = (counted(hidden.len() as u64, "more column"), hidden.join(", "));
         footer(format_args!("no room for {more}: {names}"));
@@ -137,9 +137,6 @@ fn foot(session: &Session<'_>, end: &QueryEnd, count: u64, hidden: &[String]) {
     footer(format_args!("{}{}", counted(count, "record"), as_of(end)));
     if let Some(cursor) = &end.cursor {
         footer(format_args!("there are more; go on with --cursor {cursor}"));
-    } else if count == 0 && end.commit > CommitNumber::ZERO {
-        let stats = session.invocation.command("stats");
-        footer(format_args!("{stats} tells how many records each schema has"));
     }
 }
 
