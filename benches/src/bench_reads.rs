@@ -17,17 +17,23 @@ use crate::fixture::{self, Random};
 use crate::table::{Table, median, percentile};
 use crate::{Size, bare};
 
-pub(crate) fn run(size: Size, table: &mut Table) {
+pub(crate) fn run_points(size: Size, table: &mut Table) {
     let folder = fixture::folder();
     let path = folder.path().join("store");
     fixture::filled(&path, size.records);
     for threads in [1, 4] {
         point_reads(&path, size, threads, table);
     }
+    beside_writers(&path, size, table);
+}
+
+pub(crate) fn run_scans(size: Size, table: &mut Table) {
+    let folder = fixture::folder();
+    let path = folder.path().join("store");
+    fixture::filled(&path, size.records);
     for threads in [1, 4] {
         scans(&path, size, threads, table);
     }
-    beside_writers(&path, size, table);
 }
 
 /// The key of the record row of an item: space 1, schema 1, the id.
@@ -175,7 +181,7 @@ fn beside_writers(path: &Path, size: Size, table: &mut Table) {
     let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
     let ours = median(rounds.iter().map(|(a, _)| *a).collect());
     let beside = median(rounds.iter().map(|(_, b)| *b).collect());
-    let what = "p99 of point reads beside 16 writers";
+    let what = "p99 of point reads beside 16 writers, beside the store alone";
     table.add(what, format!("{ours:.1} us"), format!("{beside:.1} us redb"), ratio, "at most 1.3");
 }
 

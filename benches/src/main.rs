@@ -52,7 +52,10 @@ fn main() {
         bench_growth::run(size, &mut table);
     }
     if wanted("reads") {
-        bench_reads::run(size, &mut table);
+        bench_reads::run_points(size, &mut table);
+    }
+    if wanted("scans") {
+        bench_reads::run_scans(size, &mut table);
     }
     if wanted("open") {
         bench_open::run(size, &mut table);

@@ -100,9 +100,9 @@ pub(crate) fn print_records(
     mut rows: RowWriter<'_>,
 ) -> Result<(QueryEnd, u64, Vec<String>), Failure> {
     let (mut count, mut failed) = (0, None);
-    let visit = |record: Record| {
+    let visit = |record: &mut Record| {
         count += 1;
-        match rows.row(record.values) {
+        match rows.row(std::mem::take(&mut record.values)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
                 failed = Some(failure);

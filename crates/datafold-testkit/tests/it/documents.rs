@@ -45,6 +45,28 @@ fn canary_links() {
     assert_eq!(found, ["README.md:2: `docs/no-such-file.md` is not there"]);
 }
 
+/// The lines of the first code block that begins with `fence`, without hidden lines and blanks, so
+/// that two blocks may be wrapped differently.
+fn first_block(text: &str, fence: &str) -> String {
+    let mut lines = text.lines().map(|line| line.trim_start_matches("///").trim());
+    lines.by_ref().find(|line| *line == fence).unwrap();
+    let block = lines.take_while(|line| *line != "```").filter(|line| !line.starts_with("# "));
+    block.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect()
+}
+
+/// The README shows what the doctest of `FoldDb` compiles and runs.
+#[test]
+fn the_example_of_the_readme_is_compiled() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let readme = first_block(&read("README.md"), "```rust");
+    let source = read("crates/datafold/src/engine/fold_db.rs");
+    let (before, _) = source.split_once("pub struct FoldDb {").unwrap();
+    let doctest = first_block(before, "```");
+    assert!(doctest.len() > 100, "the example was not found");
+    assert_eq!(readme, doctest);
+    assert_eq!(first_block("a\n```rust\nlet a =\n  1;\n# hidden\n```\nb", "```rust"), "leta=1;");
+}
+
 /// The lines `what -> bytes` of the blocks that are marked `text key-examples`.
 fn examples(text: &str) -> Vec<(String, String)> {
     let blocks = text.split("```text key-examples\n").skip(1);

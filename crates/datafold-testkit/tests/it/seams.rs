@@ -58,7 +58,7 @@ const SEAMS: &[Seam] = &[
         paths: &["Instant"],
         places: &[
             ("crates/datafold/src/data_layer/meter.rs", "waits for locks; no answer depends on it"),
-            ("crates/datafold-cli/src/", "progress in the terminal; nothing of it is stored"),
+            ("crates/datafold-cli/src/progress.rs", "rows per second; nothing of it is stored"),
         ],
     },
     Seam {
@@ -74,7 +74,6 @@ const SEAMS: &[Seam] = &[
         paths: &["thread::spawn", "thread::Builder", "thread::scope"],
         places: &[
             ("crates/datafold/src/threads.rs", "the threads of the library"),
-            ("crates/datafold-cli/src/", "the command line begins threads of its own"),
             ("crates/datafold-testkit/src/", "test doubles"),
         ],
     },

@@ -48,11 +48,3 @@ pub(crate) fn decode_cell(raw: &[u8]) -> Result<Value, DataLayerError> {
     decode_value(raw)
         .map_err(|error| DataLayerError::row(Keyspace::Records, &[], RowError::from(error)))
 }
-
-/// The smallest key above every key that starts with `prefix`; `None` if there is none.
-pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
-    match datafold_store::Scan::prefix(Keyspace::Records, prefix).upper {
-        std::ops::Bound::Excluded(end) => Some(end),
-        _ => None,
-    }
-}

@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -106,6 +106,15 @@ struct Queue {
     lost: Option<CommitError>,
 }
 
+/// Why nothing can be committed until the store is opened again.
+#[derive(Debug)]
+struct Halt {
+    /// What happened to the first commit of the group: what may have become durable is not known.
+    cause: CommitError,
+    /// The answer to every commit since.
+    refusal: CommitError,
+}
+
 /// The commit pipeline of one space.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -121,7 +130,7 @@ pub(crate) struct Pipeline {
     /// No later commit may have a time at or before this one.
     time_floor: AtomicI64,
     meter: LockMeter,
-    halted: AtomicBool,
+    halted: OnceLock<Halt>,
 }
 
 /// What a declarative request sees and writes while it runs under the writer lock.
@@ -183,7 +192,7 @@ impl Pipeline {
             published: ArcSwap::from_pointee(published),
             durable_counters: Mutex::new(counters),
             meter: LockMeter::default(),
-            halted: AtomicBool::new(false),
+            halted: OnceLock::new(),
         })
     }
 
@@ -248,9 +257,12 @@ impl Pipeline {
                     let pending = self.pending_ticket(&guard, &published);
                     drop(guard);
                     // Answered only once what it depends on is durable.
-                    match pending.map(|ticket| self.wait(&ticket)) {
-                        Some(Err(_)) if !self.is_halted() => {}
-                        _ => return Err(refusal),
+                    match (pending.map(|ticket| self.wait(&ticket)), self.halted.get()) {
+                        (Some(Err(_)), None) => {}
+                        (Some(Err(_)), Some(halt)) => {
+                            return Err(DataLayerError::from(halt.cause.clone()).into());
+                        }
+                        (Some(Ok(())) | None, _) => return Err(refusal),
                     }
                 }
             }
@@ -409,6 +421,9 @@ impl Pipeline {
     /// Waits while the queue is full, and helps to empty it.
     fn make_room(&self) -> Result<(), CommitError> {
         loop {
+            if let Some(halt) = self.halted.get() {
+                return Err(halt.refusal.clone());
+            }
             let newest = {
                 let queue = self.meter.lock(&self.queue);
                 if queue.closed {
@@ -487,11 +502,6 @@ impl Pipeline {
         flushed
     }
 
-    /// Whether the store refuses writes until it is opened again.
-    fn is_halted(&self) -> bool {
-        self.halted.load(Ordering::SeqCst)
-    }
-
     fn flush_group(&self, group: Vec<Queued>) {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.apply(&group)));
         match outcome.unwrap_or_else(|_| Err(Failure::Indeterminate(Arc::new(engine_panicked())))) {
@@ -522,6 +532,10 @@ impl Pipeline {
     /// Hands a group to the store as one batch and publishes the state after it.
     fn apply(&self, group: &[Queued]) -> Result<(), Failure> {
         let Some(last) = group.last() else { return Ok(()) };
+        // A commit that was staged just before the pipeline halted; not every engine refuses it.
+        if self.halted.get().is_some() {
+            return Err(Failure::failed(StoreError::Poisoned));
+        }
         let before = self.published();
         let token = entropy::token().map_err(Failure::failed)?;
         let mut batch = Batch::new(self.rows.space, before.number.0, last.number.0, token);
@@ -576,8 +590,9 @@ impl Pipeline {
         queue.buffered_count = 0;
         queue.newest = None;
         queue.flushing = false;
-        if matches!(failure, Failure::Indeterminate(_) | Failure::Fenced(_)) {
-            self.halted.store(true, Ordering::SeqCst);
+        if let Some(refusal) = failure.refusal_since() {
+            let cause = failure.of_group(published.number.next());
+            self.halted.get_or_init(|| Halt { cause, refusal });
         }
         drop(queue);
         drop(writer);
@@ -594,7 +609,9 @@ impl Pipeline {
     ///
     /// Answers `false` if `time` lies in the future.
     pub(crate) fn settle_time(&self, time: Timestamp) -> Result<bool, CommitError> {
-        if time > self.clock.now() && time > self.published().time {
+        // The clock may have jumped back since an answer was given; it is given again.
+        let floor = Timestamp::from_micros(self.time_floor.load(Ordering::SeqCst));
+        if time > self.clock.now() && time > self.published().time && time > floor {
             return Ok(false);
         }
         {
@@ -603,7 +620,12 @@ impl Pipeline {
             self.time_floor.fetch_max(time.as_micros(), Ordering::SeqCst);
         }
         if self.published().time < time {
-            self.wait_for_newest()?;
+            // If they fail, none with such a time is left.
+            let _ = self.wait_for_newest();
+            // But if they may be there after the next opening, there is no answer that stays.
+            if let Some(halt) = self.halted.get() {
+                return Err(halt.cause.clone());
+            }
         }
         Ok(true)
     }
@@ -629,6 +651,15 @@ impl Failure {
                 CommitError::Indeterminate { number, source: Arc::clone(source) }
             }
             Failure::Fenced(head) => CommitError::Fenced { head: *head },
+        }
+    }
+
+    /// The answer to every later commit, if the store has to be opened again.
+    fn refusal_since(&self) -> Option<CommitError> {
+        match self {
+            Failure::Failed(_) => None,
+            Failure::Indeterminate(_) => Some(CommitError::Failed(Arc::new(StoreError::Poisoned))),
+            Failure::Fenced(head) => Some(CommitError::Fenced { head: *head }),
         }
     }
 

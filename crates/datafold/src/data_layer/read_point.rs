@@ -252,10 +252,15 @@ impl RecordAt<'_> {
                         values.skip()?;
                         continue;
                     }
-                    let value = values.decode()?;
+                    let Some((_, column)) = wanted.next() else { continue };
+                    let Some(place) = columns.get_mut(*column) else { continue };
+                    *place = values.decode()?;
+                    // A field that was selected twice.
+                    let first = *column;
                     while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == field) {
+                        let value = columns.get(first).cloned().unwrap_or_default();
                         if let Some(place) = columns.get_mut(*column) {
-                            place.clone_from(&value);
+                            *place = value;
                         }
                     }
                 }

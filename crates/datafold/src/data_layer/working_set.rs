@@ -71,6 +71,14 @@ impl Draft {
         }
     }
 
+    /// The commit that ended the record's last life before this transaction; 0 if there was none.
+    pub(crate) fn ended(&self) -> CommitNumber {
+        match &self.before {
+            Some(RecordRow::Tombstone(stamp)) => stamp.commit,
+            _ => CommitNumber::ZERO,
+        }
+    }
+
     /// The encoded value of a field, as the transaction sees it.
     pub(crate) fn value(&self, field: FieldId) -> Option<&Bytes> {
         let found = || self.found_live()?.cell(field)?.value.as_ref();

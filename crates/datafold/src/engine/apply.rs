@@ -38,7 +38,12 @@ fn check(condition: &PreparedCondition, draft: &Draft) -> Result<(), MutationErr
         Condition::Absent => failed("does not exist".into(), "exists".into()),
         Condition::UnchangedSince(since) => {
             let expected = || format!("is unchanged since commit {since}");
-            match draft.changed() {
+            let changed = match draft.changed() {
+                // The record of a schema without key exists, changed or not.
+                None if !condition.entry.schema.is_keyed() => Some(draft.ended()),
+                changed => changed,
+            };
+            match changed {
                 Some(changed) if changed <= since => Ok(()),
                 Some(changed) => failed(expected(), format!("changed in commit {changed}")),
                 None => failed(expected(), "does not exist".into()),

@@ -154,14 +154,14 @@ impl FoldDb {
     pub fn query(&self, request: &QueryRequest) -> Result<QueryAnswer, FoldDbError> {
         let mut records = Vec::new();
         let end = self.query_each(request, |record| {
-            records.push(record);
+            records.push(record.take());
             ControlFlow::Continue(())
         })?;
         Ok(QueryAnswer { records, cursor: end.cursor, commit: end.commit })
     }
 
     /// Answers a query record by record, in the order of the keys, until `visit` breaks. All
-    /// records are of one moment.
+    /// records are of one moment. The record is reused; [`Record::take`] keeps one.
     ///
     /// # Errors
     ///
@@ -169,9 +169,13 @@ impl FoldDb {
     pub fn query_each(
         &self,
         request: &QueryRequest,
-        visit: impl FnMut(Record) -> ControlFlow<()>,
+        visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
-        let moment = self.moment(request.as_of.as_deref())?;
+        // A cursor pins its commit, whatever has become of the moment since.
+        let moment = match &request.cursor {
+            Some(_) => Moment::Now,
+            None => self.moment(request.as_of.as_deref())?,
+        };
         let point = self.pool.operations().at(moment)?;
         Plan::new(point, request)?.run(request.limit, visit)
     }

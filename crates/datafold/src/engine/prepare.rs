@@ -215,14 +215,7 @@ fn encode(field: &crate::model::Field, value: &Value) -> Result<Option<Bytes>, E
     if value.is_null() {
         return Ok(None);
     }
-    let accepted;
-    let value = match &field.value {
-        None => value,
-        Some(schema) => {
-            accepted = schema.accept(value.clone()).map_err(EncodeError::Value)?;
-            &accepted
-        }
-    };
+    let value = &field.accept(value.clone()).map_err(EncodeError::Value)?;
     let raw = SerializationHelper::serialize(value);
     if raw.len() > VALUE_BYTES_MAX {
         return Err(EncodeError::TooLarge(raw.len()));

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::{FoldDbError, QueryError};
 use super::suggest::closest;
-use crate::data_layer::internal::{Projection, ReadPoint, RecordAt, prefix_end};
+use crate::data_layer::internal::{Projection, ReadPoint, RecordAt};
 use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry};
 use crate::model::{
     FieldName, RecordKey, SchemaName, SchemaState, Timestamp, Value, value_of_part,
@@ -85,6 +85,19 @@ impl Record {
     pub fn get(&self, column: &str) -> Option<&Value> {
         let at = self.columns.iter().position(|name| name.as_str() == column)?;
         self.values.get(at)
+    }
+
+    /// Takes the record out of a streamed answer, which reuses it otherwise.
+    #[must_use]
+    pub fn take(&mut self) -> Record {
+        let columns = Arc::clone(&self.columns);
+        Record { columns, values: std::mem::take(&mut self.values) }
+    }
+
+    /// Makes every value null, also after [`Record::take`].
+    fn clear(&mut self) {
+        self.values.clear();
+        self.values.resize(self.columns.len(), Value::Null);
     }
 }
 
@@ -182,13 +195,13 @@ impl Plan {
     pub(crate) fn run(
         &self,
         limit: Option<usize>,
-        mut visit: impl FnMut(Record) -> ControlFlow<()>,
+        mut visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
         let mut cursor = None;
         match &self.reach {
             Reach::One(key) => {
-                if let Some(record) = self.one(key)? {
-                    let _ = visit(record);
+                if let Some(mut record) = self.one(key)? {
+                    let _ = visit(&mut record);
                 }
             }
             Reach::Range(lower, upper) => {
@@ -215,7 +228,11 @@ impl Plan {
     fn one(&self, key: &RecordKey) -> Result<Option<Record>, DataLayerError> {
         let bytes = key.as_bytes();
         self.point.record(self.entry.id, bytes, |found| match found {
-            Some(found) => self.answer(bytes, found).map(Some),
+            Some(found) => {
+                let mut record = self.empty();
+                self.answer(bytes, found, &mut record)?;
+                Ok(Some(record))
+            }
             None if self.entry.schema.is_keyed() => Ok(None),
             // The record of a schema without key always exists.
             None => Ok(Some(self.empty())),
@@ -232,7 +249,7 @@ impl Plan {
         lower: Bound<Vec<u8>>,
         upper: Bound<Vec<u8>>,
         limit: Option<usize>,
-        visit: &mut impl FnMut(Record) -> ControlFlow<()>,
+        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<String>, FoldDbError> {
         let mut scan = Scan::range(Keyspace::Records, lower, upper);
         if let Some(limit) = limit {
@@ -242,6 +259,7 @@ impl Plan {
         let prefix = self.point.rows.records(self.entry.id).len();
         let mut last: Option<Bytes> = None;
         let mut visited = 0;
+        let mut record = self.empty();
         loop {
             let page = self.point.published.snapshot.scan(&scan).map_err(DataLayerError::from)?;
             for (row_key, row) in page.rows() {
@@ -250,7 +268,9 @@ impl Plan {
                 if limit.is_some_and(|limit| visited >= limit) {
                     return Ok(last.map(|key| write_cursor(self.point.at, &key)));
                 }
-                if visit(self.answer(key, found)?).is_break() {
+                record.clear();
+                self.answer(key, found, &mut record)?;
+                if visit(&mut record).is_break() {
                     return Ok(None);
                 }
                 visited += 1;
@@ -265,8 +285,13 @@ impl Plan {
         }
     }
 
-    fn answer(&self, key: &[u8], found: RecordAt<'_>) -> Result<Record, DataLayerError> {
-        let mut record = self.empty();
+    /// Fills a record whose values are all null.
+    fn answer(
+        &self,
+        key: &[u8],
+        found: RecordAt<'_>,
+        record: &mut Record,
+    ) -> Result<(), DataLayerError> {
         if !self.projection.key_parts.is_empty() {
             let read = self.answer_key(key, &mut record.values);
             read.map_err(|error| {
@@ -276,8 +301,7 @@ impl Plan {
         }
         found
             .project(&self.projection.cells, &mut record.values)
-            .map_err(|error| self.point.record_error(self.entry.id, key, error))?;
-        Ok(record)
+            .map_err(|error| self.point.record_error(self.entry.id, key, error))
     }
 
     fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
@@ -331,25 +355,30 @@ fn reach_of(
         })?;
         Ok::<_, QueryError>(point.rows.record(entry.id, key.as_bytes()).to_vec())
     };
-    let end_of = |prefix: &[u8]| prefix_end(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+    // No part begins with this byte, and a text goes on with it behind a NUL: the key `"a\0"` does
+    // not begin with the part `"a"`, although its bytes do.
+    let end_of = |prefix: &[u8]| Bound::Excluded([prefix, &[0xFF]].concat());
     let prefix_range = |prefix: Vec<u8>| {
         let end = end_of(&prefix);
         Reach::Range(Bound::Included(prefix), end)
     };
-    match condition {
-        KeyCondition::All if !schema.is_keyed() => Ok(Reach::One(RecordKey::EMPTY)),
-        KeyCondition::All => Ok(prefix_range(bound(&[])?)),
-        KeyCondition::Prefix(parts) => Ok(prefix_range(bound(parts)?)),
-        KeyCondition::Exact(parts) => Ok(Reach::One(key_of(entry, parts)?)),
+    let reach = match condition {
+        KeyCondition::All => prefix_range(bound(&[])?),
+        KeyCondition::Prefix(parts) => prefix_range(bound(parts)?),
+        KeyCondition::Exact(parts) => Reach::One(key_of(entry, parts)?),
         KeyCondition::Range { from, to } => {
             let lower = bound(from.as_deref().unwrap_or_default())?;
             let upper = match to {
                 Some(to) => Bound::Excluded(bound(to)?),
                 None => end_of(&bound(&[])?),
             };
-            Ok(Reach::Range(Bound::Included(lower), upper))
+            Reach::Range(Bound::Included(lower), upper)
         }
-    }
+    };
+    // The record of a schema without key exists also without a row; its key `[]` is below no other.
+    let is_the_record =
+        !schema.is_keyed() && !matches!(condition, KeyCondition::Range { to: Some(_), .. });
+    Ok(if is_the_record { Reach::One(RecordKey::EMPTY) } else { reach })
 }
 
 fn columns(entry: &SchemaEntry, select: &[String]) -> Result<Arc<[FieldName]>, QueryError> {

@@ -1,0 +1,12 @@
+//! The library as a whole: its store below it, its callers above.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+mod harness;
+mod model_test;
+mod node_model;
+mod program;
