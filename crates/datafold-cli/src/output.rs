@@ -123,15 +123,15 @@ impl<'o> RowWriter<'o> {
     }
 
     /// Prints a row, with one value a column.
-    pub(crate) fn row(&mut self, values: Vec<Value>) -> Done {
+    pub(crate) fn row(&mut self, values: &[Value]) -> Done {
         match &mut self.form {
             Form::Table(table) => table.row(self.out, values),
             Form::Json(first) => {
                 self.out.text(if *first { "\n" } else { ",\n" })?;
                 *first = false;
-                self.out.json(&Object { columns: &self.columns, values: &values })
+                self.out.json(&Object { columns: &self.columns, values })
             }
-            Form::Ndjson => self.out.json_line(&Object { columns: &self.columns, values: &values }),
+            Form::Ndjson => self.out.json_line(&Object { columns: &self.columns, values }),
             Form::Csv => {
                 let cells: Vec<_> = values.iter().map(csv_cell).collect();
                 let line = csv_line(&cells)?;
@@ -163,7 +163,7 @@ pub(crate) fn print_rows(
     let columns = columns.iter().map(|&column| column.to_owned()).collect();
     let mut writer = RowWriter::begin(out, format, columns)?;
     for row in rows {
-        writer.row(row)?;
+        writer.row(&row)?;
     }
     tell_hidden(&writer.finish()?);
     if format == Format::Json {

@@ -54,11 +54,11 @@ impl Table {
     }
 
     /// Takes a row; prints it when the widths are known.
-    pub(crate) fn row(&mut self, out: &mut Out, values: Vec<Value>) -> Done {
+    pub(crate) fn row(&mut self, out: &mut Out, values: &[Value]) -> Done {
         if let Some(layout) = &self.layout {
-            return self.print(out, layout, &values);
+            return self.print(out, layout, values);
         }
-        self.waiting.push(values);
+        self.waiting.push(values.to_vec());
         if self.waiting.len() >= ROWS_MEASURED { self.lay_out(out) } else { Ok(()) }
     }
 

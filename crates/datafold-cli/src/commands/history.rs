@@ -46,7 +46,7 @@ pub(crate) fn run(
     let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
     while !page.is_empty() {
         for atom in &page {
-            rows.row(row_of(atom))?;
+            rows.row(&row_of(atom))?;
         }
         page = versions.next_page()?;
     }

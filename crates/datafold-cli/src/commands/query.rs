@@ -102,7 +102,7 @@ pub(crate) fn print_records(
     let (mut count, mut failed) = (0, None);
     let visit = |record: &mut Record| {
         count += 1;
-        match rows.row(std::mem::take(&mut record.values)) {
+        match rows.row(&record.values) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
                 failed = Some(failure);

@@ -173,7 +173,7 @@ fn show(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -> Done {
     let atoms = changes::history_of_worst(session, VERSIONS_SHOWN)?;
     let mut rows = tour.table(history::COLUMNS.map(str::to_owned).to_vec())?;
     for atom in &atoms {
-        rows.row(history::row_of(atom))?;
+        rows.row(&history::row_of(atom))?;
     }
     rows.finish()?;
     tour.step("The same query, as it would have been answered before the changes")?;
@@ -204,7 +204,7 @@ fn show_counts(tour: &mut Tour, session: &Session<'_>) -> Done {
     let stats = session.db.stats().map_err(|error| session.fail(&error))?;
     let mut rows = tour.table(stats::COLUMNS.map(str::to_owned).to_vec())?;
     for row in stats::rows(&stats) {
-        rows.row(row)?;
+        rows.row(&row)?;
     }
     rows.finish()?;
     let (commits, size) = (counted(stats.commit.0, "commit"), stats::size(stats.size_bytes));

@@ -89,10 +89,10 @@ fn a_query_may_be_in_a_file() {
 #[test]
 fn the_past_is_read_by_commit_time_and_age() {
     let folder = Folder::with_cities();
-    let update =
-        r#"{"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": 1}]}"#;
+    let record = json!({"name": "Ulm", "people": 1});
+    let update = json!({"mutation": "update", "schema": "City", "records": [record]});
     let time = folder.run(["stats", "--format", "json"]).json()["time"].clone();
-    folder.pipe(["mutate", "-"], update).done();
+    folder.pipe(["mutate", "-"], update.to_string()).done();
     let people = |moment: &[&str]| {
         let args = ["query", "City", "--key", "Ulm", "--select", "people", "--format", "csv"];
         let answer = folder.run([&args, moment].concat()).done();

@@ -1,5 +1,11 @@
 //! The command line as its users call it: the real program in a folder of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
 mod commands;
 mod errors;
 mod import;

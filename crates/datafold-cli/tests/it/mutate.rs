@@ -48,11 +48,10 @@ fn a_line_is_answered_before_the_next_is_sent() {
 fn a_transaction_is_all_or_nothing() {
     let folder = Folder::with_cities();
     let transaction = |since: u32| {
-        format!(
-            r#"{{"transaction": [{CREATE}, {{"mutation": "delete", "schema": "City",
-            "keys": ["Bonn"]}}], "if": [{{"schema": "City", "key": "Ulm", "unchanged_since": {since}}}]}}"#
-        )
-        .replace('\n', " ")
+        let condition = json!({"schema": "City", "key": "Ulm", "unchanged_since": since});
+        let create: Value = serde_json::from_str(CREATE).unwrap();
+        let delete = json!({"mutation": "delete", "schema": "City", "keys": ["Bonn"]});
+        json!({"transaction": [create, delete], "if": [condition]}).to_string()
     };
     folder.write("t.ndjson", transaction(2));
     let refused = folder.run(["mutate", "t.ndjson"]);
@@ -67,9 +66,9 @@ fn a_transaction_is_all_or_nothing() {
 #[test]
 fn wrong_values_are_5_and_unknown_schemas_3() {
     let folder = Folder::with_cities();
-    let wrong =
-        r#"{"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": "x"}]}"#;
-    let answer = folder.pipe(["mutate", "-"], wrong);
+    let record = json!({"name": "Ulm", "people": "x"});
+    let wrong = json!({"mutation": "update", "schema": "City", "records": [record]});
+    let answer = folder.pipe(["mutate", "-"], wrong.to_string());
     assert_eq!(answer.json_lines()[0]["error"]["code"], "invalid_value");
     let notes = answer.failed(5);
     assert!(notes.contains("City.people does not accept the value"), "{notes}");
