@@ -165,18 +165,20 @@ pub(crate) fn print_rows(
     for row in rows {
         writer.row(&row)?;
     }
-    tell_hidden(&writer.finish()?);
+    let hidden = writer.finish()?;
     if format == Format::Json {
         out.text("\n")?;
     }
-    out.flush()
+    out.flush()?;
+    tell_hidden(&hidden);
+    Ok(())
 }
 
 /// Names the columns that a terminal had no room for.
 pub(crate) fn tell_hidden(hidden: &[String]) {
     if !hidden.is_empty() {
-        let (count, names) = (hidden.len(), hidden.join(", "));
-        footer(format_args!("no room for {count} more columns: {names}"));
+        let (more, names) = (counted(hidden.len() as u64, "more column"), hidden.join(", "));
+        footer(format_args!("no room for {more}: {names}"));
     }
 }
 

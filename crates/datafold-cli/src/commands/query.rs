@@ -14,7 +14,7 @@ use crate::args::{QueryArgs, QueryFlags};
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
 use crate::key::parse_key;
-use crate::output::{Format, Out, RowWriter, counted, footer, note};
+use crate::output::{Format, Out, RowWriter, counted, footer, note, tell_hidden};
 use crate::session::Session;
 
 /// The largest file of a query, in bytes.
@@ -130,8 +130,7 @@ pub(crate) fn columns(session: &Session<'_>, request: &QueryRequest) -> Vec<Stri
 /// Tells on standard error what a table does not show.
 fn foot(end: &QueryEnd, count: u64, hidden: &[String]) {
     if !hidden.is_empty() {
-        let (more, names) = (counted(hidden.len() as u64, "more column"), hidden.join(", "));
-        footer(format_args!("no room for {more}: {names}"));
+        tell_hidden(hidden);
         footer("choose with --select, or see all with --format json");
     }
     footer(format_args!("{}{}", counted(count, "record"), as_of(end)));

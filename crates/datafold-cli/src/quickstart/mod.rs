@@ -30,7 +30,7 @@ const TO: &str = r#"["HA", 51, "2013-01-13T00:00:00Z"]"#;
 const SELECT: &str = "time_hour,tailnum,dep_time,dep_delay,arr_delay,dest";
 
 /// So many versions of a record are shown: those before and behind the change.
-const VERSIONS_SHOWN: usize = 8;
+const VERSIONS_SHOWN: usize = 7;
 
 /// Gives the tour in the store at `dir`.
 pub(crate) fn run(dir: &Path, invocation: &Invocation) -> Done {
