@@ -37,7 +37,10 @@ fn approve(path: &std::path::Path, count: usize) {
     for number in 0..count {
         let fields: Vec<String> = (0..20)
             .map(|field| {
-                format!(r#""field_{field}": {{"value": {{"type": ["number", "null"]}}, "description": "Number {field}"}}"#)
+                format!(
+                    r#""field_{field}": {{"value": {{"type": ["number", "null"]}},
+                        "description": "Number {field}"}}"#
+                )
             })
             .collect();
         let text = format!(

@@ -41,8 +41,8 @@ pub enum ReadCall {
 /// Passes calls on to another store, except where a test has planted something else.
 ///
 /// Like a real engine it is poisoned by an indeterminate outcome: until [`FaultStore::reopen`]
-/// every later batch is refused, and snapshots show the moment before that outcome. It is cloned to keep a handle beside the one that the layer above
-/// owns.
+/// every later batch is refused, and snapshots show the moment before that outcome. It is cloned
+/// to keep a handle beside the one that the layer above owns.
 ///
 /// ```
 /// use std::sync::Arc;

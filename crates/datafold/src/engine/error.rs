@@ -76,7 +76,10 @@ pub enum MutationError {
         state: SchemaState,
     },
     /// The schema has no such field.
-    #[error("record {place}: `{schema}` has no field `{field}`{}", did_you_mean(suggestion.as_ref()))]
+    #[error(
+        "record {place}: `{schema}` has no field `{field}`{}",
+        did_you_mean(suggestion.as_ref())
+    )]
     UnknownField {
         /// The schema.
         schema: SchemaName,
@@ -110,7 +113,7 @@ pub enum MutationError {
         place: String,
         /// The rule.
         #[source]
-        cause: ValueError,
+        cause: Box<ValueError>,
     },
     /// A value is larger than any engine takes.
     #[error("record {place}: {schema}.{field} has {found} bytes, the limit is {limit}")]
@@ -135,7 +138,7 @@ pub enum MutationError {
         place: String,
         /// The rule.
         #[source]
-        cause: KeyOfError,
+        cause: Box<KeyOfError>,
     },
     /// `create` for a record that exists.
     #[error("record {key} of `{schema}` already exists")]
@@ -191,7 +194,7 @@ impl MutationError {
 #[non_exhaustive]
 pub enum QueryError {
     /// There is no schema with that name, or there was none at the moment asked for.
-    #[error("schema `{schema}` does not exist{}", at.map(|at| format!(" as of commit {at}")).unwrap_or_default())]
+    #[error("schema `{schema}` does not exist{}", as_of(*at))]
     UnknownSchema {
         /// The name.
         schema: SchemaName,
@@ -223,7 +226,7 @@ pub enum QueryError {
         schema: SchemaName,
         /// The rule.
         #[source]
-        cause: KeyOfError,
+        cause: Box<KeyOfError>,
     },
     /// The cursor is not one of this query's.
     #[error("the cursor is not one that this query has given")]
@@ -242,6 +245,10 @@ impl QueryError {
             QueryError::InvalidCursor => "invalid_cursor",
         }
     }
+}
+
+fn as_of(at: Option<CommitNumber>) -> String {
+    at.map(|at| format!(" as of commit {at}")).unwrap_or_default()
 }
 
 fn did_you_mean(suggestion: Option<&FieldName>) -> String {

@@ -27,15 +27,18 @@ use crate::schema::SchemaService;
 /// let db = FoldDb::open("memory:")?;
 /// let name = db.schemas().load_text(
 ///     r#"{"name": "City", "key": ["name"],
-///         "fields": {"name": {"value": {"type": "string"}}, "people": {"value": {"type": "integer"}}}}"#,
+///         "fields": {"name": {"value": {"type": "string"}},
+///                    "people": {"value": {"type": "integer"}}}}"#,
 ///     None,
 /// )?.name;
 /// db.schemas().approve_schema(&name)?;
 /// let first = db.mutate(&MutationRequest::parse(
-///     r#"{"mutation": "create", "schema": "City", "records": [{"name": "Ulm", "people": 126000}]}"#,
+///     r#"{"mutation": "create", "schema": "City",
+///         "records": [{"name": "Ulm", "people": 126000}]}"#,
 /// )?)?;
 /// db.mutate(&MutationRequest::parse(
-///     r#"{"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": 129000}]}"#,
+///     r#"{"mutation": "update", "schema": "City",
+///         "records": [{"name": "Ulm", "people": 129000}]}"#,
 /// )?)?;
 /// let mut query = QueryRequest::new(name);
 /// assert_eq!(db.query(&query)?.records[0].get("people"), Some(&129000.into()));
@@ -237,10 +240,9 @@ impl FoldDb {
     fn key_of(&self, schema: &SchemaName, key: &[Value]) -> Result<RecordKey, FoldDbError> {
         let entry = self.pool.schemas().entry(schema.as_str());
         let entry = entry.ok_or_else(|| DataLayerError::not_found("schema", schema))?;
-        entry
-            .schema
-            .key_of(key)
-            .map_err(|cause| super::QueryError::InvalidKey { schema: schema.clone(), cause }.into())
+        entry.schema.key_of(key).map_err(|cause| {
+            super::QueryError::InvalidKey { schema: schema.clone(), cause: Box::new(cause) }.into()
+        })
     }
 
     /// Reads a moment as people write it; `None` is now.
@@ -334,7 +336,7 @@ impl FoldTransaction<'_> {
         let entry = super::prepare::approved(&state.catalogue, schema)?;
         let key = entry.schema.key_of(key).map_err(|cause| {
             let (schema, place) = (schema.clone(), "of a read".to_owned());
-            MutationError::InvalidKey { schema, place, cause }
+            MutationError::InvalidKey { schema, place, cause: Box::new(cause) }
         })?;
         let mut editor = state.editor();
         editor.touch(entry.id)?;

@@ -192,7 +192,7 @@ impl RecordCheck<'_> {
                 schema: schema.name.clone(),
                 field: field.name.clone(),
                 place: self.place(key),
-                cause,
+                cause: Box::new(cause),
             },
             EncodeError::TooLarge(found) => MutationError::ValueTooLarge {
                 schema: schema.name.clone(),
@@ -240,7 +240,7 @@ impl KeyOf for SchemaEntry {
         self.schema.key_of(parts).map_err(|cause| MutationError::InvalidKey {
             schema: self.schema.name.clone(),
             place: place(),
-            cause,
+            cause: Box::new(cause),
         })
     }
 }

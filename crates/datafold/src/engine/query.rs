@@ -338,7 +338,7 @@ fn readable(point: &ReadPoint, name: &SchemaName) -> Result<Arc<SchemaEntry>, Qu
 fn key_of(entry: &SchemaEntry, parts: &[Value]) -> Result<RecordKey, QueryError> {
     entry.schema.key_of(parts).map_err(|cause| {
         let schema = entry.schema.name.clone();
-        QueryError::InvalidKey { schema, cause }
+        QueryError::InvalidKey { schema, cause: Box::new(cause) }
     })
 }
 
@@ -351,7 +351,7 @@ fn reach_of(
     let bound = |parts: &[Value]| {
         let key = schema.key_prefix_of(parts).map_err(|cause| {
             let schema = schema.name.clone();
-            QueryError::InvalidKey { schema, cause }
+            QueryError::InvalidKey { schema, cause: Box::new(cause) }
         })?;
         Ok::<_, QueryError>(point.rows.record(entry.id, key.as_bytes()).to_vec())
     };
