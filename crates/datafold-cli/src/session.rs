@@ -37,7 +37,7 @@ impl<'a> Session<'a> {
     pub(crate) fn try_open(
         invocation: &'a Invocation,
         options: PoolOptions,
-    ) -> Result<Self, FoldDbError> {
+    ) -> Result<Self, Box<FoldDbError>> {
         let space = invocation.space.as_deref().unwrap_or(DEFAULT_SPACE).to_owned();
         let db = FoldDb::open_with(&invocation.store, &PoolOptions { space, ..options })?;
         Ok(Self { db, invocation })
@@ -72,6 +72,10 @@ fn hint(error: &FoldDbError, invocation: &Invocation, db: Option<&FoldDb>) -> Op
         FoldDbError::Mutation(MutationError::UnknownSchema { schema })
         | FoldDbError::Query(QueryError::UnknownSchema { schema, at: None }) => {
             return Some(closest_schema(schema.as_str(), invocation, db?));
+        }
+        FoldDbError::Query(QueryError::UnknownSchema { schema, at: Some(_) }) => {
+            let loaded = db?.pool().schemas().entry(schema.as_str())?.loaded;
+            return Some(format!("it was loaded in commit {loaded}"));
         }
         FoldDbError::DataLayer(DataLayerError::NotFound { what: "schema", name }) => {
             return Some(closest_schema(name, invocation, db?));
