@@ -37,7 +37,7 @@ impl<'a> Session<'a> {
     pub(crate) fn try_open(
         invocation: &'a Invocation,
         options: PoolOptions,
-    ) -> Result<Self, Box<FoldDbError>> {
+    ) -> Result<Self, FoldDbError> {
         let space = invocation.space.as_deref().unwrap_or(DEFAULT_SPACE).to_owned();
         let db = FoldDb::open_with(&invocation.store, &PoolOptions { space, ..options })?;
         Ok(Self { db, invocation })

@@ -111,8 +111,10 @@ fn the_past_is_read_by_commit_time_and_age() {
 #[test]
 fn history_shows_versions_newest_first() {
     let folder = Folder::with_cities();
-    let lines = r#"{"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": 1}]}
-{"mutation": "delete", "schema": "City", "keys": ["Ulm"]}"#;
+    let record = json!({"name": "Ulm", "people": 1});
+    let update = json!({"mutation": "update", "schema": "City", "records": [record]});
+    let delete = json!({"mutation": "delete", "schema": "City", "keys": ["Ulm"]});
+    let lines = format!("{update}\n{delete}");
     folder.pipe(["mutate", "-"], lines).done();
     let people = folder.run(["history", "City", "Ulm", "people", "--format", "json"]).json();
     let versions: Vec<_> = people.as_array().unwrap().iter().collect();

@@ -1,6 +1,7 @@
 //! `quickstart`.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Command;
 
 use crate::Folder;
@@ -49,6 +50,25 @@ fn suggestions_work(folder: &Folder, tour: &str) {
         assert_eq!(answer.code, 0, "{command}: {answer:?}");
         assert!(!answer.out.is_empty(), "{command}: {answer:?}");
     }
+}
+
+#[test]
+fn the_example_can_be_loaded_by_hand_as_its_readme_says() {
+    let folder = Folder::empty();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/nycflights");
+    let readme = std::fs::read_to_string(example.join("README.md")).unwrap();
+    let (_, block) = readme.split_once("```sh\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let store = format!("DATAFOLD_STORE={}", folder.path("store").display());
+    let block = block.replace("DATAFOLD_STORE=flights-data", &store);
+    assert!(block.contains(&store));
+    let programs = Path::new(env!("CARGO_BIN_EXE_datafold")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-ec", &block]).current_dir(example);
+    command.env("PATH", format!("{}:{path}", programs.display()));
+    let out = crate::Answer::from(command.output().unwrap()).done();
+    assert!(out.contains("HA           51  2013-01-01T14:00:00Z  JFK"), "{out}");
 }
 
 #[test]
