@@ -21,6 +21,10 @@ A MOMENT is a commit number, an RFC 3339 time, or a time ago such as -2h or -1d1
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 invalid data,
 6 store unavailable or damaged.";
 
+const QUERY_USAGE: &str = "\
+datafold query [OPTIONS] <SCHEMA>
+       datafold query --file <FILE>";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "datafold", version, about = ABOUT, after_help = MORE)]
@@ -70,6 +74,7 @@ pub(crate) enum Command {
         file: PathBuf,
     },
     /// Read records as they are, or as they were
+    #[command(override_usage = QUERY_USAGE)]
     Query(Box<QueryArgs>),
     /// Show all versions of a record, or of one of its fields, the newest first
     History {
@@ -83,7 +88,7 @@ pub(crate) enum Command {
         #[arg(value_parser = FieldName::parse)]
         field: Option<FieldName>,
         /// At most so many versions
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = one_or_more)]
         limit: Option<NonZeroUsize>,
     },
     /// Create or update a record for each row of a CSV or NDJSON file, gzip or not
@@ -166,7 +171,8 @@ pub(crate) struct QueryFlags {
     #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["prefix", "from", "to"])]
     pub(crate) key: Option<String>,
     /// The records whose key begins with this
-    #[arg(long, value_name = "KEY", allow_hyphen_values = true, conflicts_with_all = ["from", "to"])]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["from", "to"])]
     pub(crate) prefix: Option<String>,
     /// The records from this key on
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
@@ -175,7 +181,7 @@ pub(crate) struct QueryFlags {
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) to: Option<String>,
     /// At most so many records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = one_or_more)]
     pub(crate) limit: Option<NonZeroUsize>,
     /// Go on where an earlier answer ended
     #[arg(long, allow_hyphen_values = true)]
@@ -194,7 +200,7 @@ pub(crate) struct ImportArgs {
     /// The file; `-` is standard input
     pub(crate) file: PathBuf,
     /// Rows that become one commit
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = one_or_more)]
     pub(crate) batch: NonZeroUsize,
     /// A text that stands for a missing value in a CSV file
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -228,6 +234,10 @@ fn moment(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn one_or_more(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "a number from 1 on is needed".to_owned())
 }
 
 #[cfg(test)]

@@ -123,15 +123,15 @@ impl<'o> RowWriter<'o> {
     }
 
     /// Prints a row, with one value a column.
-    pub(crate) fn row(&mut self, values: Vec<Value>) -> Done {
+    pub(crate) fn row(&mut self, values: &[Value]) -> Done {
         match &mut self.form {
             Form::Table(table) => table.row(self.out, values),
             Form::Json(first) => {
                 self.out.text(if *first { "\n" } else { ",\n" })?;
                 *first = false;
-                self.out.json(&Object { columns: &self.columns, values: &values })
+                self.out.json(&Object { columns: &self.columns, values })
             }
-            Form::Ndjson => self.out.json_line(&Object { columns: &self.columns, values: &values }),
+            Form::Ndjson => self.out.json_line(&Object { columns: &self.columns, values }),
             Form::Csv => {
                 let cells: Vec<_> = values.iter().map(csv_cell).collect();
                 let line = csv_line(&cells)?;
@@ -163,20 +163,22 @@ pub(crate) fn print_rows(
     let columns = columns.iter().map(|&column| column.to_owned()).collect();
     let mut writer = RowWriter::begin(out, format, columns)?;
     for row in rows {
-        writer.row(row)?;
+        writer.row(&row)?;
     }
-    tell_hidden(&writer.finish()?);
+    let hidden = writer.finish()?;
     if format == Format::Json {
         out.text("\n")?;
     }
-    out.flush()
+    out.flush()?;
+    tell_hidden(&hidden);
+    Ok(())
 }
 
 /// Names the columns that a terminal had no room for.
 pub(crate) fn tell_hidden(hidden: &[String]) {
     if !hidden.is_empty() {
-        let (count, names) = (hidden.len(), hidden.join(", "));
-        footer(format_args!("no room for {count} more columns: {names}"));
+        let (more, names) = (counted(hidden.len() as u64, "more column"), hidden.join(", "));
+        footer(format_args!("no room for {more}: {names}"));
     }
 }
 

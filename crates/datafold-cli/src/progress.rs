@@ -82,6 +82,7 @@ fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("━╸─"));
     }
+    bar.set_message("0 rows");
     bar.set_prefix(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar

@@ -73,6 +73,10 @@ fn hint(error: &FoldDbError, invocation: &Invocation, db: Option<&FoldDb>) -> Op
         | FoldDbError::Query(QueryError::UnknownSchema { schema, at: None }) => {
             return Some(closest_schema(schema.as_str(), invocation, db?));
         }
+        FoldDbError::Query(QueryError::UnknownSchema { schema, at: Some(_) }) => {
+            let loaded = db?.pool().schemas().entry(schema.as_str())?.loaded;
+            return Some(format!("it was loaded in commit {loaded}"));
+        }
         FoldDbError::DataLayer(DataLayerError::NotFound { what: "schema", name }) => {
             return Some(closest_schema(name, invocation, db?));
         }

@@ -13,6 +13,8 @@ use crate::output::{Out, plain};
 const ROWS_MEASURED: usize = 10_000;
 /// A column of text is not made narrower than this for others to have room.
 const NARROW: usize = 16;
+/// The width of `null`.
+const NULL_WIDTH: usize = 4;
 /// What stands between two columns.
 const GAP: &str = "  ";
 
@@ -32,7 +34,10 @@ pub(crate) struct Table {
 #[derive(Debug, Clone, Copy)]
 struct Column {
     width: usize,
+    /// Its cells stand on the right.
     is_number: bool,
+    /// Its cells may be cut.
+    is_text: bool,
 }
 
 impl Table {
@@ -49,11 +54,11 @@ impl Table {
     }
 
     /// Takes a row; prints it when the widths are known.
-    pub(crate) fn row(&mut self, out: &mut Out, values: Vec<Value>) -> Done {
+    pub(crate) fn row(&mut self, out: &mut Out, values: &[Value]) -> Done {
         if let Some(layout) = &self.layout {
-            return self.print(out, layout, &values);
+            return self.print(out, layout, values);
         }
-        self.waiting.push(values);
+        self.waiting.push(values.to_vec());
         if self.waiting.len() >= ROWS_MEASURED { self.lay_out(out) } else { Ok(()) }
     }
 
@@ -89,44 +94,36 @@ impl Table {
     fn natural(&self) -> Vec<Column> {
         let column = |at: usize, name: &String| {
             let cells = self.waiting.iter().filter_map(|row| row.get(at));
-            let is_number = cells.clone().any(|cell| !cell.is_null())
-                && cells
-                    .clone()
-                    .all(|cell| matches!(cell, Value::Null | Value::Int(_) | Value::Float(_)));
-            let widest = cells.map(|cell| measure_text_width(&text_of(cell))).max();
-            Column { width: widest.unwrap_or(0).max(measure_text_width(name)), is_number }
+            let mut cells = cells.filter(|cell| !cell.is_null()).peekable();
+            let is_number = cells.peek().is_some();
+            let mut column = Column { width: measure_text_width(name), is_number, is_text: false };
+            for cell in cells {
+                let is_number = matches!(cell, Value::Int(_) | Value::Float(_));
+                column.is_number &= is_number;
+                column.is_text |= !is_number && !matches!(cell, Value::Time(_));
+                column.width = column.width.max(measure_text_width(&text_of(cell)));
+            }
+            // Null is told apart from empty text, so it needs room too.
+            if self.waiting.iter().any(|row| row.get(at).is_some_and(Value::is_null)) {
+                column.width = column.width.max(NULL_WIDTH);
+            }
+            column
         };
         self.columns.iter().enumerate().map(|(at, name)| column(at, name)).collect()
     }
 
     /// As many of the columns as have room, long ones made narrower.
     fn fit(&self, natural: &[Column]) -> Vec<Column> {
-        let mut columns = natural.to_vec();
-        let Some(room) = self.room else { return columns };
+        let Some(room) = self.room else { return natural.to_vec() };
         let room = room.saturating_sub(self.indent);
-        let total = |columns: &[Column]| {
-            let widths: usize = columns.iter().map(|column| column.width).sum();
-            widths + GAP.len() * columns.len().saturating_sub(1)
-        };
-        while total(&columns) > room {
-            let excess = total(&columns) - room;
-            let long = columns.iter_mut().filter(|c| !c.is_number && c.width > NARROW);
-            match long.max_by_key(|column| column.width) {
-                Some(column) => column.width = column.width.saturating_sub(excess).max(NARROW),
-                None => break,
+        for count in (2..=natural.len()).rev() {
+            let mut columns: Vec<_> = natural.iter().take(count).copied().collect();
+            if narrow(&mut columns, room) {
+                return columns;
             }
         }
-        if total(&columns) > room {
-            // Without all of them there is more room for those that stay.
-            columns = natural.to_vec();
-            while columns.len() > 1 && total(&columns) > room {
-                columns.pop();
-            }
-        }
-        if let [only] = columns.as_mut_slice() {
-            only.width = only.width.min(room.max(1));
-        }
-        columns
+        let only = natural.iter().take(1);
+        only.map(|column| Column { width: column.width.min(room.max(1)), ..*column }).collect()
     }
 
     fn print(&self, out: &mut Out, layout: &[Column], values: &[Value]) -> Done {
@@ -151,13 +148,29 @@ impl Table {
         let width = self.columns.iter().map(|name| measure_text_width(name)).max().unwrap_or(0);
         let (bold, dim) = (Style::new().bold(), Style::new().dim());
         for (name, value) in self.columns.iter().zip(self.waiting.iter().flatten()) {
-            let name = pad(name, Column { width, is_number: false }, &bold);
+            let name = pad(name, Column { width, is_number: false, is_text: true }, &bold);
             let text = text_of(value);
             let text = if value.is_null() { dim.apply_to(text).to_string() } else { text };
             let indent = self.indent;
             out.line(format_args!("{:indent$}{name}{GAP}{text}", ""))?;
         }
         Ok(())
+    }
+}
+
+/// Makes the longest columns of text narrower until all of them have room, if that is enough.
+fn narrow(columns: &mut [Column], room: usize) -> bool {
+    loop {
+        let widths: usize = columns.iter().map(|column| column.width).sum();
+        let total = widths + GAP.len() * columns.len().saturating_sub(1);
+        let Some(excess) = total.checked_sub(room).filter(|excess| *excess > 0) else {
+            return true;
+        };
+        let long = columns.iter_mut().filter(|column| column.is_text && column.width > NARROW);
+        match long.max_by_key(|column| column.width) {
+            Some(column) => column.width = column.width.saturating_sub(excess).max(NARROW),
+            None => return false,
+        }
     }
 }
 
@@ -201,7 +214,12 @@ mod tests {
         assert_eq!(widths(&table(60, vec![row.clone()])), [30, 5, 21]);
         assert_eq!(widths(&table(45, vec![row.clone()])), [20, 5, 16]);
         assert_eq!(widths(&table(40, vec![row.clone()])), [30, 5]);
+        assert_eq!(widths(&table(30, vec![row.clone()])), [23, 5]);
         assert_eq!(widths(&table(20, vec![row])), [20]);
+        let time: Value = datafold::model::Timestamp::MAX.into();
+        let row = vec!["x".repeat(30).into(), time, "y".into()];
+        assert_eq!(widths(&table(52, vec![row.clone()])), [17, 27, 4]);
+        assert_eq!(widths(&table(50, vec![row])), [21, 27]);
     }
 
     #[test]

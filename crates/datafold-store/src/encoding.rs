@@ -1,8 +1,9 @@
 //! Keys whose bytes sort as their values do.
 //!
 //! A key is a concatenation of numeric ids ([`KeyWriter::id`]) and typed parts
-//! ([`KeyWriter::part`]). Every id and part is prefix-free, so what is appended behind a part
-//! never changes the order of that part, and a list of parts sorts part by part.
+//! ([`KeyWriter::part`]). What is appended behind an id or part never changes its order, so a list
+//! of parts sorts part by part. The bytes of one text may begin those of another (`"a"` and
+//! `"a\0"`), but then the longer one goes on with 0xFF, with which no id and no part begins.
 //!
 //! The order of parts is null < bool < number < time < text. Integers and floats share one order
 //! and, where they are equal, one encoding. `docs/format.md` gives the bytes.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -107,15 +107,18 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Makes the folder, and the names of it and its parents, durable.
+/// Makes the folder and those above it that are missing, and makes their names durable.
 pub(crate) fn create_folder(folder: &Path) -> Result<(), StoreError> {
     let io = |source| StoreError::io(format!("create the folder {}", folder.display()), source);
-    fs::create_dir_all(folder).map_err(io)?;
-    let full: PathBuf = fs::canonicalize(folder).map_err(io)?;
-    match full.parent() {
-        Some(parent) => sync_folder(parent).map_err(io),
-        None => Ok(()),
+    let full = std::path::absolute(folder).map_err(io)?;
+    let missing: Vec<&Path> = full.ancestors().take_while(|above| !above.exists()).collect();
+    fs::create_dir_all(&full).map_err(io)?;
+    for made in missing {
+        if let Some(parent) = made.parent() {
+            sync_folder(parent).map_err(io)?;
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

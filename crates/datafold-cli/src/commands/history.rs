@@ -9,7 +9,7 @@ use crate::Done;
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
 use crate::key::parse_key;
-use crate::output::{Format, Out, RowWriter, footer, int, tell_hidden};
+use crate::output::{Format, Out, RowWriter, int, tell_hidden};
 use crate::session::Session;
 
 /// The columns of a history.
@@ -30,7 +30,9 @@ pub(crate) fn run(
     let key = parse_key(key);
     let mut out = Out::new();
     let columns = COLUMNS.map(str::to_owned).to_vec();
-    let mut versions = Versions::new(&session, schema, &key, field, limit);
+    let (before, done) = (None, false);
+    let mut versions =
+        Versions { session: &session, schema, key: &key, field, limit, before, done };
     let mut page = versions.next_page()?;
     if page.is_empty() {
         let key = Value::Array(key).to_json();
@@ -44,7 +46,7 @@ pub(crate) fn run(
     let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
     while !page.is_empty() {
         for atom in &page {
-            rows.row(row_of(atom))?;
+            rows.row(&row_of(atom))?;
         }
         page = versions.next_page()?;
     }
@@ -54,9 +56,6 @@ pub(crate) fn run(
     }
     out.flush()?;
     tell_hidden(&hidden);
-    if invocation.format == Format::Table && versions.left == Some(0) {
-        footer("there may be more; --limit says how many are shown");
-    }
     session.close()
 }
 
@@ -67,44 +66,42 @@ struct Versions<'a> {
     key: &'a [Value],
     field: Option<&'a FieldName>,
     before: Option<CommitNumber>,
-    left: Option<usize>,
+    limit: Option<NonZeroUsize>,
     done: bool,
 }
 
-impl<'a> Versions<'a> {
-    fn new(
-        session: &'a Session<'a>,
-        schema: &'a SchemaName,
-        key: &'a [Value],
-        field: Option<&'a FieldName>,
-        limit: Option<NonZeroUsize>,
-    ) -> Self {
-        let left = limit.map(usize::from);
-        Self { session, schema, key, field, before: None, left, done: false }
-    }
-
+impl Versions<'_> {
     /// The next versions; none at the end. A page ends with a whole commit.
     fn next_page(&mut self) -> Result<Vec<Atom>, Failure> {
-        let wanted = self.left.unwrap_or(PAGE);
-        if self.done || wanted == 0 {
+        if self.done {
             return Ok(Vec::new());
         }
-        let history =
-            self.session.db.history(self.schema, self.key, self.field, self.before, wanted);
-        let mut page = history.map_err(|error| self.session.fail(&error))?;
-        match &mut self.left {
-            Some(left) => *left -= page.len().min(*left),
-            None if page.len() < wanted => self.done = true,
-            None => {
-                // The last commit may go on behind the page, so the next one begins with it.
-                let last = page.last().map(|atom| atom.commit);
-                if page.iter().any(|atom| Some(atom.commit) != last) {
-                    page.retain(|atom| Some(atom.commit) != last);
-                }
-                self.before = page.last().map(|atom| atom.commit);
-            }
+        if let Some(limit) = self.limit {
+            self.done = true;
+            return self.read(limit.get());
         }
-        Ok(page)
+        let mut wanted = PAGE;
+        loop {
+            let mut page = self.read(wanted)?;
+            if page.len() < wanted {
+                self.done = true;
+                return Ok(page);
+            }
+            // The last commit may go on behind the page, so the next one begins with it.
+            let last = page.last().map(|atom| atom.commit);
+            page.retain(|atom| Some(atom.commit) != last);
+            if let Some(atom) = page.last() {
+                self.before = Some(atom.commit);
+                return Ok(page);
+            }
+            wanted *= 2;
+        }
+    }
+
+    fn read(&self, limit: usize) -> Result<Vec<Atom>, Failure> {
+        let db = &self.session.db;
+        let page = db.history(self.schema, self.key, self.field, self.before, limit);
+        page.map_err(|error| self.session.fail(&error))
     }
 }
 

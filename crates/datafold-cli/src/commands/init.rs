@@ -1,12 +1,32 @@
 //! `init`: creates the store and the space.
 
-use datafold::data_layer::PoolOptions;
+use datafold::data_layer::{DEFAULT_SPACE, PoolOptions};
+use serde::Serialize;
 
 use crate::Done;
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
-use crate::output::{Format, Out, note, print_rows};
+use crate::output::{Format, Out, footer, print_rows};
 use crate::session::{Session, explain};
+
+/// What was missing and has been created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Created {
+    /// Everything was there.
+    Nothing,
+    /// The space.
+    Space,
+    /// The store, and the space with it.
+    Store,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    store: &'a str,
+    space: &'a str,
+    created: Created,
+}
 
 /// Creates the store, and the space if one is named. It is no error if they exist.
 pub(crate) fn run(invocation: &Invocation) -> Done {
@@ -15,42 +35,48 @@ pub(crate) fn run(invocation: &Invocation) -> Done {
         return Err(failure.hint("name a folder with --store"));
     }
     let (session, created) = open_or_create(invocation)?;
-    let info = session.db.pool().operations().store_info();
-    let row = vec![
-        info.url.as_str().into(),
-        info.engine.into(),
-        invocation.space.as_deref().unwrap_or("default").into(),
-        created.into(),
-    ];
-    let mut out = Out::new();
-    match invocation.format {
-        Format::Table => {
-            let space = match &invocation.space {
-                Some(space) => format!(" with the space `{space}`"),
-                None => String::new(),
-            };
-            let what = if created { "created the store" } else { "there is already the store" };
-            out.line(format_args!("{what} {}{space}", invocation.store))?;
-            out.flush()?;
-            if created {
-                note(format_args!("next: {}", invocation.command("schema load PATH")));
-            }
-        }
-        format => {
-            print_rows(&mut out, format, &["store", "engine", "space", "created"], vec![row])?
-        }
+    session.close()?;
+    print(invocation, created)?;
+    if created != Created::Nothing && invocation.format == Format::Table {
+        footer(format_args!("next: {}", invocation.command("schema load PATH")));
     }
-    session.close()
+    Ok(())
 }
 
-/// Opens the store and the space, creating what is missing; answers whether something was.
-pub(crate) fn open_or_create(invocation: &Invocation) -> Result<(Session<'_>, bool), Failure> {
-    match Session::try_open(invocation, PoolOptions::default()) {
-        Ok(session) => Ok((session, false)),
-        Err(error) if matches!(error.code(), "store_not_found" | "not_found") => {
-            let session = Session::open_with(invocation, PoolOptions::create())?;
-            Ok((session, true))
+fn print(invocation: &Invocation, created: Created) -> Done {
+    let store = invocation.store.as_str();
+    let space = invocation.space.as_deref().unwrap_or(DEFAULT_SPACE);
+    let mut out = Out::new();
+    match (invocation.format, created) {
+        (Format::Json | Format::Ndjson, _) => out.json_line(&Answer { store, space, created })?,
+        (Format::Csv, _) => {
+            let columns = ["store", "space", "created"];
+            let created = format!("{created:?}").to_lowercase();
+            let row = vec![store.into(), space.into(), created.into()];
+            print_rows(&mut out, Format::Csv, &columns, vec![row])?;
         }
-        Err(error) => Err(explain(&error, invocation, None)),
+        (Format::Table, Created::Nothing) => {
+            out.line(format_args!("{store} is there already, with the space `{space}`"))?;
+        }
+        (Format::Table, Created::Space) => {
+            out.line(format_args!("created the space `{space}` in {store}"))?;
+        }
+        (Format::Table, Created::Store) => {
+            out.line(format_args!("created {store} with the space `{space}`"))?;
+        }
     }
+    out.flush()
+}
+
+/// Opens the store and the space, creating what is missing.
+pub(crate) fn open_or_create(invocation: &Invocation) -> Result<(Session<'_>, Created), Failure> {
+    let created = match Session::try_open(invocation, PoolOptions::default()) {
+        Ok(session) => return Ok((session, Created::Nothing)),
+        Err(error) => match error.code() {
+            "store_not_found" => Created::Store,
+            "not_found" => Created::Space,
+            _ => return Err(explain(&error, invocation, None)),
+        },
+    };
+    Ok((Session::open_with(invocation, PoolOptions::create())?, created))
 }

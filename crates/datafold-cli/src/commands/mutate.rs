@@ -108,15 +108,18 @@ fn carry_out(session: &Session<'_>, line: &[u8], number: u64) -> (String, Option
     let Ok(text) = std::str::from_utf8(line) else {
         return refuse("invalid_request", "the line is not UTF-8", Exit::Invalid);
     };
-    let receipt = MutationRequest::parse(text)
-        .map_err(FoldDbError::from)
-        .and_then(|request| session.db.mutate(&request));
-    match receipt {
+    let refuse_error =
+        |error: &FoldDbError| refuse(error.code(), &one_line(error), error.class().into());
+    let request = match MutationRequest::parse(text) {
+        Ok(request) => request,
+        Err(error) => return refuse_error(&error.into()),
+    };
+    match session.db.mutate(&request) {
         Ok(receipt) => {
             let (commit, time) = (receipt.commit.0, receipt.time.to_string());
             (json_line(&Written { commit, time, atoms: receipt.atoms }), None)
         }
-        Err(error) => refuse(error.code(), &one_line(&error), error.class().into()),
+        Err(error) => refuse_error(&error),
     }
 }
 

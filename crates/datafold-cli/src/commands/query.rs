@@ -14,7 +14,7 @@ use crate::args::{QueryArgs, QueryFlags};
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
 use crate::key::parse_key;
-use crate::output::{Format, Out, RowWriter, counted, footer, note};
+use crate::output::{Format, Out, RowWriter, counted, footer, note, tell_hidden};
 use crate::session::Session;
 
 /// The largest file of a query, in bytes.
@@ -86,7 +86,7 @@ fn answer(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done 
         }
         Format::Table => {
             out.flush()?;
-            foot(session, &end, count, &hidden);
+            foot(&end, count, &hidden);
             Ok(())
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn print_records(
     let (mut count, mut failed) = (0, None);
     let visit = |record: &mut Record| {
         count += 1;
-        match rows.row(std::mem::take(&mut record.values)) {
+        match rows.row(&record.values) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
                 failed = Some(failure);
@@ -128,18 +128,14 @@ pub(crate) fn columns(session: &Session<'_>, request: &QueryRequest) -> Vec<Stri
 }
 
 /// Tells on standard error what a table does not show.
-fn foot(session: &Session<'_>, end: &QueryEnd, count: u64, hidden: &[String]) {
+fn foot(end: &QueryEnd, count: u64, hidden: &[String]) {
     if !hidden.is_empty() {
-        let (more, names) = (counted(hidden.len() as u64, "more column"), hidden.join(", "));
-        footer(format_args!("no room for {more}: {names}"));
+        tell_hidden(hidden);
         footer("choose with --select, or see all with --format json");
     }
     footer(format_args!("{}{}", counted(count, "record"), as_of(end)));
     if let Some(cursor) = &end.cursor {
         footer(format_args!("there are more; go on with --cursor {cursor}"));
-    } else if count == 0 && end.commit > CommitNumber::ZERO {
-        let stats = session.invocation.command("stats");
-        footer(format_args!("{stats} tells how many records each schema has"));
     }
 }
 

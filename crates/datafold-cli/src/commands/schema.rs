@@ -139,15 +139,15 @@ fn list(session: &Session<'_>) -> Done {
 }
 
 fn status(session: &Session<'_>) -> Done {
-    let columns = ["schema", "state", "reason", "records", "atoms", "loaded", "source", "hash"];
+    let columns = ["schema", "state", "records", "atoms", "loaded", "reason", "source", "hash"];
     let row = |status: SchemaStatus| {
         vec![
             status.name.as_str().into(),
             status.state.as_str().into(),
-            status.reason.into(),
             int(status.records),
             int(status.atoms),
             int(status.loaded),
+            status.reason.into(),
             status.source.into(),
             status.hash.into(),
         ]
@@ -170,7 +170,7 @@ fn show(session: &Session<'_>, name: &SchemaName) -> Done {
         Format::Csv => print_rows(&mut out, Format::Csv, &FIELD_COLUMNS, field_rows(&entry)),
         Format::Table => {
             head(&mut out, &entry)?;
-            print_rows(&mut out, Format::Table, &FIELD_COLUMNS, field_rows(&entry))
+            print_fields(&mut out, &entry)
         }
     }
 }
@@ -190,6 +190,19 @@ fn head(out: &mut Out, entry: &SchemaEntry) -> Done {
     out.line(format_args!("hash: {}\n", entry.hash))
 }
 
+/// Prints the fields as a table; defaults only where there are some.
+fn print_fields(out: &mut Out, entry: &SchemaEntry) -> Done {
+    let mut columns = FIELD_COLUMNS.to_vec();
+    let mut rows = field_rows(entry);
+    if entry.schema.fields.iter().all(|field| field.default.is_none()) {
+        columns.remove(DEFAULT_COLUMN);
+        rows.iter_mut().for_each(|row| drop(row.remove(DEFAULT_COLUMN)));
+    }
+    print_rows(out, Format::Table, &columns, rows)
+}
+
+/// The place of the defaults among the columns.
+const DEFAULT_COLUMN: usize = 3;
 const FIELD_COLUMNS: [&str; 5] = ["field", "kind", "value", "default", "description"];
 
 fn field_rows(entry: &SchemaEntry) -> Vec<Vec<Value>> {

@@ -29,15 +29,22 @@ pub(crate) struct Change {
 pub(crate) const CHANGES: [Change; 4] = [
     Change {
         why: "A wind of 1,048 miles per hour at Newark was an error of the instrument:",
-        request: r#"{"mutation": "update", "schema": "Weather", "records": [{"origin": "EWR", "time_hour": "2013-02-12T08:00:00Z", "wind_speed": null}]}"#,
+        request: concat!(
+            r#"{"mutation": "update", "schema": "Weather", "records": [{"origin": "EWR", "#,
+            r#""time_hour": "2013-02-12T08:00:00Z", "wind_speed": null}]}"#,
+        ),
         schema: "Weather",
         key: r#"["EWR", "2013-02-12T08:00:00Z"]"#,
         field: "wind_speed",
         value: None,
     },
     Change {
-        why: "Suppose the flight with the worst delay, HA 51 of 9 January, left 20 minutes earlier:",
-        request: r#"{"mutation": "update", "schema": "Flight", "records": [{"carrier": "HA", "flight": 51, "time_hour": "2013-01-09T14:00:00Z", "dep_time": 621, "dep_delay": 1281}]}"#,
+        why: "Suppose that HA 51 of 9 January, the worst delay, left 20 minutes earlier:",
+        request: concat!(
+            r#"{"mutation": "update", "schema": "Flight", "records": [{"carrier": "HA", "#,
+            r#""flight": 51, "time_hour": "2013-01-09T14:00:00Z", "#,
+            r#""dep_time": 621, "dep_delay": 1281}]}"#,
+        ),
         schema: "Flight",
         key: WORST,
         field: "dep_delay",
@@ -45,7 +52,11 @@ pub(crate) const CHANGES: [Change; 4] = [
     },
     Change {
         why: "... that the one of 10 January was cancelled:",
-        request: r#"{"mutation": "update", "schema": "Flight", "records": [{"carrier": "HA", "flight": 51, "time_hour": "2013-01-10T14:00:00Z", "dep_time": null, "dep_delay": null, "arr_time": null, "arr_delay": null, "air_time": null}]}"#,
+        request: concat!(
+            r#"{"mutation": "update", "schema": "Flight", "records": [{"carrier": "HA", "#,
+            r#""flight": 51, "time_hour": "2013-01-10T14:00:00Z", "dep_time": null, "#,
+            r#""dep_delay": null, "arr_time": null, "arr_delay": null, "air_time": null}]}"#,
+        ),
         schema: "Flight",
         key: r#"["HA", 51, "2013-01-10T14:00:00Z"]"#,
         field: "dep_delay",
@@ -53,7 +64,10 @@ pub(crate) const CHANGES: [Change; 4] = [
     },
     Change {
         why: "... and that the one of 11 January had never been planned:",
-        request: r#"{"mutation": "delete", "schema": "Flight", "keys": [["HA", 51, "2013-01-11T14:00:00Z"]]}"#,
+        request: concat!(
+            r#"{"mutation": "delete", "schema": "Flight", "#,
+            r#""keys": [["HA", 51, "2013-01-11T14:00:00Z"]]}"#,
+        ),
         schema: "Flight",
         key: r#"["HA", 51, "2013-01-11T14:00:00Z"]"#,
         field: "dep_delay",
@@ -69,7 +83,7 @@ impl Change {
     ///
     /// The version stays whatever is done to the record later, so nothing is done twice.
     pub(crate) fn commit(&self, session: &Session<'_>) -> Result<Option<CommitNumber>, Failure> {
-        let history = history(session, self.schema, self.key, self.field)?;
+        let history = history(session, self.schema, self.key, Some(self.field), VERSIONS_SEARCHED)?;
         let made = history.iter().rev().find(|atom| match self.value {
             Some(value) => atom.value == Value::Int(value),
             None => atom.status == AtomStatus::Deleted,
@@ -84,27 +98,30 @@ impl Change {
 
     /// Makes the change.
     pub(crate) fn make(&self, session: &Session<'_>) -> Result<CommitNumber, Failure> {
-        let request = MutationRequest::parse(self.request).map_err(FoldDbError::from);
-        let receipt = request.and_then(|request| session.db.mutate(&request));
-        Ok(receipt.map_err(|error| session.fail(&error))?.commit)
+        let request = MutationRequest::parse(self.request);
+        let request = request.map_err(|error| session.fail(&FoldDbError::from(error)))?;
+        let receipt = session.db.mutate(&request).map_err(|error| session.fail(&error))?;
+        Ok(receipt.commit)
     }
 }
 
-/// The versions of the delay of the flight with the worst one.
-pub(crate) fn history_of_worst(session: &Session<'_>) -> Result<Vec<Atom>, Failure> {
-    history(session, "Flight", WORST, "dep_delay")
+/// The newest versions of the fields of the flight with the worst delay.
+pub(crate) fn history_of_worst(session: &Session<'_>, limit: usize) -> Result<Vec<Atom>, Failure> {
+    history(session, "Flight", WORST, None, limit)
 }
 
 fn history(
     session: &Session<'_>,
     schema: &str,
     key: &str,
-    field: &str,
+    field: Option<&str>,
+    limit: usize,
 ) -> Result<Vec<Atom>, Failure> {
-    let (Ok(schema), Ok(field)) = (SchemaName::parse(schema), FieldName::parse(field)) else {
+    let (Ok(schema), Ok(field)) =
+        (SchemaName::parse(schema), field.map(FieldName::parse).transpose())
+    else {
         return Err(Failure::new(Exit::Failed, "the names of the tour are wrong"));
     };
-    let history =
-        session.db.history(&schema, &parse_key(key), Some(&field), None, VERSIONS_SEARCHED);
+    let history = session.db.history(&schema, &parse_key(key), field.as_ref(), None, limit);
     history.map_err(|error| session.fail(&error))
 }

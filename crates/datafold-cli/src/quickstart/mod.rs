@@ -16,6 +16,7 @@ use self::changes::{CHANGES, Change, WORST};
 use self::data::{TABLES, Table};
 use self::tour::Tour;
 use crate::Done;
+use crate::commands::init::Created;
 use crate::commands::{history, import, init, query, stats};
 use crate::failure::{Exit, Failure};
 use crate::invocation::{Invocation, quote};
@@ -27,6 +28,9 @@ use crate::session::Session;
 const FROM: &str = r#"["HA", 51, "2013-01-08T00:00:00Z"]"#;
 const TO: &str = r#"["HA", 51, "2013-01-13T00:00:00Z"]"#;
 const SELECT: &str = "time_hour,tailnum,dep_time,dep_delay,arr_delay,dest";
+
+/// So many versions of a record are shown: those before and behind the change.
+const VERSIONS_SHOWN: usize = 7;
 
 /// Gives the tour in the store at `dir`.
 pub(crate) fn run(dir: &Path, invocation: &Invocation) -> Done {
@@ -61,7 +65,10 @@ fn create<'a>(tour: &mut Tour, invocation: &'a Invocation) -> Result<Session<'a>
         _ => failure,
     })?;
     let store = &invocation.store;
-    tour.done(if created { format!("created {store}") } else { format!("{store} is there") })?;
+    tour.done(match created {
+        Created::Nothing => format!("{store} is there"),
+        _ => format!("created {store}"),
+    })?;
     Ok(session)
 }
 
@@ -93,20 +100,19 @@ fn load_schemas(tour: &mut Tour, session: &Session<'_>) -> Done {
 }
 
 fn load_data(tour: &mut Tour, session: &Session<'_>) -> Done {
-    tour.step("Data: five files, thousand rows a commit")?;
-    for Table { schema, file, .. } in &TABLES {
-        let import = format!("import {schema} examples/nycflights/{file} --null NA");
-        tour.command(&session.invocation.command(&import))?;
-    }
+    tour.step("Data: five files, a thousand rows a commit")?;
     // The changes begin when all data are there, and may have made them fewer.
     let [first, ..] = &CHANGES;
     let is_complete = first.commit(session)?.is_some();
     let counts = session.db.stats().map_err(|error| session.fail(&error))?.schemas;
     for table in &TABLES {
-        let stats = counts.iter().find(|stats| stats.name.as_str() == table.schema);
+        let Table { schema, file, .. } = table;
+        let import = format!("import {schema} examples/nycflights/{file} --null NA");
+        tour.command(&session.invocation.command(&import))?;
+        let stats = counts.iter().find(|stats| stats.name.as_str() == *schema);
         let found = stats.map_or(0, |stats| stats.counters.records);
         if is_complete || found >= table.records {
-            tour.done(format!("{}: {} records are there", table.schema, Count(found)))?;
+            tour.done(format!("{schema}: {} records are there", Count(found)))?;
             continue;
         }
         tour.flush()?;
@@ -162,12 +168,12 @@ fn show(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -> Done {
     tour.step("A query, by a range of keys. Null stands for what is not there")?;
     show_flights(tour, session, None)?;
     tour.step("The history of a record: nothing is overwritten")?;
-    let history = format!("history Flight {} dep_delay", quote(WORST));
+    let history = format!("history Flight {} --limit {VERSIONS_SHOWN}", quote(WORST));
     tour.command(&session.invocation.command(&history))?;
-    let atoms = changes::history_of_worst(session)?;
+    let atoms = changes::history_of_worst(session, VERSIONS_SHOWN)?;
     let mut rows = tour.table(history::COLUMNS.map(str::to_owned).to_vec())?;
     for atom in &atoms {
-        rows.row(history::row_of(atom))?;
+        rows.row(&history::row_of(atom))?;
     }
     rows.finish()?;
     tour.step("The same query, as it would have been answered before the changes")?;
@@ -198,7 +204,7 @@ fn show_counts(tour: &mut Tour, session: &Session<'_>) -> Done {
     let stats = session.db.stats().map_err(|error| session.fail(&error))?;
     let mut rows = tour.table(stats::COLUMNS.map(str::to_owned).to_vec())?;
     for row in stats::rows(&stats) {
-        rows.row(row)?;
+        rows.row(&row)?;
     }
     rows.finish()?;
     let (commits, size) = (counted(stats.commit.0, "commit"), stats::size(stats.size_bytes));
@@ -208,7 +214,10 @@ fn show_counts(tour: &mut Tour, session: &Session<'_>) -> Done {
 fn say_what_next(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -> Done {
     tour.heading("Try next")?;
     let wind = quote(r#"["EWR", "2013-02-12T08:00:00Z"]"#);
-    let airline = r#"{"mutation": "create", "schema": "Airline", "records": [{"carrier": "ZZ", "name": "My Airline"}]}"#;
+    let airline = concat!(
+        r#"{"mutation": "create", "schema": "Airline", "#,
+        r#""records": [{"carrier": "ZZ", "name": "My Airline"}]}"#,
+    );
     let mutate = session.invocation.command("mutate -");
     for (why, command) in [
         (
@@ -216,8 +225,8 @@ fn say_what_next(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -
             session.invocation.command(&format!("history Weather {wind} wind_speed")),
         ),
         (
-            "all versions of all fields of the flight",
-            session.invocation.command(&format!("history Flight {}", quote(WORST))),
+            "every version of one field",
+            session.invocation.command(&format!("history Flight {} dep_delay", quote(WORST))),
         ),
         (
             "a flight that is deleted now",

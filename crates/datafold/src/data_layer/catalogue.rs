@@ -227,7 +227,7 @@ impl Catalogue {
                 (Some(_), None) => self.transforms = self.transforms.saturating_sub(1),
                 _ => {}
             },
-            // Rows of kinds that a later minor version adds are kept and not looked at.
+            // Not part of what is kept in memory.
             Some(CatalogueKind::Metadata) | None => {}
         }
         Ok(())

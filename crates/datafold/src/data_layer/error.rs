@@ -33,7 +33,7 @@ pub enum DataLayerError {
         name: String,
     },
     /// An item with that name exists and is another one.
-    #[error("{what} `{name}` already exists{}", note.map(|note| format!(" {note}")).unwrap_or_default())]
+    #[error("{what} `{name}` already exists{}", behind_blank(*note))]
     AlreadyExists {
         /// What was to be inserted.
         what: &'static str,
@@ -216,6 +216,10 @@ impl CommitError {
             CommitError::Closed => "closed",
         }
     }
+}
+
+fn behind_blank(note: Option<&str>) -> String {
+    note.map(|note| format!(" {note}")).unwrap_or_default()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

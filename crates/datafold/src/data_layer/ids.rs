@@ -110,6 +110,10 @@ impl FromStr for AtomId {
         else {
             return Err(AtomIdError);
         };
+        // Numbers are read with a sign otherwise.
+        if text.contains('+') {
+            return Err(AtomIdError);
+        }
         Ok(Self {
             commit: commit.parse().map_err(|_| AtomIdError)?,
             ordinal: ordinal.parse().map_err(|_| AtomIdError)?,
@@ -134,7 +138,7 @@ mod tests {
         assert_eq!(id.to_string().parse(), Ok(id));
         let later = AtomId { commit: CommitNumber(43), ordinal: 0, origin: 0 };
         assert!(id.to_bytes() < later.to_bytes());
-        for wrong in ["", "1.2", "1.2.3.4", "x.1.2", "1.2.zz"] {
+        for wrong in ["", "1.2", "1.2.3.4", "x.1.2", "1.2.zz", "1.+2.3", "1.2.+3"] {
             assert_eq!(wrong.parse::<AtomId>(), Err(AtomIdError), "{wrong}");
         }
     }

@@ -15,8 +15,9 @@ use crate::model::{Value, decode_value};
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
-pub(crate) use super::pipeline::{Execution, Staged};
+pub(crate) use super::pipeline::Execution;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
+pub(crate) use super::ticket::Ticket;
 pub(crate) use super::verify::verify;
 pub(crate) use super::working_set::{Draft, FieldWrites};
 

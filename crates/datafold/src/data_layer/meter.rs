@@ -15,7 +15,8 @@ pub(crate) struct LockMeter {
 
 /// How often and how long threads waited for the locks of the commit pipeline.
 ///
-/// Waiting for a commit to become durable is not part of it. Readers take none of these locks.
+/// Waiting for a commit to become durable is not part of it. Readers take none of these locks,
+/// but for a read as of a time behind the last commit, which fixes what that time shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LockStats {
     /// How often a lock was taken.

@@ -161,7 +161,7 @@ impl RowSource for PendingSource<'_> {
 
 /// A commit that has its place in the order.
 #[derive(Debug)]
-pub(crate) struct Staged {
+struct Staged {
     receipt: Receipt,
     ticket: Arc<Ticket>,
 }
@@ -228,14 +228,25 @@ impl Pipeline {
         prefetch: Option<&Prefetch>,
         request: impl FnMut(&mut Execution<'_>) -> Result<T, E>,
     ) -> Result<(T, Receipt), E> {
-        let (value, staged) = self.submit(writer, durability, prefetch, request)?;
+        let (value, staged) = self.stage_request(writer, durability, prefetch, request)?;
         let receipt = self.settle(staged, durability).map_err(DataLayerError::from)?;
         Ok((value, receipt))
     }
 
-    /// As [`Pipeline::execute`], without waiting: [`Pipeline::wait_for`] does. `None` if nothing
-    /// was written.
-    pub(crate) fn submit<T, E: From<DataLayerError>>(
+    /// As [`Pipeline::execute`] with [`Durability::Buffered`], but the caller hears of a loss by
+    /// waiting for the ticket. `None` if nothing was written.
+    pub(crate) fn execute_buffered<E: From<DataLayerError>>(
+        &self,
+        writer: WriterId,
+        prefetch: &Prefetch,
+        request: impl FnMut(&mut Execution<'_>) -> Result<(), E>,
+    ) -> Result<Option<Arc<Ticket>>, E> {
+        let durability = Durability::Buffered;
+        let ((), staged) = self.stage_request(writer, durability, Some(prefetch), request)?;
+        Ok(staged.map(|staged| staged.ticket))
+    }
+
+    fn stage_request<T, E: From<DataLayerError>>(
         &self,
         writer: WriterId,
         durability: Durability,
@@ -263,7 +274,6 @@ impl Pipeline {
             match answer {
                 Ok(value) => {
                     let staged = self.stage(&mut guard, working, writer, durability);
-                    drop(guard);
                     return Ok((value, staged.map_err(DataLayerError::from)?));
                 }
                 Err(refusal) => {
@@ -468,13 +478,8 @@ impl Pipeline {
         newest.map_or(Ok(()), |ticket| self.wait(&ticket))
     }
 
-    /// Waits until a commit is durable.
-    pub(crate) fn wait_for(&self, staged: &Staged) -> Result<(), CommitError> {
-        self.wait(&staged.ticket)
-    }
-
     /// Waits until the outcome of a commit is known; flushes if nobody else does.
-    fn wait(&self, ticket: &Ticket) -> Result<(), CommitError> {
+    pub(crate) fn wait(&self, ticket: &Ticket) -> Result<(), CommitError> {
         loop {
             if let Some(outcome) = ticket.register() {
                 return outcome;
@@ -510,7 +515,7 @@ impl Pipeline {
 
     /// Flushes what is queued and refuses everything after it.
     pub(crate) fn close(&self) -> Result<(), CommitError> {
-        let mut queue = self.queue.lock();
+        let mut queue = self.meter.lock(&self.queue);
         queue.closed = true;
         self.work.notify_all();
         drop(queue);
@@ -527,7 +532,7 @@ impl Pipeline {
                 for queued in &group {
                     queued.ticket.resolve(Ok(()));
                 }
-                let mut queue = self.queue.lock();
+                let mut queue = self.meter.lock(&self.queue);
                 queue.flushing = false;
                 self.hand_over(&queue);
             }
@@ -592,8 +597,8 @@ impl Pipeline {
 
     /// Fails a group and everything executed on top of it, and goes back to the durable state.
     fn fail(&self, group: Vec<Queued>, failure: &Failure) {
-        let mut writer = self.writer.lock();
-        let mut queue = self.queue.lock();
+        let mut writer = self.meter.lock(&self.writer);
+        let mut queue = self.meter.lock(&self.queue);
         let published = self.published();
         writer.number = published.number;
         writer.time = published.time;
@@ -627,9 +632,13 @@ impl Pipeline {
     ///
     /// Answers `false` if `time` lies in the future.
     pub(crate) fn settle_time(&self, time: Timestamp) -> Result<bool, CommitError> {
+        // Every later commit has a later time than the last one that is durable.
+        if time <= self.published().time {
+            return Ok(true);
+        }
         // The clock may have jumped back since an answer was given; it is given again.
         let floor = Timestamp::from_micros(self.time_floor.load(Ordering::SeqCst));
-        if time > self.clock.now() && time > self.published().time && time > floor {
+        if time > self.clock.now() && time > floor {
             return Ok(false);
         }
         {

@@ -14,6 +14,7 @@ use super::error::{DataLayerError, hex};
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow};
+use super::rows::Rows;
 use crate::model::{Timestamp, decode_value};
 
 /// At most this many problems are described; the others are counted.
@@ -60,6 +61,7 @@ pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> 
     let listed = check.commits()?;
     check.records()?;
     check.history()?;
+    check.unused()?;
     check.compare(&listed)?;
     Ok(check.report)
 }
@@ -154,7 +156,7 @@ impl Check<'_> {
     fn records(&mut self) -> Result<(), DataLayerError> {
         let rows = self.point.rows;
         self.scan(Keyspace::Records, |check, key, row| {
-            let Ok((schema, _)) = rows.read_record(key) else {
+            let Some(schema) = check.read_record_key(rows, key) else {
                 return check.report.problem(format!("records: key {} is none", hex(key)));
             };
             if check.row(schema, "records", key, row) {
@@ -162,6 +164,27 @@ impl Check<'_> {
                 check.report.records += 1;
             }
         })
+    }
+
+    /// The schema of a record's key, which must have as many parts as the schema says.
+    fn read_record_key(&self, rows: Rows, key: &[u8]) -> Option<SchemaId> {
+        let (schema, record) = rows.read_record(key).ok()?;
+        let entry = self.point.published.catalogue.by_id(schema)?;
+        let mut reader = KeyReader::new(record);
+        for _ in &entry.schema.key {
+            reader.part().ok()?;
+        }
+        reader.is_empty().then_some(schema)
+    }
+
+    /// Nothing writes these keyspaces yet.
+    fn unused(&mut self) -> Result<(), DataLayerError> {
+        for keyspace in [Keyspace::Elements, Keyspace::Indexes] {
+            self.scan(keyspace, |check, key, _| {
+                check.report.problem(format!("{keyspace}: there is a row {}", hex(key)));
+            })?;
+        }
+        Ok(())
     }
 
     /// Checks the row of a record or of an earlier life; answers whether it is a live one.

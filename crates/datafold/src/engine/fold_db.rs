@@ -219,8 +219,8 @@ impl FoldDb {
     ///
     /// # Errors
     ///
-    /// [`DataLayerError::NotFound`] for an unknown schema or field, and
-    /// [`super::QueryError::InvalidKey`].
+    /// [`FoldDbError::Query`] for an unknown or unapproved schema or a wrong key;
+    /// [`DataLayerError::NotFound`] for an unknown field.
     pub fn history(
         &self,
         schema: &SchemaName,
@@ -238,8 +238,7 @@ impl FoldDb {
     }
 
     fn key_of(&self, schema: &SchemaName, key: &[Value]) -> Result<RecordKey, FoldDbError> {
-        let entry = self.pool.schemas().entry(schema.as_str());
-        let entry = entry.ok_or_else(|| DataLayerError::not_found("schema", schema))?;
+        let entry = super::query::readable(&self.pool.operations().now(), schema)?;
         entry.schema.key_of(key).map_err(|cause| {
             super::QueryError::InvalidKey { schema: schema.clone(), cause: Box::new(cause) }.into()
         })
@@ -306,7 +305,7 @@ impl FoldTransaction<'_> {
         self.transaction
     }
 
-    /// Carries out a mutation inside the transaction.
+    /// Carries out a mutation inside the transaction: all of it, or on an error nothing.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use super::fold_db::FoldDb;
 use super::mutation::{MutationKind, RecordInput};
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
-use crate::data_layer::internal::{Execution, Prefetch, Staged};
-use crate::data_layer::{CommitError, DataLayerError, Durability, SchemaEntry, WriterId};
+use crate::data_layer::internal::{Execution, Prefetch, Ticket};
+use crate::data_layer::{CommitError, DataLayerError, SchemaEntry, WriterId};
 use crate::model::{Field, SchemaName, Value};
 
 /// The longest line of NDJSON, in bytes.
@@ -94,8 +94,8 @@ impl FoldDb {
     /// - [`FoldDbError::Request`] for a header line that does not fit the schema;
     /// - [`FoldDbError::DataLayer`] when the store fails.
     ///
-    /// Then the batches before the failed one are durable and later ones are not; importing the
-    /// same file again completes it.
+    /// Then some batches are durable and others are not; importing the same file again completes
+    /// it.
     ///
     /// # Cost
     ///
@@ -126,7 +126,7 @@ impl FoldDb {
             }
         });
         let committed = read.and_then(|()| import.commit_batch());
-        // Also after an error: what was committed before it is durable when it is answered.
+        // Also after an error: nothing is on its way any more when it is answered.
         let settled = import.settle();
         committed?;
         settled?;
@@ -134,14 +134,28 @@ impl FoldDb {
     }
 }
 
+/// A row that was accepted, and the line on which it begins.
+#[derive(Debug, Clone)]
+struct Row {
+    line: u64,
+    step: Step,
+}
+
+/// A batch on its way.
+#[derive(Debug)]
+struct InFlight {
+    rows: u64,
+    ticket: Option<Arc<Ticket>>,
+}
+
 struct Import<'a, P> {
     db: &'a FoldDb,
     options: &'a ImportOptions,
     entry: Arc<SchemaEntry>,
     progress: P,
-    batch: Vec<Step>,
-    /// Batches that are not known to be durable, with their rows.
-    in_flight: Vec<(Option<Staged>, u64)>,
+    batch: Vec<Row>,
+    /// Batches that are not known to be durable.
+    in_flight: Vec<InFlight>,
     read: ImportProgress,
     report: ImportReport,
 }
@@ -248,7 +262,8 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         match check.record(record) {
             Ok((key, writes)) => {
                 let action = Action::Write { kind: MutationKind::Upsert, writes };
-                self.batch.push(Step { entry: Arc::clone(&self.entry), key, action });
+                let step = Step { entry: Arc::clone(&self.entry), key, action };
+                self.batch.push(Row { line, step });
                 self.read.rows += 1;
                 self.batch_if_full()
             }
@@ -258,12 +273,16 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
 
     fn refuse(&mut self, line: u64, message: String) -> Result<(), FoldDbError> {
         self.read.rows += 1;
+        self.note_refusal(line, message);
+        self.batch_if_full()
+    }
+
+    fn note_refusal(&mut self, line: u64, message: String) {
         self.read.refused += 1;
         self.report.refused += 1;
         if self.report.errors.len() < ROW_ERRORS_MAX {
             self.report.errors.push(ImportRowError { line, message });
         }
-        self.batch_if_full()
     }
 
     fn batch_if_full(&mut self) -> Result<(), FoldDbError> {
@@ -274,58 +293,56 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
     }
 
     fn commit_batch(&mut self) -> Result<(), FoldDbError> {
-        let steps = std::mem::take(&mut self.batch);
-        if !steps.is_empty() {
-            self.commit(steps)?;
+        let rows = std::mem::take(&mut self.batch);
+        if !rows.is_empty() {
+            self.commit(rows)?;
         }
         (self.progress)(self.read);
         Ok(())
     }
 
     /// Commits some rows at once, or in halves if that would be too much for one commit.
-    fn commit(&mut self, mut steps: Vec<Step>) -> Result<(), FoldDbError> {
-        let rows = steps.len() as u64;
-        let staged = match self.try_commit(&steps) {
-            Ok(staged) => staged,
-            Err(FoldDbError::DataLayer(DataLayerError::Commit(CommitError::TooLarge {
-                ..
-            }))) if steps.len() > 1 => {
-                let rest = steps.split_off(steps.len() / 2);
-                self.commit(steps)?;
+    fn commit(&mut self, mut rows: Vec<Row>) -> Result<(), FoldDbError> {
+        match self.try_commit(&rows) {
+            Ok(ticket) => self.in_flight.push(InFlight { rows: rows.len() as u64, ticket }),
+            Err(FoldDbError::DataLayer(DataLayerError::Commit(
+                error @ CommitError::TooLarge { .. },
+            ))) => {
+                if let [row] = rows.as_slice() {
+                    self.note_refusal(row.line, error.to_string());
+                    return Ok(());
+                }
+                let rest = rows.split_off(rows.len() / 2);
+                self.commit(rows)?;
                 return self.commit(rest);
             }
             Err(error) => return Err(error),
-        };
-        self.in_flight.push((staged, rows));
+        }
         if self.in_flight.len() >= BATCHES_IN_FLIGHT {
             self.settle()?;
         }
         Ok(())
     }
 
-    fn try_commit(&self, steps: &[Step]) -> Result<Option<Staged>, FoldDbError> {
+    fn try_commit(&self, rows: &[Row]) -> Result<Option<Arc<Ticket>>, FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        let records = steps.iter().map(|step| (step.entry.id, step.key.as_bytes()));
+        let records = rows.iter().map(|row| (row.step.entry.id, row.step.key.as_bytes()));
         let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
-        let prepared = Prepared { preconditions: Vec::new(), steps: steps.to_vec() };
+        let steps = rows.iter().map(|row| row.step.clone()).collect();
+        let prepared = Prepared { preconditions: Vec::new(), steps };
         let run = |execution: &mut Execution<'_>| apply(&mut execution.editor(), &prepared);
-        let durability = Durability::Buffered;
-        pipeline
-            .submit(WriterId::OWNER, durability, Some(&prefetch), run)
-            .map(|((), staged)| staged)
+        pipeline.execute_buffered(WriterId::OWNER, &prefetch, run)
     }
 
     /// Waits until everything committed so far is durable, and counts it.
-    ///
-    /// Not by a flush: that also answers for the commits of others, and is told of a loss only once.
     fn settle(&mut self) -> Result<(), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        for (staged, rows) in std::mem::take(&mut self.in_flight) {
-            if let Some(staged) = staged {
-                pipeline.wait_for(&staged).map_err(DataLayerError::from)?;
+        for batch in std::mem::take(&mut self.in_flight) {
+            if let Some(ticket) = batch.ticket {
+                pipeline.wait(&ticket).map_err(DataLayerError::from)?;
                 self.report.commits += 1;
             }
-            self.report.imported += rows;
+            self.report.imported += batch.rows;
         }
         Ok(())
     }

@@ -155,14 +155,15 @@ enum Reach {
 }
 
 impl Reach {
-    /// The rest behind a row, which must be one of these.
-    fn behind(self, row: Vec<u8>) -> Result<Self, QueryError> {
-        match self {
-            Reach::Range(lower, upper) if (lower.clone(), upper.clone()).contains(&row) => {
-                Ok(Reach::Range(Bound::Excluded(row), upper))
-            }
-            _ => Err(QueryError::InvalidCursor),
+    /// Leaves out everything up to a row, which must be one of those that it reaches.
+    fn begin_behind(&mut self, row: Vec<u8>) -> Option<()> {
+        let Reach::Range(lower, upper) = self else { return None };
+        let reached = (lower.as_ref(), upper.as_ref());
+        if !<(Bound<&Vec<u8>>, Bound<&Vec<u8>>) as RangeBounds<Vec<u8>>>::contains(&reached, &row) {
+            return None;
         }
+        *lower = Bound::Excluded(row);
+        Some(())
     }
 }
 
@@ -186,7 +187,8 @@ impl Plan {
         };
         let mut reach = reach_of(&entry, &point, &request.key)?;
         if let Some(key) = after {
-            reach = reach.behind(point.rows.record(entry.id, &key).to_vec())?;
+            let row = point.rows.record(entry.id, &key).to_vec();
+            reach.begin_behind(row).ok_or(QueryError::InvalidCursor)?;
         }
         Ok(Self { point, entry, projection, reach })
     }
@@ -335,7 +337,10 @@ impl Plan {
 }
 
 /// The schema, if it may be queried and existed at the moment.
-fn readable(point: &ReadPoint, name: &SchemaName) -> Result<Arc<SchemaEntry>, QueryError> {
+pub(crate) fn readable(
+    point: &ReadPoint,
+    name: &SchemaName,
+) -> Result<Arc<SchemaEntry>, QueryError> {
     let unknown = |at| QueryError::UnknownSchema { schema: name.clone(), at };
     let entry = point.published.catalogue.get(name.as_str()).ok_or_else(|| unknown(None))?;
     if entry.state != SchemaState::Approved {
@@ -420,8 +425,11 @@ fn write_cursor(at: CommitNumber, key: &[u8]) -> String {
 
 fn read_cursor(cursor: &str) -> Option<(CommitNumber, Vec<u8>)> {
     let (at, key) = cursor.split_once('-')?;
+    if !(at.bytes().chain(key.bytes())).all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
     let at = u64::from_str_radix(at, 16).ok()?;
-    if !key.is_ascii() || key.len() % 2 != 0 {
+    if key.len() % 2 != 0 {
         return None;
     }
     let bytes = (0..key.len() / 2).map(|at| {

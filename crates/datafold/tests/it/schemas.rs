@@ -107,7 +107,7 @@ fn an_unknown_name_is_not_found_everywhere() {
     }
     assert_eq!(code(db.query(&QueryRequest::new(unknown.clone()))), "schema_not_found");
     assert_eq!(code(db.get(&unknown, &[])), "schema_not_found");
-    assert_eq!(code(db.history(&unknown, &[], None, None, 1)), "not_found");
+    assert_eq!(code(db.history(&unknown, &[], None, None, 1)), "schema_not_found");
     let request = r#"{"mutation": "upsert", "schema": "Unknown", "records": [{}]}"#;
     assert_eq!(code(mutate(&db, request)), "schema_not_found");
     assert_eq!(head(&db), 0);

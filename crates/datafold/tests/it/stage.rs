@@ -8,7 +8,7 @@ use datafold::clock::Clock;
 use datafold::data_layer::{Durability, Receipt};
 use datafold::engine::{FoldDbError, Mutation, MutationKind};
 use datafold::model::{Timestamp, Value};
-use datafold::{FoldDb, QueryRequest};
+use datafold::{FoldDb, MutationRequest};
 use datafold_store::MemoryStore;
 use datafold_testkit::{FaultStore, RecordingStore};
 use parking_lot::{Condvar, Mutex};
@@ -64,6 +64,7 @@ pub(crate) struct Stage {
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) clock: Arc<CountingClock>,
     pub(crate) db: FoldDb,
+    too_large: MutationRequest,
 }
 
 impl Stage {
@@ -74,8 +75,9 @@ impl Stage {
         let clock = Arc::new(CountingClock::new());
         let db = fold_db(Arc::new(store.clone()), Arc::clone(&clock) as _);
         approve(&db, ITEM);
+        approve(&db, &ITEM.replace("Item", "TooLarge"));
         let _ = accepted.take_batches();
-        Self { store, accepted, memory, clock, db }
+        Self { store, accepted, memory, clock, db, too_large: too_large() }
     }
 
     /// Opens the space again, as after the end of the process.
@@ -104,12 +106,19 @@ impl Stage {
         let reads = self.clock.reads();
         let handle = scope.spawn(move || body(&self.db));
         self.clock.wait_for(reads + 1);
-        // Reading as of a time takes the lock under which the commit gets its place.
-        let mut query = QueryRequest::new(name("Item"));
-        query.as_of = Some(self.db.pool().operations().head().1.to_string());
-        self.db.query(&query).unwrap();
+        // A commit that is too large is refused under the lock under which the other one gets its
+        // place, and waits for nothing.
+        assert_eq!(code(self.db.mutate(&self.too_large)), "transaction_too_large");
         handle
     }
+}
+
+fn too_large() -> MutationRequest {
+    let record = |id: i64| {
+        let text = Value::from("x".repeat(1_000_000));
+        [("id".to_owned(), Value::Int(id)), ("text".to_owned(), text)].into_iter().collect()
+    };
+    Mutation::create(name("TooLarge"), (0..17).map(record).collect()).into()
 }
 
 /// Writes `n` of one item.

@@ -1,0 +1,171 @@
+//! `init`, `query`, `history`, `stats`, `verify`, `completions`, and the global options.
+
+use serde_json::json;
+
+use crate::Folder;
+
+#[test]
+fn init_creates_once_and_makes_no_commit() {
+    let folder = Folder::empty();
+    let first = folder.run(["init", "--format", "json"]).json();
+    assert_eq!(first, json!({"store": "./datafold-data", "space": "default", "created": "store"}));
+    assert!(folder.path("datafold-data").is_dir());
+    assert!(folder.run(["init"]).done().contains("is there already"));
+    let space = folder.run(["--space", "lab", "init"]).done();
+    assert_eq!(space, "created the space `lab` in ./datafold-data\n");
+    let again = folder.run(["init", "--space", "lab", "--format", "ndjson"]).json();
+    assert_eq!(again["created"], "nothing");
+    for space in ["default", "lab"] {
+        let stats = folder.run(["stats", "--space", space, "--format", "json"]).json();
+        assert_eq!((&stats["commit"], &stats["time"]), (&json!(0), &json!(null)), "{space}");
+    }
+}
+
+#[test]
+fn the_store_is_named_by_option_or_environment_anywhere() {
+    let folder = Folder::empty();
+    folder.run(["init", "--store", "a"]).done();
+    let stats = folder.run(["stats", "--format=json", "--store", "a"]).json();
+    assert_eq!(stats["store"], "a");
+    let stats = folder.command(["--format", "json", "stats"]).env("DATAFOLD_STORE", "a").output();
+    assert!(stats.unwrap().status.success());
+    assert!(!folder.path("datafold-data").exists());
+}
+
+#[test]
+fn a_query_is_printed_in_every_format() {
+    let folder = Folder::with_cities();
+    let table = folder.run(["query", "City"]);
+    let lines = ["name    people  mayor", "Aachen  249000  null", "Bonn      null  null"];
+    assert_eq!(table.out.lines().take(3).collect::<Vec<_>>(), lines);
+    assert!(table.err.starts_with("3 records as of commit 3 (20"), "{}", table.err);
+    let all = folder.run(["query", "City", "--format", "json"]).json();
+    assert_eq!(all["records"].as_array().unwrap().len(), 3);
+    assert_eq!(all["records"][1], json!({"name": "Bonn", "people": null, "mayor": null}));
+    assert_eq!((&all["cursor"], &all["commit"]), (&json!(null), &json!(3)));
+    let lines = folder.run(["query", "City", "--select", "people,name", "--format", "ndjson"]);
+    assert_eq!(lines.out.lines().next(), Some(r#"{"people":249000,"name":"Aachen"}"#));
+    assert_eq!(lines.err, "");
+    let csv = folder.run(["query", "City", "--format", "csv"]).done();
+    assert_eq!(csv, "name,people,mayor\nAachen,249000,\nBonn,,\nUlm,126000,Ann\n");
+    let none = folder.run(["query", "City", "--key", "Rome", "--format", "json"]).done();
+    assert_eq!(none, "{\"records\":[],\"cursor\":null,\"commit\":3}\n");
+    let none = folder.run(["query", "City", "--key", "Rome", "--format", "csv"]).done();
+    assert_eq!(none, "name,people,mayor\n");
+}
+
+#[test]
+fn a_query_reads_by_key_prefix_range_and_page() {
+    let folder = Folder::with_cities();
+    let names = |args: &[&str]| {
+        let args = [&["query", "City", "--select", "name", "--format", "csv"], args].concat();
+        let answer = folder.run(args);
+        let names: Vec<_> = answer.out.lines().skip(1).map(str::to_owned).collect();
+        (names.join(" "), answer.err)
+    };
+    assert_eq!(names(&["--key", "Ulm"]).0, "Ulm");
+    assert_eq!(names(&["--prefix", "[\"Bonn\"]"]).0, "Bonn");
+    assert_eq!(names(&["--prefix", "[]"]).0, "Aachen Bonn Ulm");
+    assert_eq!(names(&["--from", "B"]).0, "Bonn Ulm");
+    assert_eq!(names(&["--to", "Bonn"]).0, "Aachen");
+    assert_eq!(names(&["--from", "Bonn", "--to", "Ulm"]).0, "Bonn");
+    let (first, notes) = names(&["--limit", "2"]);
+    assert_eq!(first, "Aachen Bonn");
+    let cursor = notes.trim().strip_prefix("cursor: ").unwrap().to_owned();
+    assert_eq!(names(&["--limit", "2", "--cursor", &cursor]), ("Ulm".into(), String::new()));
+}
+
+#[test]
+fn a_query_may_be_in_a_file() {
+    let folder = Folder::with_cities();
+    let query = r#"{"schema": "City", "select": ["people"], "key": {"exact": "Ulm"}}"#;
+    let answer = folder.pipe(["query", "--file", "-", "--format", "ndjson"], query).json();
+    assert_eq!(answer, json!({"people": 126_000}));
+    folder.write("q.json", r#"{"schema": "City", "wher": 1}"#);
+    let error = folder.run(["query", "--file", "q.json"]).failed(5);
+    assert!(error.starts_with("error: q.json: wher: is not a member"), "{error}");
+}
+
+#[test]
+fn the_past_is_read_by_commit_time_and_age() {
+    let folder = Folder::with_cities();
+    let record = json!({"name": "Ulm", "people": 1});
+    let update = json!({"mutation": "update", "schema": "City", "records": [record]});
+    let time = folder.run(["stats", "--format", "json"]).json()["time"].clone();
+    folder.pipe(["mutate", "-"], update.to_string()).done();
+    let people = |moment: &[&str]| {
+        let args = ["query", "City", "--key", "Ulm", "--select", "people", "--format", "csv"];
+        let answer = folder.run([&args, moment].concat()).done();
+        answer.lines().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(people(&[]), "1");
+    assert_eq!(people(&["--as-of", "3"]), "126000");
+    assert_eq!(people(&["--as-of", time.as_str().unwrap()]), "126000");
+    assert_eq!(people(&["--as-of", "-1ms"]), "1");
+    let early = folder.run(["query", "City", "--as-of", "-1h"]).failed(3);
+    assert!(early.contains("hint: it was loaded in commit 1"), "{early}");
+    let future = folder.run(["query", "City", "--as-of", "2999-01-01T00:00:00Z"]).failed(5);
+    assert!(future.contains("lies in the future"), "{future}");
+}
+
+#[test]
+fn history_shows_versions_newest_first() {
+    let folder = Folder::with_cities();
+    let record = json!({"name": "Ulm", "people": 1});
+    let update = json!({"mutation": "update", "schema": "City", "records": [record]});
+    let delete = json!({"mutation": "delete", "schema": "City", "keys": ["Ulm"]});
+    let lines = format!("{update}\n{delete}");
+    folder.pipe(["mutate", "-"], lines).done();
+    let people = folder.run(["history", "City", "Ulm", "people", "--format", "json"]).json();
+    let versions: Vec<_> = people.as_array().unwrap().iter().collect();
+    assert_eq!(versions.len(), 3);
+    let of = |at: usize| (&versions[at]["commit"], &versions[at]["status"], &versions[at]["value"]);
+    assert_eq!(of(0), (&json!(5), &json!("deleted"), &json!(null)));
+    assert_eq!(of(1), (&json!(4), &json!("active"), &json!(1)));
+    assert_eq!(of(2), (&json!(3), &json!("active"), &json!(126_000)));
+    assert_eq!(versions[1]["writer"], "owner");
+    let record = folder.run(["history", "City", "[\"Ulm\"]", "--format", "ndjson"]);
+    assert_eq!(record.json_lines().len(), 4, "{record:?}");
+    let one = folder.run(["history", "City", "Ulm", "--limit", "1", "--format", "csv"]).done();
+    assert_eq!(one.lines().count(), 2);
+    let never = folder.run(["history", "City", "Rome"]).failed(3);
+    assert_eq!(never, "error: record [\"Rome\"] of `City` has no versions\n");
+}
+
+#[test]
+fn long_histories_are_shown_whole() {
+    let folder = Folder::with_cities();
+    let update = |people: u32| {
+        let record = json!({"name": "Ulm", "people": people, "mayor": format!("M{people}")});
+        json!({"mutation": "update", "schema": "City", "records": [record]}).to_string() + "\n"
+    };
+    let lines: String = (0..1_100).map(update).collect();
+    folder.pipe(["mutate", "-"], lines).done();
+    let all = folder.run(["history", "City", "Ulm", "--format", "ndjson"]);
+    assert_eq!(all.json_lines().len(), 2 * 1_101);
+    let commits: Vec<_> =
+        all.json_lines().iter().map(|version| version["commit"].as_u64().unwrap()).collect();
+    assert!(commits.is_sorted_by(|a, b| a >= b));
+}
+
+#[test]
+fn stats_and_verify_tell_what_there_is() {
+    let folder = Folder::with_cities();
+    let stats = folder.run(["stats", "--format", "json"]).json();
+    assert_eq!((&stats["records"], &stats["commit"]), (&json!(3), &json!(3)));
+    assert_eq!(stats["by_schema"][0]["schema"], "City");
+    let table = folder.run(["stats"]).done();
+    assert!(table.contains("City    Approved        3      3"), "{table}");
+    let csv = folder.run(["stats", "--format", "csv"]).done();
+    assert_eq!(csv, "schema,state,records,atoms\nCity,Approved,3,3\n");
+    let sound = folder.run(["verify", "--format", "json"]).json();
+    assert_eq!((&sound["sound"], &sound["commits"]), (&json!(true), &json!(3)));
+    let text = folder.run(["verify"]).done();
+    assert_eq!(text, "read 3 commits, 3 records and 3 atoms\neverything fits together\n");
+}
+
+#[test]
+fn completions_name_the_commands() {
+    let script = Folder::empty().run(["completions", "bash"]).done();
+    assert!(script.contains("quickstart"));
+}

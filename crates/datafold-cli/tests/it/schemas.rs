@@ -1,0 +1,80 @@
+//! `schema …`.
+
+use serde_json::json;
+
+use crate::{CITY, Folder};
+
+#[test]
+fn schemas_are_loaded_approved_blocked_and_unloaded() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("schemas")).unwrap();
+    folder.write("schemas/city.json", CITY);
+    folder.write("schemas/note.json", r#"{"name": "Note", "fields": {"text": {}}}"#);
+    let loaded = folder.run(["schema", "load", "schemas"]);
+    assert_eq!(loaded.out, "schema  result\nCity    loaded\nNote    loaded\n");
+    assert!(loaded.err.ends_with("schema approve City Note\n"), "{}", loaded.err);
+    let again = folder.run(["schema", "load", "schemas", "--format", "json"]).json();
+    assert_eq!(again["unchanged"], json!(["City", "Note"]));
+    let approved = folder.run(["schema", "approve", "City", "Note", "--format", "csv"]).done();
+    assert!(approved.starts_with("schema,state,commit,time\nCity,Approved,3,20"), "{approved}");
+    folder.run(["schema", "block", "Note", "--reason", "-- not ours"]).done();
+    let status = folder.run(["schema", "status", "--format", "ndjson"]);
+    let status = status.json_lines();
+    assert_eq!((&status[0]["state"], &status[0]["reason"]), (&json!("Approved"), &json!(null)));
+    assert_eq!(status[1]["reason"], "-- not ours");
+    folder.run(["schema", "unload", "Note"]).done();
+    let list = folder.run(["schema", "list", "--format", "csv"]).done();
+    let rows = "schema,state,records,description\nCity,Approved,0,Cities.\nNote,Available,0,\n";
+    assert_eq!(list, rows);
+    folder.run(["schema", "delete", "Note"]).done();
+    assert_eq!(folder.run(["schema", "list"]).done().lines().count(), 2);
+}
+
+#[test]
+fn show_prints_a_file_that_can_be_loaded() {
+    let folder = Folder::with_cities();
+    let table = folder.run(["schema", "show", "City"]).done();
+    assert!(table.contains("key: name"), "{table}");
+    assert!(table.contains("people  Single  integer or null"), "{table}");
+    let json = folder.run(["schema", "show", "City", "--format", "json"]).done();
+    folder.write("again.json", json);
+    let again = folder.run(["schema", "load", "again.json", "--format", "json"]).json();
+    assert_eq!(again["unchanged"], json!(["City"]));
+}
+
+#[test]
+fn files_that_cannot_be_loaded_do_not_stop_others() {
+    let folder = Folder::with_cities();
+    folder.write("broken.json", "{\"name\": ");
+    folder.write("other.json", r#"{"name": "City", "fields": {"a": {}}}"#);
+    folder.write("note.json", r#"{"name": "Note", "fields": {"text": {}}}"#);
+    let all = folder.run(["schema", "load", "broken.json", "other.json", "note.json"]);
+    assert_eq!(all.out, "schema  result\nNote    loaded\n");
+    let errors = all.failed(5);
+    let lines: Vec<_> = errors.lines().collect();
+    assert!(lines[0].starts_with("broken.json: the schema is not JSON"), "{errors}");
+    assert!(lines[1].starts_with("other.json: schema `City` already exists"), "{errors}");
+    assert_eq!(lines[2], "error: 2 of 3 files not loaded");
+    folder.run(["schema", "load", "other.json"]).failed(4);
+    folder.run(["schema", "load", "nope.json"]).failed(3);
+    std::fs::create_dir(folder.path("empty")).unwrap();
+    folder.run(["schema", "load", "empty"]).failed(3);
+    folder.write("odd.json", r#"{"name": "Odd", "fields": {"a": {}}, "colour": 1}"#);
+    let odd = folder.run(["schema", "load", "odd.json"]);
+    assert!(odd.err.starts_with("warning: odd.json: "), "{odd:?}");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let folder = Folder::with_cities();
+    let delete = folder.run(["schema", "delete", "City"]).failed(4);
+    assert!(delete.contains("has data"), "{delete}");
+    let unknown = folder.run(["schema", "approve", "City", "Ctiy"]).failed(3);
+    assert!(unknown.ends_with("hint: did you mean `City`?\n"), "{unknown}");
+    folder.run(["schema", "show", "Nowhere"]).failed(3);
+    folder.write("range.json", r#"{"name": "R", "fields": {"a": {"field_type": "Range"}}}"#);
+    folder.run(["schema", "load", "range.json"]).done();
+    let refused = folder.run(["schema", "approve", "R"]).failed(4);
+    assert!(refused.contains("this version cannot do yet"), "{refused}");
+    folder.run(["schema", "approve", "a b"]).failed(2);
+}
