@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafold_store::Keyspace;
 
 use super::atom::{Atom, AtomRef, AtomStatus, CellName};
@@ -29,7 +30,7 @@ pub struct AtomRepository {
 struct Version {
     stamp: Stamp,
     field: FieldId,
-    value: Option<bytes::Bytes>,
+    value: Option<Bytes>,
 }
 
 impl Version {
@@ -132,15 +133,28 @@ impl AtomRepository {
             return Ok(None);
         }
         let Some((_, changes)) = point.changes(id.commit)? else { return Ok(None) };
-        let Some((schema, key, field)) = locate(&changes, id.ordinal) else { return Ok(None) };
+        match written(&changes).find(|written| written.ordinal == id.ordinal) {
+            Some(written) => self.read(point, id, &written),
+            None => Ok(None),
+        }
+    }
+
+    fn read(
+        &self,
+        point: &ReadPoint,
+        id: AtomId,
+        written: &Written<'_>,
+    ) -> Result<Option<Atom>, DataLayerError> {
+        let schema = written.schema;
         let entry = point.published.catalogue.by_id(schema).cloned();
         let entry = entry
             .ok_or_else(|| DataLayerError::missing(format!("the schema with number {schema}")))?;
         let history = History { point, entry: &entry, origin: id.origin };
         let before = Some(id.commit.next());
         // A deletion belongs to every field, and one of them shows it.
-        let fields = if field == FieldId::RECORD { Vec::new() } else { vec![field] };
-        let atoms = history.atoms(&key, &fields, before, 1)?;
+        let field = (written.field != FieldId::RECORD).then_some(written.field);
+        let key = RecordKey::from_bytes(written.record.clone());
+        let atoms = history.atoms(&key, field.as_slice(), before, 1)?;
         Ok(atoms.into_iter().find(|atom| atom.id == id))
     }
 }
@@ -150,30 +164,34 @@ fn entry_of(point: &ReadPoint, cell: &CellName) -> Result<Arc<SchemaEntry>, Data
     entry.ok_or_else(|| DataLayerError::not_found("schema", &cell.schema))
 }
 
-/// The cell that an ordinal of a commit stands for.
-fn locate(changes: &[Change], ordinal: u32) -> Option<(SchemaId, RecordKey, FieldId)> {
-    changes.iter().find_map(|change| {
-        let Change::Record { schema, record, kind, base, fields } = change else { return None };
-        let field = FieldId(ordinal.checked_sub(*base)?);
-        let is_deletion = *kind == ChangeKind::Delete && field == FieldId::RECORD;
-        let written = is_deletion || fields.binary_search(&field).is_ok();
-        written.then(|| (*schema, RecordKey::from_bytes(record.clone()), field))
-    })
+/// An atom in the list of a commit: the cell that its ordinal stands for.
+struct Written<'a> {
+    ordinal: u32,
+    schema: SchemaId,
+    record: &'a Bytes,
+    field: FieldId,
 }
 
 /// All atoms that a commit wrote, by ordinal.
-fn atom_ordinals(changes: &[Change]) -> Vec<u32> {
-    let mut ordinals = Vec::new();
-    for change in changes {
-        match change {
-            Change::Record { kind: ChangeKind::Delete, base, .. } => ordinals.push(*base),
-            Change::Record { base, fields, .. } => {
-                ordinals.extend(fields.iter().map(|field| base + field.0));
+fn written(changes: &[Change]) -> impl Iterator<Item = Written<'_>> {
+    changes.iter().flat_map(|change| {
+        let (schema, record, base, fields) = match change {
+            Change::Record { schema, record, kind: ChangeKind::Delete, base, .. } => {
+                (*schema, record, *base, &[FieldId::RECORD][..])
             }
-            Change::Catalogue { .. } => {}
-        }
-    }
-    ordinals
+            Change::Record { schema, record, base, fields, .. } => {
+                (*schema, record, *base, fields.as_slice())
+            }
+            Change::Catalogue { key } => (SchemaId(0), key, 0, &[][..]),
+        };
+        let atom = move |field: &FieldId| Written {
+            ordinal: base.saturating_add(field.0),
+            schema,
+            record,
+            field: *field,
+        };
+        fields.iter().map(atom)
+    })
 }
 
 fn id_of(version: &Version, origin: u32) -> AtomId {
@@ -343,16 +361,16 @@ impl ReadRepository<Atom, AtomId> for AtomRepository {
         let mut from = after.map(|id| id.ordinal);
         while commit <= point.at {
             if let Some((_, changes)) = point.changes(commit)? {
-                for ordinal in atom_ordinals(&changes) {
-                    if from.is_some_and(|from| ordinal <= from) {
+                for written in written(&changes) {
+                    if from.is_some_and(|from| written.ordinal <= from) {
                         continue;
                     }
-                    let id = AtomId { commit, ordinal, origin: self.ops.origin() };
+                    let id = AtomId { commit, ordinal: written.ordinal, origin: self.ops.origin() };
                     if items.len() >= limit.max(1) {
                         let next = items.last().map(|(id, _)| *id);
                         return Ok(Page { items, next });
                     }
-                    let atom = self.find(&point, id)?;
+                    let atom = self.read(&point, id, &written)?;
                     let atom = atom.ok_or_else(|| DataLayerError::missing(format!("atom {id}")))?;
                     items.push((id, atom));
                 }

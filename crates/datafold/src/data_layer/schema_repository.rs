@@ -43,7 +43,7 @@ impl SchemaRepository {
     ///
     /// # Errors
     ///
-    /// [`DataLayerError::NotFound`] for an unknown name, [`DataLayerError::Commit`].
+    /// As [`SchemaRepository::set_state_in`], and [`DataLayerError::Commit`].
     pub fn set_state(&self, name: &SchemaName, state: SchemaState) -> Result<(), DataLayerError> {
         self.ops.transact(|transaction| self.set_state_in(transaction, name, state, None)).map(drop)
     }
@@ -52,7 +52,8 @@ impl SchemaRepository {
     ///
     /// # Errors
     ///
-    /// [`DataLayerError::NotFound`] for an unknown name.
+    /// [`DataLayerError::NotFound`] for an unknown name; [`DataLayerError::Refused`] for the
+    /// approval of a definition that asks for what this version does not do.
     pub fn set_state_in(
         &self,
         transaction: &mut Transaction,

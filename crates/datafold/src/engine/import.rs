@@ -1,6 +1,6 @@
 //! Reading records from CSV and NDJSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
@@ -119,12 +119,17 @@ impl FoldDb {
             report: ImportReport::default(),
             entry,
         };
-        match options.format {
-            ImportFormat::Csv => import.csv(input)?,
-            ImportFormat::Ndjson => import.ndjson(input)?,
-        }
-        import.commit_batch()?;
-        import.settle()?;
+        let read = without_mark(input).map_err(|error| io_error(&error)).and_then(|input| {
+            match options.format {
+                ImportFormat::Csv => import.csv(input),
+                ImportFormat::Ndjson => import.ndjson(input),
+            }
+        });
+        let committed = read.and_then(|()| import.commit_batch());
+        // Also after an error: what was committed before it is durable when it is answered.
+        let settled = import.settle();
+        committed?;
+        settled?;
         Ok(import.report)
     }
 }
@@ -157,25 +162,21 @@ struct Import<'a, P> {
 
 impl<P: FnMut(ImportProgress)> Import<'_, P> {
     fn csv(&mut self, input: impl Read) -> Result<(), FoldDbError> {
-        let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(input);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Lines::new(input));
         let header = reader.headers().map_err(|error| csv_error(&error))?.clone();
+        let end = reader.position().byte();
+        reader.get_mut().row_ends(end);
         let fields = self.header(&header)?;
-        let mut row = csv::StringRecord::new();
-        loop {
-            let line = reader.position().line();
-            match reader.read_record(&mut row) {
-                Ok(false) => return Ok(()),
-                Ok(true) => {
-                    let line = row.position().map_or(line, csv::Position::line);
-                    match self.csv_record(&fields, &row) {
-                        Ok(record) => self.record(line, &record)?,
-                        Err(message) => self.refuse(line, message)?,
-                    }
-                }
-                Err(error) if error.is_io_error() => return Err(csv_error(&error)),
-                Err(error) => self.refuse(line, describe(&error))?,
+        let mut row = csv::ByteRecord::new();
+        while reader.read_byte_record(&mut row).map_err(|error| csv_error(&error))? {
+            let end = reader.position().byte();
+            let line = reader.get_mut().row_ends(end);
+            match self.csv_record(&fields, &row) {
+                Ok(record) => self.record(line, &record)?,
+                Err(message) => self.refuse(line, message)?,
             }
         }
+        Ok(())
     }
 
     /// The field of each column.
@@ -200,9 +201,14 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         Ok(fields)
     }
 
-    fn csv_record(&self, fields: &[Field], row: &csv::StringRecord) -> Result<RecordInput, String> {
+    fn csv_record(&self, fields: &[Field], row: &csv::ByteRecord) -> Result<RecordInput, String> {
+        if row.len() != fields.len() {
+            let (cells, columns) = (row.len(), fields.len());
+            return Err(format!("the row has {cells} cells, the header has {columns}"));
+        }
         let mut record = BTreeMap::new();
         for (field, text) in fields.iter().zip(row) {
+            let text = std::str::from_utf8(text).map_err(|_| "the row is not UTF-8")?;
             let value = if self.options.nulls.iter().any(|null| null == text) {
                 Value::Null
             } else {
@@ -329,6 +335,8 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
     }
 
     /// Waits until everything committed so far is durable, and counts it.
+    ///
+    /// Not by a flush: that also answers for the commits of others, and is told of a loss only once.
     fn settle(&mut self) -> Result<(), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
         for batch in std::mem::take(&mut self.in_flight) {
@@ -346,13 +354,55 @@ fn json_error(error: &crate::model::JsonError) -> String {
     format!("column {}: {}", error.column, error.rule)
 }
 
-fn describe(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("the row has {len} cells, the header has {expected_len}")
+/// The input without the byte order mark that some programs begin a file with.
+fn without_mark(mut input: impl Read) -> io::Result<impl Read> {
+    let mut start = Vec::with_capacity(MARK.len());
+    input.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
+    if start == MARK {
+        start.clear();
+    }
+    Ok(io::Cursor::new(start).chain(input))
+}
+
+/// U+FEFF in UTF-8.
+const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
+
+/// Counts the lines of an input that is read ahead, to tell on which a row begins: the parser's
+/// own position is before the blank lines that it skips.
+struct Lines<R> {
+    input: R,
+    /// What was read behind the last row.
+    ahead: VecDeque<u8>,
+    /// The place of `ahead` in the input, and its line.
+    offset: u64,
+    line: u64,
+}
+
+impl<R> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, ahead: VecDeque::new(), offset: 0, line: 1 }
+    }
+
+    /// The line on which the row begins that ends at a place in the input.
+    fn row_ends(&mut self, end: u64) -> u64 {
+        let bytes = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let mut begin = None;
+        for byte in self.ahead.drain(..bytes.min(self.ahead.len())) {
+            if begin.is_none() && !matches!(byte, b'\n' | b'\r') {
+                begin = Some(self.line);
+            }
+            self.line += u64::from(byte == b'\n');
         }
-        csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8".into(),
-        _ => error.to_string(),
+        self.offset = end;
+        begin.unwrap_or(self.line)
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(out)?;
+        self.ahead.extend(out.iter().take(read));
+        Ok(read)
     }
 }
 

@@ -7,11 +7,15 @@
 )]
 
 mod harness;
+mod import;
 mod limits;
 mod model_test;
 mod node_model;
 mod pipeline;
 mod program;
+mod queries;
+mod repositories;
+mod schemas;
 mod stage;
 mod times;
 mod transactions;

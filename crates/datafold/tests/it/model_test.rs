@@ -378,7 +378,12 @@ impl Run {
         };
         let (name, parts) = (schema.name.clone(), key.0.clone());
         let before = before.map(CommitNumber);
-        let found = self.db.history(&name, &parts, field.as_ref(), before, limit).unwrap();
+        let found = self.db.history(&name, &parts, field.as_ref(), before, limit);
+        if self.model.schemas[at].state != SchemaState::Approved {
+            assert_eq!(found.unwrap_err().code(), "schema_not_approved");
+            return;
+        }
+        let found = found.unwrap();
         let field = field.as_ref().map(|name| name.as_str());
         let known = |atom: &&&crate::node_model::ModelAtom| {
             before.is_none_or(|before| atom.commit < before.0)

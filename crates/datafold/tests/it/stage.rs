@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use datafold::FoldDb;
 use datafold::clock::Clock;
 use datafold::data_layer::{Durability, Receipt};
 use datafold::engine::{FoldDbError, Mutation, MutationKind};
 use datafold::model::{Timestamp, Value};
-use datafold::{FoldDb, QueryRequest};
 use datafold_store::MemoryStore;
 use datafold_testkit::{FaultStore, RecordingStore};
 use parking_lot::{Condvar, Mutex};
