@@ -1,10 +1,10 @@
 //! The commit pipeline: one order, a short writer lock, group commit.
 //!
 //! A commit is *staged* under the writer lock: it gets the next number, its rows go into the
-//! overlay and onto the queue. The lock is released before anything is durable. Whoever waits
-//! for a commit while nobody flushes becomes the flusher: it takes what has queued up, hands it
-//! to the store as one batch, publishes the new state and wakes the others. Commits that nobody
-//! waits for are flushed by a thread of the library.
+//! overlay and onto the queue. The lock is released before anything is durable. Flushing takes
+//! what has queued up, hands it to the store as one batch, publishes the new state and wakes
+//! those who wait. A committer that is alone does it itself; as soon as several are queued, or
+//! nobody waits, a thread of the library does, without a pause until the queue is empty.
 //!
 //! Lock order: writer, queue, ticket. No lock is held while the store syncs, and no code of a
 //! caller runs under a lock.
@@ -485,23 +485,31 @@ impl Pipeline {
                 return outcome;
             }
             let mut queue = self.meter.lock(&self.queue);
-            if !queue.flushing && !queue.pending.is_empty() {
+            let is_idle = !queue.flushing && !queue.pending.is_empty();
+            if is_idle && (queue.pending.len() == 1 || queue.closed) {
                 queue.flushing = true;
                 let group = take_group(&mut queue);
                 drop(queue);
                 self.flush_group(group);
             } else {
+                if is_idle {
+                    self.work.notify_one();
+                }
                 drop(queue);
                 thread::park();
             }
         }
     }
 
-    /// The body of the library's flusher thread: flushes commits that nobody waits for.
+    /// The body of the library's flusher thread.
+    ///
+    /// A committer that is alone flushes for itself, which saves two switches of threads. As soon
+    /// as others queue up behind it, this thread goes on without a pause until the queue is
+    /// empty. It also flushes what nobody waits for.
     pub(crate) fn run_flusher(&self) {
         let mut queue = self.queue.lock();
         loop {
-            if queue.buffered_count > 0 && !queue.flushing {
+            if !queue.flushing && !queue.pending.is_empty() {
                 queue.flushing = true;
                 let group = take_group(&mut queue);
                 MutexGuard::unlocked(&mut queue, || self.flush_group(group));
@@ -540,16 +548,17 @@ impl Pipeline {
         }
     }
 
-    /// Lets a waiting thread go on with what has queued up meanwhile.
+    /// Lets another thread go on with what has queued up meanwhile.
     fn hand_over(&self, queue: &Queue) {
         if queue.pending.is_empty() {
             return;
         }
-        if queue.buffered_count > 0 {
-            self.work.notify_one();
+        self.work.notify_one();
+        if queue.closed {
+            // The flusher thread may have ended. Who does not wait yet will find that nobody
+            // flushes.
+            let _ = queue.pending.iter().any(|queued| queued.ticket.wake_one());
         }
-        // A committer that is not waiting yet will find that nobody flushes.
-        let _ = queue.pending.iter().any(|queued| queued.ticket.wake_one());
     }
 
     /// Hands a group to the store as one batch and publishes the state after it.

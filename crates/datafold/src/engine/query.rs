@@ -155,15 +155,14 @@ enum Reach {
 }
 
 impl Reach {
-    /// Leaves out everything up to a row, which must be one of those that it reaches.
-    fn begin_behind(&mut self, row: Vec<u8>) -> Option<()> {
-        let Reach::Range(lower, upper) = self else { return None };
-        let reached = (lower.as_ref(), upper.as_ref());
-        if !<(Bound<&Vec<u8>>, Bound<&Vec<u8>>) as RangeBounds<Vec<u8>>>::contains(&reached, &row) {
-            return None;
+    /// The rest behind a row, which must be one of these.
+    fn behind(self, row: Vec<u8>) -> Result<Self, QueryError> {
+        match self {
+            Reach::Range(lower, upper) if (lower.clone(), upper.clone()).contains(&row) => {
+                Ok(Reach::Range(Bound::Excluded(row), upper))
+            }
+            _ => Err(QueryError::InvalidCursor),
         }
-        *lower = Bound::Excluded(row);
-        Some(())
     }
 }
 
@@ -187,8 +186,7 @@ impl Plan {
         };
         let mut reach = reach_of(&entry, &point, &request.key)?;
         if let Some(key) = after {
-            let row = point.rows.record(entry.id, &key).to_vec();
-            reach.begin_behind(row).ok_or(QueryError::InvalidCursor)?;
+            reach = reach.behind(point.rows.record(entry.id, &key).to_vec())?;
         }
         Ok(Self { point, entry, projection, reach })
     }

@@ -288,7 +288,7 @@ fn an_import_counts_no_row_that_was_lost() {
     let answer = db.import(&name("City"), &b"name\na\nb\nc\n"[..], &options, |_| {
         flushed.push(db.pool().flush().is_err());
     });
-    assert_eq!(flushed[0], true);
+    assert!(flushed[0]);
     assert_eq!(code(answer), "commit_failed");
     assert!(!all(&db, "City").contains('a'));
     check_sound(&db);

@@ -248,7 +248,7 @@ impl NodeModel {
                 (Some(before), Some(_)) if !draft.ended => {
                     for field in fields {
                         if let Some(value) = draft.written.get(&field)
-                            && !(value.is_null() && !before.contains_key(&field))
+                            && (!value.is_null() || before.contains_key(&field))
                         {
                             new.push((Some(field), value.clone()));
                         }
