@@ -2,20 +2,21 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use datafold_store::encoding::KeyReader;
 use datafold_store::{Keyspace, Scan};
 use minicbor::Decoder;
 
-use super::commit::{Change, decode_changes, decode_header};
+use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::read_point::ReadPoint;
-use super::record::{Cell, PastCell, RecordRow};
+use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
-use crate::model::{Timestamp, decode_value};
+use crate::model::{Timestamp, Value, decode_value};
 
 /// At most this many problems are described; the others are counted.
 const PROBLEMS_MAX: usize = 100;
@@ -53,9 +54,10 @@ impl VerifyReport {
 /// Checks a space.
 ///
 /// - commits are numbered without a gap, their times rise, and the head is the last one;
-/// - every record, past cell, earlier life and value decodes, and names a commit of the log;
-/// - the atoms found in records and history are as many as the commits list, by schema;
-/// - the counters are what a count finds.
+/// - every record, past cell, earlier life and value decodes, fits its field, and names a commit
+///   of the log;
+/// - the atoms and births found in records and history are those that the commits list, by schema;
+/// - the counters are what a count finds, and every schema has its state and its hash.
 pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> {
     let mut check = Check { point, report: VerifyReport::default(), found: HashMap::new() };
     let listed = check.commits()?;
@@ -69,7 +71,66 @@ pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> 
 struct Check<'a> {
     point: &'a ReadPoint,
     report: VerifyReport,
-    found: HashMap<SchemaId, SchemaCounters>,
+    found: HashMap<SchemaId, Found>,
+}
+
+/// What was found of a schema.
+#[derive(Debug, Default)]
+struct Found {
+    counters: SchemaCounters,
+    writes: WriteSum,
+}
+
+/// Atoms and births of records in any order: two are equal if they are the same ones, but for a
+/// chance of one in 2^64.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct WriteSum(u64);
+
+/// Stands for the birth of a record where a field could stand.
+const BIRTH: FieldId = FieldId(u32::MAX);
+
+impl WriteSum {
+    fn add(&mut self, record: &[u8], field: FieldId, stamp: Stamp) {
+        let mut hasher = DefaultHasher::new();
+        (record, field, stamp.commit, stamp.writer, stamp.base).hash(&mut hasher);
+        self.0 = self.0.wrapping_add(hasher.finish());
+    }
+
+    fn add_change(&mut self, change: &Change, commit: &Commit) {
+        let Change::Record { record, kind, base, fields, .. } = change else { return };
+        let stamp = Stamp { commit: commit.number, writer: commit.writer, base: *base };
+        match kind {
+            ChangeKind::Delete => self.add(record, FieldId::RECORD, stamp),
+            ChangeKind::Create => self.add(record, BIRTH, stamp),
+            ChangeKind::Write => {}
+        }
+        for field in fields {
+            self.add(record, *field, stamp);
+        }
+    }
+}
+
+/// A row that is read.
+struct Place<'a> {
+    schema: SchemaId,
+    record: &'a [u8],
+    /// The birth that the key tells.
+    birth: Option<CommitNumber>,
+    keyspace: &'static str,
+    key: &'a [u8],
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: row {}", self.keyspace, hex(self.key))
+    }
+}
+
+/// What the commits list of a schema.
+#[derive(Debug, Default)]
+struct Listed {
+    atoms: u64,
+    writes: WriteSum,
 }
 
 impl Check<'_> {
@@ -92,11 +153,12 @@ impl Check<'_> {
     }
 
     /// Reads the commit log; answers the atoms that it lists.
-    fn commits(&mut self) -> Result<HashMap<SchemaId, u64>, DataLayerError> {
-        let mut listed: HashMap<SchemaId, u64> = HashMap::new();
+    fn commits(&mut self) -> Result<HashMap<SchemaId, Listed>, DataLayerError> {
+        let mut listed: HashMap<SchemaId, Listed> = HashMap::new();
         let mut expected = CommitNumber(1);
         let mut time = Timestamp::from_micros(i64::MIN);
-        let mut open: Option<(CommitNumber, u32, u32)> = None;
+        // The commit whose parts are read, and the atoms counted in them.
+        let mut open: Option<(Commit, u32)> = None;
         let rows = self.point.rows;
         self.scan(Keyspace::Commits, |check, key, row| {
             let Ok((number, part)) = rows.read_commit_part(key) else {
@@ -111,11 +173,13 @@ impl Check<'_> {
                 expected = number.next();
                 check.report.commits += 1;
                 match decode_header(number, &mut decoder) {
-                    Ok(header) if header.time > time => {
+                    Ok(header) => {
+                        if header.time <= time {
+                            check.report.problem(format!("commit {number}: time goes back"));
+                        }
                         time = header.time;
-                        open = Some((number, header.atoms, 0));
+                        open = Some((header, 0));
                     }
-                    Ok(_) => check.report.problem(format!("commit {number}: time goes back")),
                     Err(error) => {
                         return check.report.problem(format!("commit {number}: {error}"));
                     }
@@ -124,12 +188,12 @@ impl Check<'_> {
             match decode_changes(&mut decoder, row) {
                 Ok(changes) => {
                     for change in changes {
-                        let atoms = change.atoms();
-                        if let Some((_, _, counted)) = &mut open {
-                            *counted += atoms;
-                        }
-                        if let Change::Record { schema, .. } = change {
-                            *listed.entry(schema).or_default() += u64::from(atoms);
+                        let Some((commit, counted)) = &mut open else { continue };
+                        *counted += change.atoms();
+                        if let Change::Record { schema, .. } = &change {
+                            let listed = listed.entry(*schema).or_default();
+                            listed.atoms += u64::from(change.atoms());
+                            listed.writes.add_change(&change, commit);
                         }
                     }
                 }
@@ -140,12 +204,15 @@ impl Check<'_> {
         if expected != self.point.published.number.next() {
             let (last, head) = (expected.0.saturating_sub(1), self.point.published.number);
             self.report.problem(format!("the log ends at commit {last}, the head is {head}"));
+        } else if expected > CommitNumber(1) && time != self.point.published.time {
+            let found = self.point.published.time;
+            self.report.problem(format!("the last commit is of {time}, the head says {found}"));
         }
         Ok(listed)
     }
 
-    fn close_commit(&mut self, commit: Option<(CommitNumber, u32, u32)>) {
-        if let Some((number, stated, counted)) = commit
+    fn close_commit(&mut self, commit: Option<(Commit, u32)>) {
+        if let Some((Commit { number, atoms: stated, .. }, counted)) = commit
             && stated != counted
         {
             self.report
@@ -156,25 +223,26 @@ impl Check<'_> {
     fn records(&mut self) -> Result<(), DataLayerError> {
         let rows = self.point.rows;
         self.scan(Keyspace::Records, |check, key, row| {
-            let Some(schema) = check.read_record_key(rows, key) else {
+            let Some((schema, record)) = check.read_record_key(rows, key) else {
                 return check.report.problem(format!("records: key {} is none", hex(key)));
             };
-            if check.row(schema, "records", key, row) {
-                check.found.entry(schema).or_default().records += 1;
+            let place = Place { schema, record, birth: None, keyspace: "records", key };
+            if check.row(&place, row) {
+                check.found.entry(schema).or_default().counters.records += 1;
                 check.report.records += 1;
             }
         })
     }
 
     /// The schema of a record's key, which must have as many parts as the schema says.
-    fn read_record_key(&self, rows: Rows, key: &[u8]) -> Option<SchemaId> {
+    fn read_record_key<'k>(&self, rows: Rows, key: &'k [u8]) -> Option<(SchemaId, &'k [u8])> {
         let (schema, record) = rows.read_record(key).ok()?;
         let entry = self.point.published.catalogue.by_id(schema)?;
         let mut reader = KeyReader::new(record);
         for _ in &entry.schema.key {
             reader.part().ok()?;
         }
-        reader.is_empty().then_some(schema)
+        reader.is_empty().then_some((schema, record))
     }
 
     /// Nothing writes these keyspaces yet.
@@ -188,79 +256,111 @@ impl Check<'_> {
     }
 
     /// Checks the row of a record or of an earlier life; answers whether it is a live one.
-    fn row(&mut self, schema: SchemaId, keyspace: &str, key: &[u8], row: &[u8]) -> bool {
-        match RecordRow::decode(&Bytes::copy_from_slice(row)) {
+    fn row(&mut self, place: &Place<'_>, row: &[u8]) -> bool {
+        let decoded = RecordRow::decode(&Bytes::copy_from_slice(row));
+        if let (Ok(row), Some(birth)) = (&decoded, place.birth)
+            && row.birth().commit != birth
+        {
+            let found = row.birth().commit;
+            self.report.problem(format!("{place}: the key says commit {birth}, the row {found}"));
+        }
+        match decoded {
             Ok(RecordRow::Tombstone(stamp)) => {
-                self.atom(schema, keyspace, key, stamp.commit);
+                self.atom(place, FieldId::RECORD, stamp);
                 false
             }
             Ok(RecordRow::Live(live)) => {
+                self.write(place, BIRTH, live.birth);
                 for (field, cell) in &live.cells {
-                    self.cell(schema, keyspace, key, *field, cell);
+                    self.cell(place, *field, cell);
                     if cell.stamp.commit < live.birth.commit {
-                        let key = hex(key);
-                        self.report.problem(format!("{keyspace}: a cell of {key} is too old"));
+                        self.report.problem(format!("{place}: a cell is too old"));
                     }
                 }
                 true
             }
             Err(error) => {
-                self.report.problem(format!("{keyspace}: row {}: {error}", hex(key)));
+                self.report.problem(format!("{place}: {error}"));
                 false
             }
         }
     }
 
-    fn cell(&mut self, schema: SchemaId, keyspace: &str, key: &[u8], field: FieldId, cell: &Cell) {
-        self.atom(schema, keyspace, key, cell.stamp.commit);
-        if let Some(raw) = &cell.value
-            && let Err(error) = decode_value(raw)
-        {
-            let (key, field) = (hex(key), field.0);
-            self.report.problem(format!("{keyspace}: field {field} of {key}: {error}"));
+    fn cell(&mut self, place: &Place<'_>, field: FieldId, cell: &Cell) {
+        self.atom(place, field, cell.stamp);
+        let Some(raw) = &cell.value else { return };
+        let problem = match decode_value(raw) {
+            Ok(value) => self.unfit(place.schema, field, value),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            self.report.problem(format!("{place}: field {}: {problem}", field.0));
         }
     }
 
-    fn atom(&mut self, schema: SchemaId, keyspace: &str, key: &[u8], commit: CommitNumber) {
+    /// Why a value is none of its field.
+    fn unfit(&self, schema: SchemaId, field: FieldId, value: Value) -> Option<String> {
+        let entry = self.point.published.catalogue.by_id(schema)?;
+        match entry.field(field).map(|field| field.accept(value.clone())) {
+            None => Some("the schema has no such field".into()),
+            Some(Err(error)) => Some(error.to_string()),
+            Some(Ok(stored)) if stored != value => Some("is not the value that is stored".into()),
+            Some(Ok(_)) => None,
+        }
+    }
+
+    fn atom(&mut self, place: &Place<'_>, field: FieldId, stamp: Stamp) {
         self.report.atoms += 1;
-        self.found.entry(schema).or_default().atoms += 1;
-        if commit == CommitNumber::ZERO || commit > self.point.published.number {
-            let key = hex(key);
-            self.report.problem(format!("{keyspace}: {key} is of commit {commit}, which is none"));
+        self.found.entry(place.schema).or_default().counters.atoms += 1;
+        self.write(place, field, stamp);
+    }
+
+    fn write(&mut self, place: &Place<'_>, field: FieldId, stamp: Stamp) {
+        self.found.entry(place.schema).or_default().writes.add(place.record, field, stamp);
+        if stamp.commit == CommitNumber::ZERO || stamp.commit > self.point.published.number {
+            let commit = stamp.commit;
+            self.report.problem(format!("{place}: is of commit {commit}, which is none"));
         }
     }
 
     fn history(&mut self) -> Result<(), DataLayerError> {
-        self.scan(Keyspace::History, |check, key, row| match check.read_history_key(key) {
-            None => check.report.problem(format!("history: key {} is none", hex(key))),
-            Some((schema, FieldId::RECORD, _)) => {
-                check.row(schema, "history", key, row);
+        self.scan(Keyspace::History, |check, key, row| {
+            let Some((schema, record, field, birth)) = check.read_history_key(key) else {
+                return check.report.problem(format!("history: key {} is none", hex(key)));
+            };
+            let place = Place { schema, record, birth: Some(birth), keyspace: "history", key };
+            if field == FieldId::RECORD {
+                check.row(&place, row);
+                return;
             }
-            Some((schema, field, birth)) => match PastCell::decode(&Bytes::copy_from_slice(row)) {
-                Ok(past) => check.cell(schema, "history", key, field, &past.into_cell(birth)),
-                Err(error) => {
-                    check.report.problem(format!("history: row {}: {error}", hex(key)));
-                }
-            },
+            match PastCell::decode(&Bytes::copy_from_slice(row)) {
+                Ok(past) => check.cell(&place, field, &past.into_cell(birth)),
+                Err(error) => check.report.problem(format!("{place}: {error}")),
+            }
         })
     }
 
-    fn read_history_key(&self, key: &[u8]) -> Option<(SchemaId, FieldId, CommitNumber)> {
+    fn read_history_key<'k>(
+        &self,
+        key: &'k [u8],
+    ) -> Option<(SchemaId, &'k [u8], FieldId, CommitNumber)> {
         let mut reader = KeyReader::new(key);
         reader.id().ok()?;
         let schema = SchemaId(reader.id().ok()?);
         let parts = self.point.published.catalogue.by_id(schema)?.schema.key.len();
-        reader.skip_parts(parts).ok()?;
+        let record = reader.skip_parts(parts).ok()?;
         let field = FieldId(reader.id().ok()?);
         let birth = CommitNumber(reader.descending().ok()?);
-        reader.is_empty().then_some((schema, field, birth))
+        reader.is_empty().then_some((schema, record, field, birth))
     }
 
     /// Compares what was found with what the commits list and what the counters say.
-    fn compare(&mut self, listed: &HashMap<SchemaId, u64>) -> Result<(), DataLayerError> {
+    fn compare(&mut self, listed: &HashMap<SchemaId, Listed>) -> Result<(), DataLayerError> {
+        let none = Listed::default();
         let entries: Vec<_> = self.point.published.catalogue.iter().cloned().collect();
         for entry in entries {
-            let found = self.found.remove(&entry.id).unwrap_or_default();
+            let Found { counters: found, writes } =
+                self.found.remove(&entry.id).unwrap_or_default();
             let (keyspace, key) = self.point.rows.counters(entry.id);
             let counters = match self.point.published.get(keyspace, &key)? {
                 Some(row) => SchemaCounters::decode(&row)
@@ -274,12 +374,22 @@ impl Check<'_> {
                     counters.records, counters.atoms, found.records, found.atoms
                 ));
             }
-            let listed = listed.get(&entry.id).copied().unwrap_or_default();
-            if listed != found.atoms {
+            let listed = listed.get(&entry.id).unwrap_or(&none);
+            if listed.atoms != found.atoms {
                 self.report.problem(format!(
-                    "{name}: the commits list {listed} atoms, there are {}",
-                    found.atoms
+                    "{name}: the commits list {} atoms, there are {}",
+                    listed.atoms, found.atoms
                 ));
+            } else if listed.writes != writes {
+                let problem = "the commits list other atoms than there are, or other records";
+                self.report.problem(format!("{name}: {problem}"));
+            }
+            let (keyspace, key) = self.point.rows.state(entry.id);
+            if self.point.published.get(keyspace, &key)?.is_none() {
+                self.report.problem(format!("{name}: its state is missing"));
+            }
+            if entry.schema.content_hash() != entry.hash {
+                self.report.problem(format!("{name}: its hash is not that of its definition"));
             }
         }
         for schema in std::mem::take(&mut self.found).into_keys() {
