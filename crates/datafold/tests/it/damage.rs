@@ -1,0 +1,270 @@
+//! What `verify` finds in a store that somebody else has written to.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use datafold::FoldDb;
+use datafold_store::encoding::KeyWriter;
+use datafold_store::{Batch, Keyspace, MemoryStore, Outcome, SpaceId, Store};
+use datafold_testkit::model::{Row, dump, read_all};
+use minicbor::{Decoder, Encoder};
+
+use crate::harness::{approve, clock, fold_db, mutate};
+use crate::stage::ITEM;
+
+const TAG: &str =
+    r#"{"name": "Tag", "key": ["tag"], "fields": {"tag": {"value": {"type": "string"}}}}"#;
+
+/// A space with several lives of records, cells that were taken away, and records of nothing but a
+/// key.
+fn space() -> Arc<MemoryStore> {
+    let memory = Arc::new(MemoryStore::new().unwrap());
+    let db = fold_db(Arc::clone(&memory) as _, clock());
+    approve(&db, ITEM);
+    approve(&db, TAG);
+    for request in [
+        r#"{"mutation": "create", "schema": "Item", "records": [{"id": 1, "n": 1}, {"id": 2, "n": 2}]}"#,
+        r#"{"mutation": "update", "schema": "Item", "records": [{"id": 1, "n": 3, "text": "a"}]}"#,
+        r#"{"mutation": "update", "schema": "Item", "records": [{"id": 1, "text": null}]}"#,
+        r#"{"mutation": "delete", "schema": "Item", "keys": [1]}"#,
+        r#"{"mutation": "create", "schema": "Tag", "records": [{"tag": "a"}, {"tag": "b"}]}"#,
+        r#"{"mutation": "create", "schema": "Item", "records": [{"id": 1, "n": 4}]}"#,
+        r#"{"mutation": "delete", "schema": "Tag", "keys": ["a"]}"#,
+        r#"{"mutation": "delete", "schema": "Item", "keys": [2]}"#,
+        r#"{"transaction": [
+            {"mutation": "delete", "schema": "Tag", "keys": ["b"]},
+            {"mutation": "create", "schema": "Tag", "records": [{"tag": "b"}]}]}"#,
+    ] {
+        mutate(&db, request).unwrap();
+    }
+    Arc::new(memory.reopen())
+}
+
+/// Writes to the store as one more commit, which changes nothing else and which the log knows.
+fn plant(store: &MemoryStore, damage: impl FnOnce(&mut Batch)) -> FoldDb {
+    let head = store.snapshot().unwrap().head(SpaceId::DEFAULT).unwrap().unwrap();
+    let mut payload = Decoder::new(&head.payload);
+    payload.array().unwrap();
+    let time = payload.i64().unwrap() + 1;
+    let mut batch = Batch::new(SpaceId::DEFAULT, head.number, head.number + 1, [9; 16]);
+    batch.head = encode(|e| e.array(1)?.i64(time)?.ok()).into();
+    let header = encode(|e| e.i64(time)?.u32(0)?.u32(0)?.ok());
+    let mut key = KeyWriter::new();
+    key.id(SpaceId::DEFAULT.0).ascending(batch.number).id(0);
+    batch.put(Keyspace::Commits, key.finish(), header);
+    damage(&mut batch);
+    let store = store.reopen();
+    assert!(matches!(store.apply(&batch), Outcome::Accepted));
+    fold_db(Arc::new(store), clock())
+}
+
+type Written = Result<(), minicbor::encode::Error<Infallible>>;
+
+fn encode(write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Written) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut Encoder::new(&mut bytes)).unwrap();
+    bytes
+}
+
+/// The problems of a fresh space with this damage.
+fn problems(damage: impl FnOnce(&mut Batch)) -> Vec<String> {
+    plant(&space(), damage).verify().unwrap().problems
+}
+
+fn rows(keyspace: Keyspace) -> Vec<Row> {
+    let snapshot = space().snapshot().unwrap();
+    dump(snapshot.as_ref()).unwrap().into_iter().filter(|row| row.0 == keyspace).collect()
+}
+
+fn counters() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let snapshot = space().snapshot().unwrap();
+    let rows = read_all(snapshot.as_ref(), datafold_store::Scan::all(Keyspace::Head)).unwrap();
+    // Behind the head of the space itself.
+    rows.into_iter().filter(|(key, _)| key.len() == 2).collect()
+}
+
+fn assert_found(problems: &[String], what: impl std::fmt::Debug) {
+    assert!(!problems.is_empty(), "nothing found: {what:?}");
+}
+
+#[test]
+fn a_commit_that_damages_nothing_is_sound() {
+    assert_eq!(problems(|_| {}), Vec::<String>::new());
+}
+
+#[test]
+fn a_row_that_is_missing_is_found() {
+    let mut count = 0;
+    for keyspace in [Keyspace::Records, Keyspace::History, Keyspace::Commits] {
+        for (_, key, _) in rows(keyspace) {
+            let found = problems(|batch| batch.delete(keyspace, key.clone()));
+            assert_found(&found, (keyspace, &key));
+            count += 1;
+        }
+    }
+    assert!(count >= 20, "{count} rows");
+}
+
+#[test]
+fn a_row_that_does_not_decode_is_found() {
+    for keyspace in [Keyspace::Records, Keyspace::History, Keyspace::Commits] {
+        for (_, key, row) in rows(keyspace) {
+            for wrong in [vec![], vec![0xFF], row[..row.len() - 1].to_vec()] {
+                let found = problems(|batch| batch.put(keyspace, key.clone(), wrong.clone()));
+                assert_found(&found, (keyspace, &key, wrong));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_in_the_place_of_another_is_found() {
+    for keyspace in [Keyspace::Records, Keyspace::History] {
+        let rows = rows(keyspace);
+        for (at, (_, key, row)) in rows.iter().enumerate() {
+            for (_, other_key, other) in &rows[at + 1..] {
+                let found = problems(|batch| {
+                    batch.put(keyspace, key.clone(), other.clone());
+                    batch.put(keyspace, other_key.clone(), row.clone());
+                });
+                assert_found(&found, (keyspace, key, other_key));
+            }
+        }
+    }
+}
+
+/// The number of atoms stays right, but one is of another cell or commit.
+#[test]
+fn a_row_under_another_key_is_found() {
+    for keyspace in [Keyspace::Records, Keyspace::History] {
+        for (_, key, row) in rows(keyspace) {
+            let mut other = key.clone();
+            let last = other.len() - if keyspace == Keyspace::Records { 2 } else { 1 };
+            other[last] ^= 1;
+            let found = problems(|batch| {
+                batch.delete(keyspace, key.clone());
+                batch.put(keyspace, other.clone(), row.clone());
+            });
+            assert_found(&found, (keyspace, key, other));
+        }
+    }
+}
+
+#[test]
+fn a_row_too_many_is_found() {
+    let (_, key, row) = rows(Keyspace::Records).swap_remove(0);
+    let mut unknown_schema = key.clone();
+    unknown_schema[1] += 7;
+    for keyspace in [Keyspace::Records, Keyspace::History, Keyspace::Elements, Keyspace::Indexes] {
+        let found = problems(|batch| batch.put(keyspace, unknown_schema.clone(), row.clone()));
+        assert_found(&found, keyspace);
+    }
+    let (_, mut commit, part) = rows(Keyspace::Commits).pop().unwrap();
+    commit[8] += 2;
+    assert_found(&problems(|batch| batch.put(Keyspace::Commits, commit, part)), "a commit to come");
+}
+
+#[test]
+fn a_wrong_counter_is_found() {
+    let counters = counters();
+    assert_eq!(counters.len(), 2);
+    for (key, row) in counters {
+        assert_found(&problems(|batch| batch.delete(Keyspace::Head, key.clone())), "none");
+        for at in [1, row.len() - 1] {
+            let mut wrong = row.clone();
+            wrong[at] += 1;
+            let found = problems(|batch| batch.put(Keyspace::Head, key.clone(), wrong));
+            assert_found(&found, at);
+        }
+    }
+}
+
+#[test]
+fn a_commit_out_of_time_is_found() {
+    let commits = rows(Keyspace::Commits);
+    let (_, key, row) = &commits[commits.len() / 2];
+    let mut time = Decoder::new(row);
+    let micros = time.i64().unwrap();
+    let rest = row[time.position()..].to_vec();
+    for wrong in [micros - 3, micros + 3_600_000_000] {
+        let mut damaged = encode(|e| e.i64(wrong)?.ok());
+        damaged.extend_from_slice(&rest);
+        let found = problems(|batch| batch.put(Keyspace::Commits, key.clone(), damaged));
+        assert!(found.iter().any(|problem| problem.contains("time")), "{found:?}");
+    }
+    let head = plant(&space(), |batch| {
+        batch.head = encode(|e| e.array(1)?.i64(micros + 5_000)?.ok()).into();
+    });
+    assert_found(&head.verify().unwrap().problems, "the head");
+}
+
+#[test]
+fn a_commit_without_log_is_found() {
+    let found = problems(|batch| {
+        let mut key = KeyWriter::new();
+        key.id(SpaceId::DEFAULT.0).ascending(batch.number).id(0);
+        batch.delete(Keyspace::Commits, key.finish());
+    });
+    assert!(found.iter().any(|problem| problem.contains("the log ends at commit")), "{found:?}");
+}
+
+#[test]
+fn a_damaged_catalogue_is_found_by_opening_or_by_verifying() {
+    for (_, key, row) in rows(Keyspace::Catalogue) {
+        // The kind behind the space: 6 is the number of the next schema.
+        let is_count = key[1..] == [6];
+        for damage in [None, Some(vec![]), Some(row[..row.len() - 1].to_vec())] {
+            if is_count && damage.is_none() {
+                continue;
+            }
+            let store = space();
+            let wrong = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                plant(&store, |batch| {
+                    batch.write(
+                        (Keyspace::Catalogue, key.clone().into()),
+                        damage.clone().map(Into::into),
+                    );
+                })
+            }));
+            if let Ok(db) = wrong {
+                assert_found(&db.verify().unwrap().problems, (&key, damage));
+            }
+        }
+    }
+}
+
+/// Whatever one byte becomes, nothing panics, neither opening nor verifying nor reading.
+#[test]
+fn no_byte_makes_anything_panic() {
+    use datafold::data_layer::{DatabasePool, ReadRepository};
+    let store = space();
+    let snapshot = store.snapshot().unwrap();
+    for (keyspace, key, row) in dump(snapshot.as_ref()).unwrap() {
+        for at in 0..row.len() {
+            for mask in [0x01, 0x80, 0xFF] {
+                let mut wrong = row.clone();
+                wrong[at] ^= mask;
+                let store = MemoryStore::new().unwrap();
+                let head = snapshot.head(SpaceId::DEFAULT).unwrap().unwrap();
+                let mut batch = Batch::new(SpaceId::DEFAULT, 0, head.number, [9; 16]);
+                batch.head = head.payload;
+                for (keyspace, key, row) in dump(snapshot.as_ref()).unwrap() {
+                    batch.put(keyspace, key, row);
+                }
+                batch.put(keyspace, key.clone(), wrong);
+                assert!(matches!(store.apply(&batch), Outcome::Accepted));
+                let options = crate::harness::options(clock());
+                let Ok(pool) = DatabasePool::with_store(Arc::new(store), &options) else {
+                    continue;
+                };
+                let db = FoldDb::new(pool);
+                let _ = db.verify();
+                let _ = db.query(&datafold::QueryRequest::new(crate::harness::name("Item")));
+                for id in [1, 2] {
+                    let _ = db.history(&crate::harness::name("Item"), &[id.into()], None, None, 99);
+                }
+                let _ = db.pool().atoms().list();
+            }
+        }
+    }
+}
