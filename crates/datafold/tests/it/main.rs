@@ -13,6 +13,7 @@ mod limits;
 mod model_test;
 mod node_model;
 mod pipeline;
+mod power_cuts;
 mod program;
 mod queries;
 mod repositories;
