@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use datafold::FoldDb;
 use datafold::data_layer::{CommitNumber, Moment};
-use datafold::engine::Mutation;
+use datafold::engine::{Mutation, QueryRequest};
 use datafold::model::Value;
 
 use crate::Size;
@@ -35,6 +35,22 @@ pub(crate) fn run(size: Size, table: &mut Table) {
             assert!(db.get(&fixture::schema(), &key).unwrap().is_some());
         }
     });
+    let count = 100_000;
+    pair.compare(
+        "query a key, JSON to JSON",
+        size,
+        table,
+        goal,
+        count,
+        |db, records, random, count| {
+            for _ in 0..count {
+                let id = random.below(records);
+                let text = format!(r#"{{"schema": "Item", "key": {{"exact": [{id}]}}}}"#);
+                let answer = db.query(&QueryRequest::parse(&text).unwrap()).unwrap();
+                assert!(serde_json::to_string(&answer).unwrap().len() > 100);
+            }
+        },
+    );
     pair.compare("update", size, table, goal, 1_500, |db, records, random, count| {
         for _ in 0..count {
             db.mutate(&fixture::update(random.below(records), 7).into()).unwrap();

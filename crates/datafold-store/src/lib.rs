@@ -48,7 +48,7 @@ pub use identity::{FORMAT_VERSION, StoreId};
 pub use keyspace::Keyspace;
 pub use open::{OpenOptions, open};
 pub use scan::{Order, Page, Scan};
-pub use snapshot::Snapshot;
+pub use snapshot::{RowVisitor, Snapshot};
 pub use space::SpaceId;
 pub use store::{Outcome, Store, StoreInfo};
 pub use url::StoreUrl;

@@ -1,9 +1,13 @@
 //! One consistent moment of a store.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use crate::head::read_head;
 use crate::{Head, Keyspace, Page, Scan, SpaceId, StoreError};
+
+/// What [`Snapshot::for_each`] calls with the key and the value of each row.
+pub type RowVisitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// A read-only view of a store at one moment.
 ///
@@ -38,6 +42,30 @@ pub trait Snapshot: Send + Sync + fmt::Debug {
     ///
     /// As [`Snapshot::get`].
     fn scan(&self, scan: &Scan) -> Result<Page, StoreError>;
+
+    /// Calls `visit` with each row of a range, in the order of the scan, until it breaks.
+    ///
+    /// The scan's limits of rows and bytes are of no account. An engine in this process hands its
+    /// rows over without copying them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::get`].
+    fn for_each(&self, scan: &Scan, visit: &mut RowVisitor<'_>) -> Result<(), StoreError> {
+        let mut scan = scan.clone();
+        loop {
+            let page = self.scan(&scan)?;
+            for (key, value) in page.rows() {
+                if visit(key, value).is_break() {
+                    return Ok(());
+                }
+            }
+            match page.last_key() {
+                Some(last) if page.more() => scan = scan.after(last),
+                _ => return Ok(()),
+            }
+        }
+    }
 
     /// The head of a space; `None` for a space without commits.
     ///

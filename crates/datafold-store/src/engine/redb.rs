@@ -17,8 +17,8 @@ use self::backend::Backend;
 use crate::folder::FolderLock;
 use crate::identity::{IDENTITY_KEY, identity_row, read_identity};
 use crate::{
-    Batch, Disk, FORMAT_VERSION, Head, Keyspace, OpenOptions, Order, Outcome, Page, Scan, Snapshot,
-    Store, StoreError, StoreId, StoreInfo,
+    Batch, Disk, FORMAT_VERSION, Head, Keyspace, OpenOptions, Order, Outcome, Page, RowVisitor,
+    Scan, Snapshot, Store, StoreError, StoreId, StoreInfo,
 };
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -412,6 +412,31 @@ impl Snapshot for RedbSnapshot {
         unless_panic("scan rows", || {
             read_page(table, scan).map_err(|error| engine_error("scan rows", error))
         })
+    }
+
+    fn for_each(&self, scan: &Scan, visit: &mut RowVisitor<'_>) -> Result<(), StoreError> {
+        if scan.is_empty_range() {
+            return Ok(());
+        }
+        let error = |error| engine_error("scan rows", error);
+        let table = self.table(scan.keyspace)?;
+        let mut rows = unless_panic("scan rows", || {
+            ReadableTable::range::<&[u8]>(table, scan.bounds()).map_err(error)
+        })?;
+        // Only redb's part is guarded: a panic of `visit` is the caller's own.
+        loop {
+            let row = unless_panic("scan rows", || {
+                let row = match scan.order {
+                    Order::Forward => rows.next(),
+                    Order::Reverse => rows.next_back(),
+                };
+                row.transpose().map_err(error)
+            })?;
+            let Some((key, value)) = row else { return Ok(()) };
+            if visit(key.value(), value.value()).is_break() {
+                return Ok(());
+            }
+        }
     }
 }
 

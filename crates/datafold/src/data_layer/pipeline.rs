@@ -10,40 +10,36 @@
 //! caller runs under a lock.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use datafold_store::{Batch, BatchKey, Keyspace, Outcome, Scan, Store, StoreError};
-use minicbor::{Decoder, Encoder};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use datafold_store::{BatchKey, Keyspace, Scan, Store, StoreError};
+use minicbor::Decoder;
+use parking_lot::{Condvar, Mutex};
 
 use super::catalogue::Catalogue;
 use super::commit::{Change, Commit, encode_commit};
 use super::counters::SchemaCounters;
 use super::error::{CommitError, DataLayerError};
+use super::failure::Halt;
 use super::ids::{CommitNumber, SchemaId, WriterId};
 use super::internal::Prefetch;
 use super::meter::{LockMeter, LockStats};
 use super::overlay::{Overlay, ReadRange};
 use super::published::Published;
-use super::record::ok;
+use super::queue::{Queue, Queued};
 use super::rows::Rows;
 use super::ticket::Ticket;
 use super::working_set::{CommitStamp, CounterDelta, Materialized, RowSource, WorkingSet};
 use crate::clock::Clock;
-use crate::entropy;
 use crate::model::Timestamp;
 
 /// The largest transaction, the same on every engine: rows.
 pub const TRANSACTION_ROWS_MAX: usize = 20_000;
 /// The largest transaction, the same on every engine: bytes of keys and values.
 pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
-/// A group ends behind the commit that reaches this many bytes.
-const GROUP_BYTES_MAX: usize = 32 << 20;
 /// A committer waits while this many bytes are queued.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 
@@ -70,67 +66,30 @@ pub struct Receipt {
 }
 
 #[derive(Debug)]
-struct Writer {
-    number: CommitNumber,
-    time: Timestamp,
-    overlay: Overlay,
-    catalogue: Arc<Catalogue>,
-    counters: HashMap<SchemaId, SchemaCounters>,
-}
-
-#[derive(Debug)]
-struct Queued {
-    number: CommitNumber,
-    time: Timestamp,
-    writes: Vec<(BatchKey, Option<Bytes>)>,
-    bytes: usize,
-    catalogue: Option<Arc<Catalogue>>,
-    counters: Vec<(SchemaId, SchemaCounters)>,
-    /// Nobody waits for it.
-    buffered: bool,
-    ticket: Arc<Ticket>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    pending: Vec<Queued>,
-    bytes: usize,
-    /// A thread is between taking a group and resolving it.
-    flushing: bool,
-    /// The ticket of the newest commit that was ever queued.
-    newest: Option<Arc<Ticket>>,
-    /// How many of `pending` nobody waits for.
-    buffered_count: usize,
-    closed: bool,
-    /// Why a buffered commit was lost; `flush` reports it once.
-    lost: Option<CommitError>,
-}
-
-/// Why nothing can be committed until the store is opened again.
-#[derive(Debug)]
-struct Halt {
-    /// What happened to the first commit of the group: what may have become durable is not known.
-    cause: CommitError,
-    /// The answer to every commit since.
-    refusal: CommitError,
+pub(super) struct Writer {
+    pub(super) number: CommitNumber,
+    pub(super) time: Timestamp,
+    pub(super) overlay: Overlay,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) counters: HashMap<SchemaId, SchemaCounters>,
 }
 
 /// The commit pipeline of one space.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     pub(crate) rows: Rows,
-    clock: Arc<dyn Clock>,
-    writer: Mutex<Writer>,
-    queue: Mutex<Queue>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) queue: Mutex<Queue>,
     /// Wakes the flusher thread.
-    work: Condvar,
-    published: ArcSwap<Published>,
-    durable_counters: Mutex<HashMap<SchemaId, SchemaCounters>>,
+    pub(super) work: Condvar,
+    pub(super) published: ArcSwap<Published>,
+    pub(super) durable_counters: Mutex<HashMap<SchemaId, SchemaCounters>>,
     /// No later commit may have a time at or before this one.
-    time_floor: AtomicI64,
-    meter: LockMeter,
-    halted: OnceLock<Halt>,
+    pub(super) time_floor: AtomicI64,
+    pub(super) meter: LockMeter,
+    pub(super) halted: OnceLock<Halt>,
 }
 
 /// What a declarative request sees and writes while it runs under the writer lock.
@@ -464,178 +423,6 @@ impl Pipeline {
         }
     }
 
-    /// Waits until every commit made so far is durable.
-    ///
-    /// Reports a buffered commit that was lost since the last call.
-    pub(crate) fn flush(&self) -> Result<(), CommitError> {
-        let outcome = self.wait_for_newest();
-        let lost = self.meter.lock(&self.queue).lost.take();
-        lost.map_or(outcome, Err)
-    }
-
-    fn wait_for_newest(&self) -> Result<(), CommitError> {
-        let newest = self.meter.lock(&self.queue).newest.clone();
-        newest.map_or(Ok(()), |ticket| self.wait(&ticket))
-    }
-
-    /// Waits until the outcome of a commit is known; flushes if nobody else does.
-    pub(crate) fn wait(&self, ticket: &Ticket) -> Result<(), CommitError> {
-        loop {
-            if let Some(outcome) = ticket.register() {
-                return outcome;
-            }
-            let mut queue = self.meter.lock(&self.queue);
-            let is_idle = !queue.flushing && !queue.pending.is_empty();
-            if is_idle && (queue.pending.len() == 1 || queue.closed) {
-                queue.flushing = true;
-                let group = take_group(&mut queue);
-                drop(queue);
-                self.flush_group(group);
-            } else {
-                if is_idle {
-                    self.work.notify_one();
-                }
-                drop(queue);
-                thread::park();
-            }
-        }
-    }
-
-    /// The body of the library's flusher thread.
-    ///
-    /// A committer that is alone flushes for itself, which saves two switches of threads. As soon
-    /// as others queue up behind it, this thread goes on without a pause until the queue is
-    /// empty. It also flushes what nobody waits for.
-    pub(crate) fn run_flusher(&self) {
-        let mut queue = self.queue.lock();
-        loop {
-            if !queue.flushing && !queue.pending.is_empty() {
-                queue.flushing = true;
-                let group = take_group(&mut queue);
-                MutexGuard::unlocked(&mut queue, || self.flush_group(group));
-            } else if queue.closed {
-                return;
-            } else {
-                self.work.wait(&mut queue);
-            }
-        }
-    }
-
-    /// Flushes what is queued and refuses everything after it.
-    pub(crate) fn close(&self) -> Result<(), CommitError> {
-        let mut queue = self.meter.lock(&self.queue);
-        queue.closed = true;
-        self.work.notify_all();
-        drop(queue);
-        let flushed = self.flush();
-        // A snapshot that is held would keep the file open and locked.
-        self.published.store(Arc::new(self.published().closed()));
-        flushed
-    }
-
-    fn flush_group(&self, group: Vec<Queued>) {
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.apply(&group)));
-        match outcome.unwrap_or_else(|_| Err(Failure::Indeterminate(Arc::new(engine_panicked())))) {
-            Ok(()) => {
-                for queued in &group {
-                    queued.ticket.resolve(Ok(()));
-                }
-                let mut queue = self.meter.lock(&self.queue);
-                queue.flushing = false;
-                self.hand_over(&queue);
-            }
-            Err(failure) => self.fail(group, &failure),
-        }
-    }
-
-    /// Lets another thread go on with what has queued up meanwhile.
-    fn hand_over(&self, queue: &Queue) {
-        if queue.pending.is_empty() {
-            return;
-        }
-        self.work.notify_one();
-        if queue.closed {
-            // The flusher thread may have ended. Who does not wait yet will find that nobody
-            // flushes.
-            let _ = queue.pending.iter().any(|queued| queued.ticket.wake_one());
-        }
-    }
-
-    /// Hands a group to the store as one batch and publishes the state after it.
-    fn apply(&self, group: &[Queued]) -> Result<(), Failure> {
-        let Some(last) = group.last() else { return Ok(()) };
-        // A commit that was staged just before the pipeline halted; not every engine refuses it.
-        if self.halted.get().is_some() {
-            return Err(Failure::failed(StoreError::Poisoned));
-        }
-        let before = self.published();
-        let token = entropy::token().map_err(Failure::failed)?;
-        let mut batch = Batch::new(self.rows.space, before.number.0, last.number.0, token);
-        batch.head = encode_head(last.time);
-        let mut counters = HashMap::new();
-        let mut catalogue = None;
-        for queued in group {
-            for (key, row) in &queued.writes {
-                batch.write(key.clone(), row.clone());
-            }
-            counters.extend(queued.counters.iter().copied());
-            catalogue = queued.catalogue.as_ref().or(catalogue);
-        }
-        match self.store.apply(&batch) {
-            Outcome::Accepted => {}
-            Outcome::Fenced { head } => {
-                let head = head.map_or(CommitNumber::ZERO, |head| CommitNumber(head.number));
-                return Err(Failure::Fenced(head));
-            }
-            Outcome::Failed(error) => return Err(Failure::failed(error)),
-            Outcome::Indeterminate(error) => return Err(Failure::Indeterminate(Arc::new(error))),
-        }
-        // The batch is durable. Without a new snapshot nobody could see it, which is as good as
-        // not knowing: the store has to be opened again.
-        let snapshot = self.store.snapshot().map_err(|e| Failure::Indeterminate(Arc::new(e)))?;
-        let catalogue = catalogue.unwrap_or(&before.catalogue);
-        self.durable_counters.lock().extend(counters);
-        self.published.store(Arc::new(Published {
-            number: last.number,
-            time: last.time,
-            snapshot,
-            catalogue: Arc::clone(catalogue),
-        }));
-        Ok(())
-    }
-
-    /// Fails a group and everything executed on top of it, and goes back to the durable state.
-    fn fail(&self, group: Vec<Queued>, failure: &Failure) {
-        let mut writer = self.meter.lock(&self.writer);
-        let mut queue = self.meter.lock(&self.queue);
-        let published = self.published();
-        writer.number = published.number;
-        writer.time = published.time;
-        writer.catalogue = Arc::clone(&published.catalogue);
-        writer.counters = self.durable_counters.lock().clone();
-        writer.overlay.reset(published.number);
-        let cascaded = std::mem::take(&mut queue.pending);
-        if let Some(lost) = group.iter().chain(&cascaded).find(|queued| queued.buffered) {
-            queue.lost = Some(failure.of_group(lost.number));
-        }
-        queue.bytes = 0;
-        queue.buffered_count = 0;
-        queue.newest = None;
-        queue.flushing = false;
-        if let Some(refusal) = failure.refusal_since() {
-            let cause = failure.of_group(published.number.next());
-            self.halted.get_or_init(|| Halt { cause, refusal });
-        }
-        drop(queue);
-        drop(writer);
-        for queued in group {
-            queued.ticket.resolve(Err(failure.of_group(queued.number)));
-        }
-        for queued in cascaded {
-            queued.ticket.resolve(Err(failure.of_cascade()));
-        }
-    }
-
     /// Waits until every commit with a time at or before `time` is durable, and makes sure that
     /// no later one will get such a time.
     ///
@@ -667,64 +454,6 @@ impl Pipeline {
     }
 }
 
-/// Why a group was not committed.
-#[derive(Debug)]
-enum Failure {
-    Failed(Arc<StoreError>),
-    Indeterminate(Arc<StoreError>),
-    Fenced(CommitNumber),
-}
-
-impl Failure {
-    fn failed(error: StoreError) -> Self {
-        Failure::Failed(Arc::new(error))
-    }
-
-    fn of_group(&self, number: CommitNumber) -> CommitError {
-        match self {
-            Failure::Failed(source) => CommitError::Failed(Arc::clone(source)),
-            Failure::Indeterminate(source) => {
-                CommitError::Indeterminate { number, source: Arc::clone(source) }
-            }
-            Failure::Fenced(head) => CommitError::Fenced { head: *head },
-        }
-    }
-
-    /// The answer to every later commit, if the store has to be opened again.
-    fn refusal_since(&self) -> Option<CommitError> {
-        match self {
-            Failure::Failed(_) => None,
-            Failure::Indeterminate(_) => Some(CommitError::Failed(Arc::new(StoreError::Poisoned))),
-            Failure::Fenced(head) => Some(CommitError::Fenced { head: *head }),
-        }
-    }
-
-    fn of_cascade(&self) -> CommitError {
-        match self {
-            Failure::Failed(source) | Failure::Indeterminate(source) => {
-                CommitError::Cascaded(Arc::clone(source))
-            }
-            Failure::Fenced(head) => CommitError::Fenced { head: *head },
-        }
-    }
-}
-
-/// Takes the oldest pending commits, as many as make a group.
-fn take_group(queue: &mut Queue) -> Vec<Queued> {
-    let mut bytes = 0;
-    let fits = queue.pending.iter().take_while(|queued| {
-        let fits = bytes < GROUP_BYTES_MAX;
-        bytes += queued.bytes;
-        fits
-    });
-    let count = fits.count();
-    let rest = queue.pending.split_off(count);
-    let group = std::mem::replace(&mut queue.pending, rest);
-    queue.bytes -= group.iter().map(|queued| queued.bytes).sum::<usize>();
-    queue.buffered_count -= group.iter().filter(|queued| queued.buffered).count();
-    group
-}
-
 fn check_limits(writes: &[(BatchKey, Option<Bytes>)]) -> Result<usize, CommitError> {
     if writes.len() > TRANSACTION_ROWS_MAX {
         let (limit, found) = (TRANSACTION_ROWS_MAX, writes.len());
@@ -746,16 +475,6 @@ fn own_encoding(error: &DataLayerError) -> CommitError {
         what: format!("a catalogue row that was to be written does not decode: {error}"),
         source: None,
     }))
-}
-
-fn engine_panicked() -> StoreError {
-    StoreError::Corrupted { what: "the engine panicked while it wrote".into(), source: None }
-}
-
-fn encode_head(time: Timestamp) -> Bytes {
-    let mut out = Vec::with_capacity(12);
-    ok(Encoder::new(&mut out).array(1).and_then(|e| e.i64(time.as_micros())));
-    out.into()
 }
 
 fn read_published(store: &dyn Store, rows: Rows) -> Result<Published, DataLayerError> {

@@ -1,6 +1,6 @@
 //! Reading records as they are, or as they were after an earlier commit.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::commit::{Change, Commit, decode_changes, decode_header};
 use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::published::Published;
-use super::record::{Cell, LiveRecord, PastCell, RecordRow, RowHeader, Values};
+use super::record::{Cell, PastCell, RecordView, RowHeader, Values};
 use super::rows::Rows;
 use super::serialization::RowError;
 use crate::model::{Timestamp, Value, decode_value};
@@ -58,32 +58,33 @@ impl ReadPoint {
         }
         if header.birth > self.at {
             let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
-            return self.rewind(schema, record, &earlier);
+            return self.rewind(schema, record, RowBytes::Owned(earlier));
         }
-        self.rewind(schema, record, &Bytes::copy_from_slice(row))
+        self.rewind(schema, record, RowBytes::Borrowed(row))
     }
 
     /// The cells of a life that began at or before this moment, as they were.
-    fn rewind(
+    fn rewind<'r>(
         &self,
         schema: SchemaId,
         record: &[u8],
-        row: &Bytes,
-    ) -> Result<Option<RecordAt<'static>>, DataLayerError> {
-        let decoded = RecordRow::decode(row).map_err(|e| self.record_error(schema, record, e))?;
-        let RecordRow::Live(mut live) = decoded else { return Ok(None) };
-        let mut cells = Vec::with_capacity(live.cells.len());
-        for (field, cell) in live.cells {
-            if cell.stamp.commit <= self.at {
-                cells.push((field, cell));
-            } else if let Some(past) = self.past_cell(schema, record, field)?
-                && past.stamp.commit >= live.birth.commit
-            {
-                cells.push((field, past));
+        row: RowBytes<'r>,
+    ) -> Result<Option<RecordAt<'r>>, DataLayerError> {
+        let error = |error| self.record_error(schema, record, error);
+        let mut past = Vec::new();
+        {
+            let view = RecordView::new(row.bytes()).map_err(error)?;
+            let Some(mut cells) = view.cells() else { return Ok(None) };
+            while let Some(cell) = cells.next_cell().map_err(error)? {
+                if cell.stamp.commit > self.at {
+                    let found = self.past_cell(schema, record, cell.field)?;
+                    // A version of an earlier life is none of this one.
+                    let found = found.filter(|past| past.stamp.commit >= view.birth().commit);
+                    past.push((cell.field, found.and_then(|past| past.value)));
+                }
             }
         }
-        live.cells = cells;
-        Ok(Some(RecordAt::Rewound(live)))
+        Ok(Some(RecordAt::Rewound { row, past }))
     }
 
     /// The row of the last life or tombstone that began at or before this moment and has ended.
@@ -140,27 +141,24 @@ impl ReadPoint {
     ) -> Result<(), DataLayerError> {
         let prefix = self.rows.cell_history(schema, record, field);
         let from = self.rows.history(schema, record, field, newest);
-        let mut scan = Scan::prefix(Keyspace::History, &prefix).rows(limit.min(Scan::ROWS_MAX));
+        let mut scan = Scan::prefix(Keyspace::History, &prefix);
         scan.lower = Bound::Included(from.to_vec());
-        let mut left = limit;
-        while left > 0 {
-            let page = self.published.snapshot.scan(&scan)?;
-            for (key, row) in page.rows().take(left) {
-                let birth = key.get(prefix.len()..).and_then(|rest| rest.try_into().ok());
-                let birth = birth.map(|bytes| CommitNumber(!u64::from_be_bytes(bytes)));
-                let birth = birth.ok_or_else(|| {
+        let (mut left, mut failed) = (limit, None);
+        self.published.snapshot.for_each(&scan, &mut |key, row| {
+            let birth = key.get(prefix.len()..).and_then(|rest| rest.try_into().ok());
+            match birth.map(|bytes| CommitNumber(!u64::from_be_bytes(bytes))) {
+                _ if left == 0 => return ControlFlow::Break(()),
+                Some(birth) => visit(birth, Bytes::copy_from_slice(row)),
+                None => {
                     let error = RowError::Malformed("a history key ends in a commit number");
-                    DataLayerError::row(Keyspace::History, key, error)
-                })?;
-                visit(birth, Bytes::copy_from_slice(row));
+                    failed = Some(DataLayerError::row(Keyspace::History, key, error));
+                    return ControlFlow::Break(());
+                }
             }
-            left -= page.len().min(left);
-            match page.last_key() {
-                Some(last) if page.more() => scan = scan.after(last),
-                _ => break,
-            }
-        }
-        Ok(())
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// The time and writer of a commit.
@@ -224,13 +222,30 @@ impl ReadPoint {
     }
 }
 
+/// A row that was read, or one that was given.
+#[derive(Debug)]
+pub(crate) enum RowBytes<'r> {
+    Borrowed(&'r [u8]),
+    Owned(Bytes),
+}
+
+impl RowBytes<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            RowBytes::Borrowed(row) => row,
+            RowBytes::Owned(row) => row,
+        }
+    }
+}
+
 /// A record as of some moment.
 #[derive(Debug)]
 pub(crate) enum RecordAt<'r> {
     /// The row as it is stored.
     Row(Values<'r>),
-    /// A row whose newer cells were replaced by what they were.
-    Rewound(LiveRecord),
+    /// A row whose newer cells were something else: the fields of these, ascending, with what
+    /// they were.
+    Rewound { row: RowBytes<'r>, past: Vec<(FieldId, Option<Bytes>)> },
 }
 
 impl RecordAt<'_> {
@@ -242,38 +257,51 @@ impl RecordAt<'_> {
         columns: &mut [Value],
     ) -> Result<(), RowError> {
         match self {
-            RecordAt::Row(mut values) => {
-                let mut wanted = cells.iter().peekable();
-                while wanted.peek().is_some()
-                    && let Some(field) = values.next_field()?
-                {
-                    while wanted.next_if(|(wanted, _)| *wanted < field).is_some() {}
-                    if wanted.peek().is_none_or(|(wanted, _)| *wanted != field) {
-                        values.skip()?;
-                        continue;
-                    }
-                    let Some((_, column)) = wanted.next() else { continue };
-                    let Some(place) = columns.get_mut(*column) else { continue };
-                    *place = values.decode()?;
-                    // A field that was selected twice.
-                    let first = *column;
-                    while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == field) {
-                        let value = columns.get(first).cloned().unwrap_or_default();
-                        if let Some(place) = columns.get_mut(*column) {
-                            *place = value;
-                        }
-                    }
+            RecordAt::Row(values) => project_row(values, cells, columns),
+            RecordAt::Rewound { row, past } => {
+                if let Some(values) = RowHeader::read(row.bytes())?.values {
+                    project_row(values, cells, columns)?;
                 }
-            }
-            RecordAt::Rewound(live) => {
                 for (field, column) in cells {
-                    let value = live.cell(*field).and_then(|cell| cell.value.as_ref());
-                    if let (Some(raw), Some(place)) = (value, columns.get_mut(*column)) {
-                        *place = decode_value(raw)?;
+                    let Ok(at) = past.binary_search_by_key(field, |(field, _)| *field) else {
+                        continue;
+                    };
+                    let value = past.get(at).and_then(|(_, value)| value.as_ref());
+                    let value = value.map_or(Ok(Value::Null), |raw| decode_value(raw))?;
+                    if let Some(place) = columns.get_mut(*column) {
+                        *place = value;
                     }
                 }
+                Ok(())
             }
         }
-        Ok(())
     }
+}
+
+fn project_row(
+    mut values: Values<'_>,
+    cells: &[(FieldId, usize)],
+    columns: &mut [Value],
+) -> Result<(), RowError> {
+    let mut wanted = cells.iter().peekable();
+    while wanted.peek().is_some()
+        && let Some(field) = values.next_field()?
+    {
+        while wanted.next_if(|(wanted, _)| *wanted < field).is_some() {}
+        if wanted.peek().is_none_or(|(wanted, _)| *wanted != field) {
+            values.skip()?;
+            continue;
+        }
+        let Some((_, first)) = wanted.next() else { continue };
+        let Some(place) = columns.get_mut(*first) else { continue };
+        *place = values.decode()?;
+        // A field that was selected twice.
+        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == field) {
+            let value = columns.get(*first).cloned().unwrap_or_default();
+            if let Some(place) = columns.get_mut(*column) {
+                *place = value;
+            }
+        }
+    }
+    Ok(())
 }

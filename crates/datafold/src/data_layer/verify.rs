@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use datafold_store::encoding::KeyReader;
@@ -139,17 +140,13 @@ impl Check<'_> {
         keyspace: Keyspace,
         mut visit: impl FnMut(&mut Self, &[u8], &[u8]),
     ) -> Result<(), DataLayerError> {
-        let mut scan = Scan::prefix(keyspace, &self.point.rows.all());
-        loop {
-            let page = self.point.published.snapshot.scan(&scan)?;
-            for (key, row) in page.rows() {
-                visit(self, key, row);
-            }
-            match page.last_key() {
-                Some(last) if page.more() => scan = scan.after(last),
-                _ => return Ok(()),
-            }
-        }
+        let scan = Scan::prefix(keyspace, &self.point.rows.all());
+        let snapshot = std::sync::Arc::clone(&self.point.published.snapshot);
+        snapshot.for_each(&scan, &mut |key, row| {
+            visit(self, key, row);
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
     }
 
     /// Reads the commit log; answers the atoms that it lists.

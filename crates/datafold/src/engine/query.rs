@@ -3,7 +3,6 @@
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafold_store::encoding::{KeyError, KeyReader};
 use datafold_store::{Keyspace, Scan};
 use serde::ser::SerializeMap;
@@ -263,36 +262,42 @@ impl Plan {
         limit: Option<usize>,
         visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<String>, FoldDbError> {
-        let mut scan = Scan::range(Keyspace::Records, lower, upper);
-        if let Some(limit) = limit {
-            // One more tells whether there is more.
-            scan = scan.rows(limit.saturating_add(1).min(Scan::ROWS_MAX));
-        }
+        let scan = Scan::range(Keyspace::Records, lower, upper);
         let prefix = self.point.rows.records(self.entry.id).len();
-        let mut last: Option<Bytes> = None;
         let mut visited = 0;
+        let mut last: Vec<u8> = Vec::new();
+        let mut cursor = None;
         let mut record = self.empty();
-        loop {
-            let page = self.point.published.snapshot.scan(&scan).map_err(DataLayerError::from)?;
-            for (row_key, row) in page.rows() {
-                let key = row_key.get(prefix..).unwrap_or_default();
-                let Some(found) = self.point.resolve(self.entry.id, key, row)? else { continue };
-                if limit.is_some_and(|limit| visited >= limit) {
-                    return Ok(last.map(|key| write_cursor(self.point.at, &key)));
-                }
-                record.clear();
-                self.answer(key, found, &mut record)?;
-                if visit(&mut record).is_break() {
-                    return Ok(None);
-                }
-                visited += 1;
-                if limit.is_some_and(|limit| visited >= limit) {
-                    last = Some(Bytes::copy_from_slice(key));
-                }
+        let mut one = |row_key: &[u8], row: &[u8]| -> Result<ControlFlow<()>, DataLayerError> {
+            let key = row_key.get(prefix..).unwrap_or_default();
+            let Some(found) = self.point.resolve(self.entry.id, key, row)? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            if limit.is_some_and(|limit| visited >= limit) {
+                // There is more: the limit was reached by the record before.
+                cursor = Some(write_cursor(self.point.at, &last));
+                return Ok(ControlFlow::Break(()));
             }
-            match page.last_key() {
-                Some(last_key) if page.more() => scan = scan.after(last_key),
-                _ => return Ok(None),
+            record.clear();
+            self.answer(key, found, &mut record)?;
+            visited += 1;
+            if limit.is_some_and(|limit| visited >= limit) {
+                last = key.to_vec();
+            }
+            Ok(visit(&mut record))
+        };
+        let mut failed = None;
+        let read = self.point.published.snapshot.for_each(&scan, &mut |key, row| {
+            one(key, row).unwrap_or_else(|error| {
+                failed = Some(error);
+                ControlFlow::Break(())
+            })
+        });
+        match failed {
+            Some(error) => Err(error.into()),
+            None => {
+                read.map_err(DataLayerError::from)?;
+                Ok(cursor)
             }
         }
     }
