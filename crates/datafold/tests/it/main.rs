@@ -8,11 +8,13 @@
 
 mod chaos;
 mod damage;
+mod format;
 mod harness;
 mod import;
 mod limits;
 mod model_test;
 mod node_model;
+mod opening;
 mod pipeline;
 mod power_cuts;
 mod program;
