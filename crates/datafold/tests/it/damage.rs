@@ -23,7 +23,8 @@ fn space() -> Arc<MemoryStore> {
     approve(&db, ITEM);
     approve(&db, TAG);
     for request in [
-        r#"{"mutation": "create", "schema": "Item", "records": [{"id": 1, "n": 1}, {"id": 2, "n": 2}]}"#,
+        r#"{"mutation": "create", "schema": "Item",
+            "records": [{"id": 1, "n": 1}, {"id": 2, "n": 2}]}"#,
         r#"{"mutation": "update", "schema": "Item", "records": [{"id": 1, "n": 3, "text": "a"}]}"#,
         r#"{"mutation": "update", "schema": "Item", "records": [{"id": 1, "text": null}]}"#,
         r#"{"mutation": "delete", "schema": "Item", "keys": [1]}"#,

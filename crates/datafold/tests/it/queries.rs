@@ -93,7 +93,8 @@ fn a_cursor_shows_its_moment_and_only_its_own_query() {
     for write in [
         r#"{"mutation": "delete", "schema": "Flight", "keys": [["A", 10]]}"#,
         r#"{"mutation": "create", "schema": "Flight", "records": [{"carrier": "A", "flight": 7}]}"#,
-        r#"{"mutation": "update", "schema": "Flight", "records": [{"carrier": "B", "flight": -3, "gate": 1}]}"#,
+        r#"{"mutation": "update", "schema": "Flight",
+            "records": [{"carrier": "B", "flight": -3, "gate": 1}]}"#,
     ] {
         mutate(&db, write).unwrap();
     }
