@@ -1,7 +1,7 @@
 //! The seam between an engine and the file it keeps.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
@@ -71,6 +71,17 @@ impl FileDisk {
         let file =
             File::options().read(true).write(true).create(create).truncate(false).open(path)?;
         Ok(Self { file })
+    }
+
+    /// Locks the file for this handle alone, until it is dropped; `false` if another one has it.
+    ///
+    /// The lock belongs to the file and not to a name, so nobody can remove it.
+    pub(crate) fn try_lock(&self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 

@@ -58,7 +58,8 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, StoreErr
 const REDB_FILE: &str = "data.redb";
 
 fn open_redb(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
-    let exists = folder.exists();
+    let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
+    let exists = folder.try_exists().map_err(look)?;
     if !exists && !options.create {
         return Err(StoreError::NotFound { url: url.to_owned() });
     }
@@ -99,6 +100,7 @@ fn open_noted(
         }
         Err(error) => return Err(StoreError::io(format!("open {}", path.display()), error)),
     };
+    lock_file(&disk, folder)?;
     let options = OpenOptions { create: false, ..options.clone() };
     let store = RedbStore::open(url, Box::new(disk), note.id, &options)?;
     Ok(store.holding(lock))
@@ -109,7 +111,8 @@ fn open_noted(
 fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
     let ours =
         |name: &std::ffi::OsStr| name == REDB_FILE || name == "LOCK" || name == "STORE.json.new";
-    if folder.exists() {
+    let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
+    if folder.try_exists().map_err(look)? {
         let io = |source| StoreError::io(format!("list {}", folder.display()), source);
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
@@ -129,10 +132,20 @@ fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStor
     let path = folder.join(REDB_FILE);
     let io = |source| StoreError::io(format!("create {}", path.display()), source);
     let disk = FileDisk::open(&path, true).map_err(io)?;
+    lock_file(&disk, folder)?;
     sync_folder(folder).map_err(io)?;
     let id = StoreId::random()?;
     let store = RedbStore::open(url, Box::new(disk), id, options)?;
     let note = Note { id: store.id(), engine: "redb".into() };
     note.write(folder)?;
     Ok(store.holding(lock))
+}
+
+/// Locks the data themselves: the file `LOCK` tells who has them, but anybody can remove it.
+fn lock_file(disk: &FileDisk, folder: &Path) -> Result<(), StoreError> {
+    let io = |source| StoreError::io(format!("lock {REDB_FILE}"), source);
+    if disk.try_lock().map_err(io)? {
+        return Ok(());
+    }
+    Err(StoreError::AlreadyOpen { path: folder.to_owned(), pid: None })
 }

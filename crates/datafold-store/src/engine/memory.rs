@@ -16,13 +16,35 @@ use crate::{
 type Tree = RedBlackTreeMapSync<Bytes, Bytes>;
 type Trees = [Tree; Keyspace::ALL.len()];
 
+#[derive(Debug)]
+struct Rows {
+    trees: Trees,
+    /// Bytes of all keys and values, counted as they are written.
+    bytes: u64,
+}
+
+impl Rows {
+    fn put(&mut self, keyspace: Keyspace, key: Bytes, value: Option<Bytes>) {
+        let Some(tree) = self.trees.get_mut(keyspace.index()) else { return };
+        let size = |value: &Bytes| (key.len() + value.len()) as u64;
+        self.bytes -= tree.get(&key).map_or(0, size);
+        self.bytes += value.as_ref().map_or(0, size);
+        match value {
+            Some(value) => tree.insert_mut(key, value),
+            None => {
+                tree.remove_mut(&key);
+            }
+        }
+    }
+}
+
 /// A store in memory: gone with its last handle, otherwise like every other engine.
 ///
 /// "Durable" means here that the batch is in [`MemoryStore::reopen`]'s view.
 #[derive(Debug)]
 pub struct MemoryStore {
     info: StoreInfo,
-    trees: Arc<RwLock<Trees>>,
+    rows: Arc<RwLock<Rows>>,
     closed: Mutex<bool>,
 }
 
@@ -34,23 +56,22 @@ impl MemoryStore {
     /// [`StoreError::Engine`] when the operating system gives no random bytes.
     pub fn new() -> Result<Self, StoreError> {
         let id = StoreId::random()?;
-        let mut trees: Trees = std::array::from_fn(|_| Tree::new_sync());
-        if let Some(tree) = trees.get_mut(Keyspace::Head.index()) {
-            tree.insert_mut(Bytes::from_static(IDENTITY_KEY), identity_row(id));
-        }
+        let trees = std::array::from_fn(|_| Tree::new_sync());
+        let mut rows = Rows { trees, bytes: 0 };
+        rows.put(Keyspace::Head, Bytes::from_static(IDENTITY_KEY), Some(identity_row(id)));
         let info = StoreInfo {
             url: "memory:".into(),
             engine: "memory",
             id,
             format_version: FORMAT_VERSION,
         };
-        Ok(Self { info, trees: Arc::new(RwLock::new(trees)), closed: Mutex::new(false) })
+        Ok(Self { info, rows: Arc::new(RwLock::new(rows)), closed: Mutex::new(false) })
     }
 
     /// A new handle on the same rows, as if the process had ended and begun again.
     #[must_use]
     pub fn reopen(&self) -> Self {
-        Self { info: self.info.clone(), trees: Arc::clone(&self.trees), closed: Mutex::new(false) }
+        Self { info: self.info.clone(), rows: Arc::clone(&self.rows), closed: Mutex::new(false) }
     }
 }
 
@@ -63,15 +84,15 @@ impl Store for MemoryStore {
         if *self.closed.lock() {
             return Err(StoreError::Closed);
         }
-        Ok(Arc::new(MemorySnapshot { trees: self.trees.read().clone() }))
+        Ok(Arc::new(MemorySnapshot { trees: self.rows.read().trees.clone() }))
     }
 
     fn apply(&self, batch: &Batch) -> Outcome {
         if *self.closed.lock() {
             return Outcome::Failed(StoreError::Closed);
         }
-        let mut current = self.trees.write();
-        let head = match read_head(&MemorySnapshot { trees: current.clone() }, batch.space) {
+        let mut rows = self.rows.write();
+        let head = match read_head(&MemorySnapshot { trees: rows.trees.clone() }, batch.space) {
             Ok(head) => head,
             Err(error) => return Outcome::Failed(error),
         };
@@ -79,17 +100,9 @@ impl Store for MemoryStore {
             return fenced;
         }
         for (keyspace, key, value) in batch.writes() {
-            let Some(tree) = current.get_mut(keyspace.index()) else { continue };
-            match value {
-                Some(value) => tree.insert_mut(key.clone(), value.clone()),
-                None => {
-                    tree.remove_mut(key);
-                }
-            }
+            rows.put(keyspace, key.clone(), value.cloned());
         }
-        if let Some(tree) = current.get_mut(Keyspace::Head.index()) {
-            tree.insert_mut(Head::key(batch.space), Head::row_of(batch));
-        }
+        rows.put(Keyspace::Head, Head::key(batch.space), Some(Head::row_of(batch)));
         Outcome::Accepted
     }
 
@@ -97,9 +110,7 @@ impl Store for MemoryStore {
         if *self.closed.lock() {
             return Err(StoreError::Closed);
         }
-        let trees = self.trees.read().clone();
-        let rows = trees.iter().flat_map(|tree| tree.iter());
-        Ok(rows.map(|(key, value)| (key.len() + value.len()) as u64).sum())
+        Ok(self.rows.read().bytes)
     }
 
     fn close(&self) -> Result<(), StoreError> {

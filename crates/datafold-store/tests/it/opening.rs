@@ -158,6 +158,18 @@ fn second_process(task: &str) {
 }
 
 #[test]
+fn a_lock_file_that_was_removed_lets_nobody_in() {
+    let (folder, _) = closed_store();
+    let first = open_at(folder.path(), false).unwrap();
+    fs::remove_file(folder.path().join("LOCK")).unwrap();
+    let error = open_at(folder.path(), false).unwrap_err();
+    assert!(matches!(error, StoreError::AlreadyOpen { pid: None, .. }), "{error}");
+    first.close().unwrap();
+    drop(first);
+    assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+}
+
+#[test]
 fn a_note_of_an_unknown_format_is_refused() {
     let (folder, _) = closed_store();
     let path = folder.path().join(NOTE_FILE);

@@ -48,8 +48,12 @@ impl AtomRepository {
         Self { ops }
     }
 
-    /// The versions of a cell, the newest first: at most `limit`, all from commits before
-    /// `before` if it is given. Deletions of the record are among them.
+    /// The versions of a cell, the newest first, all from commits before `before` if it is given.
+    /// Deletions of the record are among them.
+    ///
+    /// They end behind the commit that reaches `limit`: the atoms of one commit are never split, so
+    /// that the next page is the one before the last commit. Of a record it can be a few more than
+    /// `limit`.
     ///
     /// # Errors
     ///
@@ -58,7 +62,8 @@ impl AtomRepository {
     ///
     /// # Cost
     ///
-    /// One row a version, and one for the time of each commit.
+    /// One row a version, one for the time of each commit, and one for each earlier life of the
+    /// record.
     pub fn history(
         &self,
         cell: &CellName,
@@ -250,7 +255,12 @@ impl History<'_> {
         linked.sort_by_key(|(version, _)| {
             std::cmp::Reverse((version.stamp.commit, std::cmp::Reverse(version.field)))
         });
-        linked.truncate(limit);
+        // What one commit wrote is not split, so that `before` it loses nothing.
+        let last = limit.checked_sub(1).and_then(|at| linked.get(at)).map(|(v, _)| v.stamp.commit);
+        match last {
+            Some(last) => linked.retain(|(version, _)| version.stamp.commit >= last),
+            None => linked.truncate(limit),
+        }
         self.finish(key, linked)
     }
 

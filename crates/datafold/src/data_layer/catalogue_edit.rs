@@ -94,6 +94,7 @@ impl Editor<'_> {
                 note: Some("with another definition; definitions do not change, use a new name"),
             });
         }
+        check_definition(schema)?;
         let rows = self.working.rows;
         let id = self.catalogue.next_schema_id();
         let mut next = Vec::with_capacity(5);
@@ -175,6 +176,20 @@ impl Editor<'_> {
         *self.catalogue = Arc::new(self.catalogue.with_rows(std::iter::once(row))?);
         Ok(())
     }
+}
+
+/// Refuses a definition that no file could have: one that was changed after it was read.
+fn check_definition(schema: &Schema) -> Result<(), DataLayerError> {
+    let invalid = |rule: String| DataLayerError::InvalidData {
+        what: format!("the definition of `{}`", schema.name),
+        rule,
+    };
+    let text = serde_json::to_string(schema).map_err(|error| invalid(error.to_string()))?;
+    let parsed = Schema::parse(&text).map_err(|error| invalid(error.to_string()))?;
+    if parsed.schema != *schema {
+        return Err(invalid("is not what its own JSON says".into()));
+    }
+    Ok(())
 }
 
 /// Refuses what would silently do nothing.

@@ -131,7 +131,10 @@ impl DatabasePool {
         Self::with_store(datafold_store::open(url, &options.store)?, options)
     }
 
-    /// Works on a store that is already open.
+    /// Works on a store that is already open, and takes it over: closing the pool closes it.
+    ///
+    /// A store serves one pool at a time. A second pool on the same space would be fenced by the
+    /// commits of the first, and halt.
     ///
     /// # Errors
     ///

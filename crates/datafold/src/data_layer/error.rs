@@ -171,6 +171,7 @@ impl DataLayerError {
     pub fn code(&self) -> &'static str {
         match self {
             DataLayerError::Store(error) => error.code(),
+            DataLayerError::Serialization(SerializationError::RecordKey(error)) => error.code(),
             DataLayerError::Serialization(_) => "corrupt_row",
             DataLayerError::Commit(error) => error.code(),
             DataLayerError::NotFound { .. } => "not_found",

@@ -52,7 +52,7 @@ pub trait ReadRepository<T, K> {
     ///
     /// # Cost
     ///
-    /// What the page holds, wherever it begins.
+    /// What the page holds; of what is kept in memory (schemas) also what lies before it.
     fn page(&self, after: Option<&K>, limit: usize) -> Result<Page<T, K>, DataLayerError>;
 
     /// The number of items, from counters or from memory; never a scan.
@@ -111,6 +111,11 @@ pub trait ReadRepository<T, K> {
 /// The write half of a repository.
 ///
 /// Each method of its own is one commit. Several become one by a [`Transaction`].
+///
+/// # Durability
+///
+/// What a method has answered survives the loss of power. The `_in` methods write nothing before
+/// their transaction commits.
 pub trait Repository<T, K: ?Sized> {
     /// Adds or replaces the item under `key`.
     ///

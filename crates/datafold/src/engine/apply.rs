@@ -73,7 +73,15 @@ fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
             draft.merge(writes.clone());
             Ok(())
         }
-        Action::Write { writes, .. } => {
+        Action::Import { writes } if draft.exists() => {
+            let mut writes = writes.clone();
+            writes.retain(|field, value| draft.value(*field) != value.as_ref());
+            if !writes.is_empty() {
+                draft.merge(writes);
+            }
+            Ok(())
+        }
+        Action::Write { writes, .. } | Action::Import { writes } => {
             draft.create(with_defaults(&step.entry, writes.clone()));
             Ok(())
         }

@@ -215,7 +215,8 @@ impl FoldDb {
         Plan::of_key(point, schema, key)?.get()
     }
 
-    /// The versions of a cell, or with `field: None` of all cells of a record, the newest first.
+    /// The versions of a cell, or with `field: None` of all cells of a record, the newest first,
+    /// up to the end of the commit that reaches `limit`; the next page is the one `before` it.
     ///
     /// # Errors
     ///

@@ -4,20 +4,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::fold_db::FoldDb;
-use super::mutation::{MutationKind, RecordInput};
+use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
 use crate::data_layer::{CommitError, DataLayerError, SchemaEntry, WriterId};
 use crate::model::{Field, SchemaName, Value};
 
-/// The longest line of NDJSON, in bytes.
+/// The longest line of NDJSON and the longest row of CSV, in bytes.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 /// After this many batches an import waits until they are durable.
 const BATCHES_IN_FLIGHT: usize = 8;
+/// A batch ends behind the row that reaches this many bytes of values.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 /// At most this many row errors are kept; the others are counted.
 const ROW_ERRORS_MAX: usize = 100;
 
@@ -83,7 +87,8 @@ pub struct ImportReport {
 }
 
 impl FoldDb {
-    /// Creates or merges one record for each row of `input`.
+    /// Creates or merges one record for each row of `input`. Cells that have their value already
+    /// are not written again.
     ///
     /// A row that breaks a rule is refused, reported with its line, and skipped; the others are
     /// imported. Rows become durable in batches, in order. `progress` is called after each.
@@ -99,7 +104,7 @@ impl FoldDb {
     ///
     /// # Cost
     ///
-    /// Memory for eight batches.
+    /// Memory for eight batches of at most 4 MiB of values and one row more.
     pub fn import(
         &self,
         schema: &SchemaName,
@@ -114,6 +119,7 @@ impl FoldDb {
             options,
             progress,
             batch: Vec::new(),
+            batch_bytes: 0,
             in_flight: Vec::new(),
             read: ImportProgress::default(),
             report: ImportReport::default(),
@@ -154,6 +160,7 @@ struct Import<'a, P> {
     entry: Arc<SchemaEntry>,
     progress: P,
     batch: Vec<Row>,
+    batch_bytes: usize,
     /// Batches that are not known to be durable.
     in_flight: Vec<InFlight>,
     read: ImportProgress,
@@ -261,7 +268,8 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         let check = RecordCheck { entry: &self.entry, place: &|| format!("of line {line}") };
         match check.record(record) {
             Ok((key, writes)) => {
-                let action = Action::Write { kind: MutationKind::Upsert, writes };
+                self.batch_bytes += writes.values().flatten().map(Bytes::len).sum::<usize>();
+                let action = Action::Import { writes };
                 let step = Step { entry: Arc::clone(&self.entry), key, action };
                 self.batch.push(Row { line, step });
                 self.read.rows += 1;
@@ -286,13 +294,15 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
     }
 
     fn batch_if_full(&mut self) -> Result<(), FoldDbError> {
-        if self.batch.len() >= self.options.batch_rows.max(1) {
+        if self.batch.len() >= self.options.batch_rows.max(1) || self.batch_bytes >= BATCH_BYTES_MAX
+        {
             self.commit_batch()?;
         }
         Ok(())
     }
 
     fn commit_batch(&mut self) -> Result<(), FoldDbError> {
+        self.batch_bytes = 0;
         let rows = std::mem::take(&mut self.batch);
         if !rows.is_empty() {
             self.commit(rows)?;
@@ -398,6 +408,13 @@ impl<R> Lines<R> {
 
 impl<R: Read> Read for Lines<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.ahead.len() as u64 >= LINE_BYTES_MAX {
+            let line = self.line;
+            return Err(io::Error::other(format!(
+                "the row behind line {line} is longer than {LINE_BYTES_MAX} bytes; \
+                 is a quote not closed?"
+            )));
+        }
         let read = self.input.read(out)?;
         self.ahead.extend(out.iter().take(read));
         Ok(read)

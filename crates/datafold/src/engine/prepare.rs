@@ -38,7 +38,14 @@ pub(crate) struct Step {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Write { kind: MutationKind, writes: FieldWrites },
+    Write {
+        kind: MutationKind,
+        writes: FieldWrites,
+    },
+    /// An upsert that leaves cells alone that have their value already.
+    Import {
+        writes: FieldWrites,
+    },
     Delete,
 }
 

@@ -17,6 +17,20 @@ use crate::model::{SCHEMA_BYTES_MAX, Schema, SchemaName, SchemaState};
 ///
 /// Loading only ever adds: a definition, once stored, does not change, and no load, restart or
 /// repetition changes a state.
+///
+/// # Errors
+///
+/// Every call that changes something can also answer [`DataLayerError::Commit`] and
+/// [`DataLayerError::Store`]; then nothing was changed, unless the commit's outcome is
+/// indeterminate.
+///
+/// # Durability
+///
+/// What a call has answered survives the loss of power.
+///
+/// # Cost
+///
+/// A commit of a few small rows, and a copy of the catalogue's table of names in memory.
 #[derive(Debug, Clone)]
 pub struct SchemaService {
     pool: DatabasePool,

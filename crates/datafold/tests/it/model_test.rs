@@ -395,7 +395,14 @@ impl Run {
             before.is_none_or(|before| atom.commit < before.0)
         };
         let expected: Vec<_> = self.model.history(at, key, field);
-        let expected: Vec<_> = expected.iter().filter(known).take(limit).collect();
+        let expected: Vec<_> = expected.iter().filter(known).collect();
+        // What one commit wrote is not split.
+        let last = limit.checked_sub(1).and_then(|at| expected.get(at)).map(|atom| atom.commit);
+        let expected = expected
+            .into_iter()
+            .enumerate()
+            .filter(|(at, atom)| *at < limit || last.is_some_and(|last| atom.commit >= last));
+        let expected: Vec<_> = expected.map(|(_, atom)| atom).collect();
         let shape = |atom: &Atom| {
             let field = atom.cell.field.as_ref().map(|name| name.to_string());
             (atom.commit.0, field, atom.value.clone(), atom.status)

@@ -59,6 +59,21 @@ fn schemas_are_stored_listed_and_deleted() {
 }
 
 #[test]
+fn a_definition_that_was_changed_into_a_wrong_one_is_refused() {
+    let db = memory();
+    let mut no_key_field = schema("Wrong");
+    no_key_field.key = vec![datafold::model::FieldName::parse("absent").unwrap()];
+    let mut twice = schema("Wrong");
+    let field = twice.fields[0].clone();
+    twice.fields.push(field);
+    for wrong in [no_key_field, twice] {
+        let error = db.pool().schemas().store(&name("Wrong"), &wrong).unwrap_err();
+        assert_eq!(error.code(), "invalid_data", "{error}");
+    }
+    assert_eq!((db.pool().schemas().count().unwrap(), head(&db)), (0, 0));
+}
+
+#[test]
 fn states_are_listed() {
     let db = memory();
     let schemas = db.pool().schemas();
@@ -351,9 +366,16 @@ fn history_is_paged_by_commit_and_limit() {
     for before in 0..=11 {
         for limit in 0..=all.len() + 1 {
             let found = atoms.history(&cell(1, None), Some(CommitNumber(before)), limit).unwrap();
-            let expected: Vec<_> =
-                all.iter().filter(|atom| atom.commit.0 < before).take(limit).cloned().collect();
-            assert_eq!(found, expected, "before {before}, at most {limit}");
+            let known: Vec<_> = all.iter().filter(|atom| atom.commit.0 < before).collect();
+            // What one commit wrote is not split.
+            let last = limit.checked_sub(1).and_then(|at| known.get(at)).map(|atom| atom.commit);
+            let expected: Vec<_> = known
+                .iter()
+                .enumerate()
+                .filter(|(at, atom)| *at < limit || last.is_some_and(|last| atom.commit >= last))
+                .map(|(_, atom)| Atom::clone(atom))
+                .collect();
+            assert_eq!(found, expected, "before {before}, limit {limit}");
         }
     }
     for field in ["n", "text"] {

@@ -209,6 +209,7 @@ fn check_key(reader: &mut Reader, schema: &Schema) {
             (field.transform.is_some(), "is computed, so it cannot be a key field"),
             (!field.mappers.is_empty(), "is mapped, so it cannot be a key field"),
             (is_nested, "may be an array or object, so it cannot be a key field"),
+            (!field.writable, "is not writable, so it cannot be a key field"),
         ] {
             if is_unfit {
                 reader.refuse(path, SchemaRule::UnfitField { field: name.to_string(), reason });
