@@ -1,5 +1,6 @@
 //! What an operation costs in a large store, beside what it costs in a small one.
 
+use std::path::Path;
 use std::time::Instant;
 
 use datafold::FoldDb;
@@ -7,9 +8,12 @@ use datafold::data_layer::{CommitNumber, Moment};
 use datafold::engine::{Mutation, QueryRequest};
 use datafold::model::Value;
 
-use crate::Size;
+use datafold_store::Keyspace;
+use redb::{Database, ReadableDatabase, ReadableTable};
+
 use crate::fixture::{self, Random};
 use crate::table::{Table, median};
+use crate::{Size, bare, bench_reads};
 
 const SMALL: u64 = 1_000;
 const VERSIONS: u64 = 1_000;
@@ -64,6 +68,32 @@ pub(crate) fn run(size: Size, table: &mut Table) {
         }
     });
     versions(&pair.small, size, table);
+    pair.small.pool().close().unwrap();
+    pair.large.pool().close().unwrap();
+    bare_reads(&small, &large, size, table);
+}
+
+/// The same growth of the bare engine, to compare with.
+fn bare_reads(small: &Path, large: &Path, size: Size, table: &mut Table) {
+    let (small, large) = (bare::open(small), bare::open(large));
+    let count = 200_000;
+    let mut random = Random(1);
+    let mut time = |database: &Database, records: u64| {
+        let start = Instant::now();
+        for _ in 0..count {
+            let transaction = database.begin_read().unwrap();
+            let rows = transaction.open_table(bare::table(Keyspace::Records)).unwrap();
+            let key = bench_reads::row_key(random.below(records));
+            assert!(ReadableTable::get(&rows, &key[..]).unwrap().is_some());
+        }
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    };
+    time(&small, SMALL);
+    time(&large, size.records);
+    let rounds: Vec<(f64, f64)> =
+        (0..size.rounds).map(|_| (time(&large, size.records), time(&small, SMALL))).collect();
+    let what = format!("redb alone: get, {} records beside {SMALL}", size.records);
+    report(table, &what, &rounds, "for comparison");
 }
 
 impl Pair {

@@ -37,7 +37,7 @@ pub(crate) fn run_scans(size: Size, table: &mut Table) {
 }
 
 /// The key of the record row of an item: space 1, schema 1, the id.
-fn row_key(id: u64) -> Vec<u8> {
+pub(crate) fn row_key(id: u64) -> Vec<u8> {
     let mut key = KeyWriter::new();
     key.id(1).id(1).part(&KeyPart::Int(id as i64)).unwrap();
     key.into_vec()

@@ -8,7 +8,11 @@ use std::process::ExitCode;
 use datafold::FoldDbError;
 use datafold::engine::ErrorClass;
 
+use crate::harmless::{cut, harmless};
 use crate::output::note;
+
+/// The longest message, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 2_000;
 
 /// The kind of a failure; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +101,10 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         if self.exit != Exit::ClosedPipe {
             let label = console::style("error:").for_stderr().red().bold();
-            note(format_args!("{label} {}", self.message));
+            note(format_args!("{label} {}", told(&self.message)));
             if let Some(hint) = &self.hint {
-                note(format_args!("{} {hint}", console::style("hint:").for_stderr().cyan()));
+                let label = console::style("hint:").for_stderr().cyan();
+                note(format_args!("{label} {}", told(hint)));
             }
         }
         ExitCode::from(self.exit as u8)
@@ -114,6 +119,11 @@ impl From<&FoldDbError> for Failure {
         };
         Self::new(exit, one_line(error))
     }
+}
+
+/// Names in a message may come from data, of whatever length.
+pub(crate) fn told(message: &str) -> String {
+    cut(&harmless(message), MESSAGE_CHARACTERS_MAX)
 }
 
 /// An error and its sources in one line. A source that its error has already told is left out.

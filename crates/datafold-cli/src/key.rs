@@ -2,12 +2,22 @@
 
 use datafold::model::Value;
 
+use crate::failure::{Exit, Failure};
+
 /// Reads the parts of a key: a JSON array, a number or text in JSON, or any other text as it is.
-pub(crate) fn parse_key(text: &str) -> Vec<Value> {
+///
+/// What begins like an array or object and is none is an error of the command line: nobody means
+/// it as a text.
+pub(crate) fn parse_key(text: &str) -> Result<Vec<Value>, Failure> {
     match Value::parse_json(text) {
-        Ok(Value::Array(parts)) => parts,
-        Ok(scalar @ (Value::Int(_) | Value::Float(_) | Value::Text(_))) => vec![scalar],
-        _ => vec![Value::Text(text.to_owned())],
+        Ok(Value::Array(parts)) => Ok(parts),
+        Ok(scalar @ (Value::Int(_) | Value::Float(_) | Value::Text(_))) => Ok(vec![scalar]),
+        Err(error) if text.trim_start().starts_with(['[', '{']) => {
+            let message = format!("the KEY `{text}` is no JSON: {error}");
+            let hint = r#"write a text that begins so in JSON, such as '"[a"'"#;
+            Err(Failure::new(Exit::Usage, message).hint(hint))
+        }
+        _ => Ok(vec![Value::Text(text.to_owned())]),
     }
 }
 
@@ -17,6 +27,7 @@ mod tests {
 
     #[test]
     fn a_key_is_json_or_text() {
+        let parse_key = |text: &str| super::parse_key(text).unwrap();
         assert_eq!(parse_key("N14228"), ["N14228".into()]);
         assert_eq!(parse_key("1545"), [1545.into()]);
         assert_eq!(parse_key("-5"), [Value::Int(-5)]);
@@ -26,6 +37,6 @@ mod tests {
         assert_eq!(parse_key("2013-01-01T10:00:00Z"), ["2013-01-01T10:00:00Z".into()]);
         assert_eq!(parse_key("[\"UA\", 1545]"), ["UA".into(), 1545.into()]);
         assert_eq!(parse_key("[]"), []);
-        assert_eq!(parse_key("[broken"), ["[broken".into()]);
+        assert_eq!(super::parse_key("[broken").unwrap_err().exit(), Exit::Usage);
     }
 }

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod failure;
+mod harmless;
 mod invocation;
 mod key;
 mod output;

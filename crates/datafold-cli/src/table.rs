@@ -7,6 +7,7 @@ use datafold::model::Value;
 
 use crate::Done;
 use crate::failure::Failure;
+use crate::harmless::harmless;
 use crate::output::{Out, plain};
 
 /// The widths of the columns are those of the first rows, at most so many.
@@ -15,6 +16,8 @@ const ROWS_MEASURED: usize = 10_000;
 const NARROW: usize = 16;
 /// The width of `null`.
 const NULL_WIDTH: usize = 4;
+/// A column that nothing limits is not made wider than this for its longest cells.
+const WIDE: usize = 200;
 /// What stands between two columns.
 const GAP: &str = "  ";
 
@@ -101,7 +104,7 @@ impl Table {
                 let is_number = matches!(cell, Value::Int(_) | Value::Float(_));
                 column.is_number &= is_number;
                 column.is_text |= !is_number && !matches!(cell, Value::Time(_));
-                column.width = column.width.max(measure_text_width(&text_of(cell)));
+                column.width = column.width.max(measure_text_width(&text_of(cell)).min(WIDE));
             }
             // Null is told apart from empty text, so it needs room too.
             if self.waiting.iter().any(|row| row.get(at).is_some_and(Value::is_null)) {
@@ -184,14 +187,7 @@ fn pad(text: &str, column: Column, style: &Style) -> String {
 
 /// A value in one line that does nothing to a terminal.
 fn text_of(value: &Value) -> String {
-    let text = plain(value);
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    let escape = |c: char| {
-        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
-    };
-    text.chars().map(escape).collect()
+    harmless(&plain(value))
 }
 
 #[cfg(test)]

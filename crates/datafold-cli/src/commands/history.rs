@@ -27,7 +27,7 @@ pub(crate) fn run(
     invocation: &Invocation,
 ) -> Done {
     let session = Session::open(invocation)?;
-    let key = parse_key(key);
+    let key = parse_key(key)?;
     let mut out = Out::new();
     let columns = COLUMNS.map(str::to_owned).to_vec();
     let (before, done) = (None, false);
@@ -78,24 +78,14 @@ impl Versions<'_> {
         }
         if let Some(limit) = self.limit {
             self.done = true;
-            return self.read(limit.get());
+            let mut page = self.read(limit.get())?;
+            page.truncate(limit.get());
+            return Ok(page);
         }
-        let mut wanted = PAGE;
-        loop {
-            let mut page = self.read(wanted)?;
-            if page.len() < wanted {
-                self.done = true;
-                return Ok(page);
-            }
-            // The last commit may go on behind the page, so the next one begins with it.
-            let last = page.last().map(|atom| atom.commit);
-            page.retain(|atom| Some(atom.commit) != last);
-            if let Some(atom) = page.last() {
-                self.before = Some(atom.commit);
-                return Ok(page);
-            }
-            wanted *= 2;
-        }
+        let page = self.read(PAGE)?;
+        self.done = page.len() < PAGE;
+        self.before = page.last().map(|atom| atom.commit);
+        Ok(page)
     }
 
     fn read(&self, limit: usize) -> Result<Vec<Atom>, Failure> {

@@ -9,7 +9,7 @@ use datafold::model::SchemaName;
 use super::input;
 use crate::Done;
 use crate::args::{ImportArgs, InputFormat};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, told};
 use crate::invocation::Invocation;
 use crate::output::{Count, counted, note};
 use crate::progress::{Progress, rate};
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ImportArgs, invocation: &Invocation) -> Done {
     let (report, summary) = import(&session, &args.schema, file, size, &options)
         .map_err(|failure| failure.at(&name))?;
     for error in report.errors.iter().take(ERRORS_SHOWN) {
-        note(format_args!("{name}:{}: {}", error.line, error.message));
+        note(format_args!("{name}:{}: {}", error.line, told(&error.message)));
     }
     let shown = report.errors.len().min(ERRORS_SHOWN) as u64;
     if report.refused > shown {
@@ -60,9 +60,20 @@ pub(crate) fn import(
     let mut progress = Progress::begin(schema.as_str(), size);
     let input = input::unpack(progress.count(file));
     let input = input.map_err(|error| Failure::io("input", &error))?;
-    let report = session.db.import(schema, input, options, |rows| progress.show(rows));
+    let mut read = 0;
+    let report = session.db.import(schema, input, options, |rows| {
+        read = rows.rows;
+        progress.show(rows);
+    });
     let time = progress.finish();
-    let report = report.map_err(|error| session.fail(&error))?;
+    let report = report.map_err(|error| match read {
+        0 => session.fail(&error),
+        _ => session.fail(&error).hint(format!(
+            "{} had been read, and those before the failure may be in the store; \
+             importing all of it again completes it and writes nothing twice",
+            counted(read, "row")
+        )),
+    })?;
     let refused = match report.refused {
         0 => String::new(),
         refused => format!(", {} refused", Count(refused)),

@@ -35,8 +35,13 @@ pub(crate) fn run(invocation: &Invocation) -> Done {
         return Err(failure.hint("name a folder with --store"));
     }
     let (session, created) = open_or_create(invocation)?;
+    let (head, _) = session.db.pool().operations().head();
     session.close()?;
     print(invocation, created)?;
+    if created == Created::Store && head.0 > 0 {
+        // The note of the folder was lost, not its data.
+        footer(format_args!("its data were there already, up to commit {head}"));
+    }
     if created != Created::Nothing && invocation.format == Format::Table {
         footer(format_args!("next: {}", invocation.command("schema load PATH")));
     }

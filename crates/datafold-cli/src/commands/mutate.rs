@@ -42,8 +42,8 @@ pub(crate) fn run(file: &Path, invocation: &Invocation) -> Done {
     let (input, _) = input::open(file)?;
     let session = Session::open(invocation)?;
     let answered = answer_lines(&session, &input::name_of(file), input);
-    session.close()?;
-    answered
+    // What a line was answered says more than how the store closed after it.
+    answered.and(session.close())
 }
 
 fn answer_lines(session: &Session<'_>, name: &str, input: impl Read) -> Done {
@@ -52,14 +52,20 @@ fn answer_lines(session: &Session<'_>, name: &str, input: impl Read) -> Done {
     let (mut line, mut failed) = (Vec::new(), 0);
     let mut first: Option<Failure> = None;
     for number in 1.. {
-        let whole = read_line(&mut input, &mut line);
-        if !whole.map_err(|error| Failure::io(name, &error))? {
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let (answer, failure) = carry_out(session, &line, number);
+        let read = read_line(&mut input, &mut line);
+        let is_whole = match read.map_err(|error| Failure::io(name, &error))? {
+            Line::End => break,
+            Line::Whole if line.trim_ascii().is_empty() => continue,
+            Line::Whole => true,
+            Line::TooLong => false,
+        };
+        let (answer, failure) = match is_whole {
+            true => carry_out(session, &line, number),
+            false => {
+                let rule = format!("the line is longer than {LINE_BYTES_MAX} bytes");
+                refuse("invalid_request", &rule, Exit::Invalid, number)
+            }
+        };
         if let Err(failure) = out.text(&answer).and_then(|()| out.flush()) {
             return Err(unheard(failure, number));
         }
@@ -86,30 +92,38 @@ fn unheard(failure: Failure, line: u64) -> Failure {
     }
 }
 
-/// Reads a line; answers whether there was one.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+/// What was read of the input.
+enum Line {
+    Whole,
+    /// It was skipped.
+    TooLong,
+    End,
+}
+
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
     let read = input.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', line)?;
-    if read > LINE_BYTES_MAX {
-        let rule = format!("a line is longer than {LINE_BYTES_MAX} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, rule));
+    if read > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+        return Ok(Line::TooLong);
     }
-    Ok(read > 0)
+    Ok(if read > 0 { Line::Whole } else { Line::End })
+}
+
+/// The answer to a line that is not carried out, and its failure.
+fn refuse(code: &'static str, text: &str, exit: Exit, line: u64) -> (String, Option<Failure>) {
+    let message = text.to_owned();
+    let failure = Failure::new(exit, message.clone()).at(format_args!("line {line}"));
+    (json_line(&Refused { error: ErrorAnswer { code, message }, line }), Some(failure))
 }
 
 /// Carries out a line; answers the line of the answer, and the failure if it is one.
 fn carry_out(session: &Session<'_>, line: &[u8], number: u64) -> (String, Option<Failure>) {
-    let refuse = |code, message: &str, exit| {
-        let message = message.to_owned();
-        let failure = Failure::new(exit, message.clone()).at(format_args!("line {number}"));
-        let error = ErrorAnswer { code, message };
-        (json_line(&Refused { error, line: number }), Some(failure))
-    };
     let Ok(text) = std::str::from_utf8(line) else {
-        return refuse("invalid_request", "the line is not UTF-8", Exit::Invalid);
+        return refuse("invalid_request", "the line is not UTF-8", Exit::Invalid, number);
     };
     let refuse_error =
-        |error: &FoldDbError| refuse(error.code(), &one_line(error), error.class().into());
+        |error: &FoldDbError| refuse(error.code(), &one_line(error), error.class().into(), number);
     let request = match MutationRequest::parse(text) {
         Ok(request) => request,
         Err(error) => return refuse_error(&error.into()),

@@ -23,7 +23,7 @@ const QUERY_BYTES_MAX: u64 = 16 << 20;
 /// Answers a query.
 pub(crate) fn run(args: QueryArgs, invocation: &Invocation) -> Done {
     let request = match (args.schema, args.file) {
-        (Some(schema), _) => flags_request(QueryRequest::new(schema), args.flags),
+        (Some(schema), _) => flags_request(QueryRequest::new(schema), args.flags)?,
         (None, Some(file)) => read_request(&file)?,
         (None, None) => return Err(Failure::new(Exit::Usage, "a query needs a schema")),
     };
@@ -34,24 +34,24 @@ pub(crate) fn run(args: QueryArgs, invocation: &Invocation) -> Done {
     session.close()
 }
 
-fn flags_request(request: QueryRequest, flags: QueryFlags) -> QueryRequest {
+fn flags_request(request: QueryRequest, flags: QueryFlags) -> Result<QueryRequest, Failure> {
     let key = match (flags.key, flags.prefix, flags.from, flags.to) {
-        (Some(key), ..) => KeyCondition::Exact(parse_key(&key)),
-        (None, Some(prefix), ..) => KeyCondition::Prefix(parse_key(&prefix)),
+        (Some(key), ..) => KeyCondition::Exact(parse_key(&key)?),
+        (None, Some(prefix), ..) => KeyCondition::Prefix(parse_key(&prefix)?),
         (None, None, None, None) => KeyCondition::All,
         (None, None, from, to) => KeyCondition::Range {
-            from: from.as_deref().map(parse_key),
-            to: to.as_deref().map(parse_key),
+            from: from.as_deref().map(parse_key).transpose()?,
+            to: to.as_deref().map(parse_key).transpose()?,
         },
     };
-    QueryRequest {
+    Ok(QueryRequest {
         select: flags.select,
         key,
         limit: flags.limit.map(usize::from),
         cursor: flags.cursor,
         as_of: flags.as_of,
         ..request
-    }
+    })
 }
 
 fn read_request(file: &Path) -> Result<QueryRequest, Failure> {

@@ -9,7 +9,7 @@ use datafold::{FoldDbError, model};
 
 use crate::Done;
 use crate::args::{SchemaCommand, StateArgs};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, told};
 use crate::invocation::Invocation;
 use crate::output::{Format, Out, counted, footer, int, note, print_rows};
 use crate::session::Session;
@@ -47,7 +47,7 @@ fn load(session: &Session<'_>, paths: &[PathBuf]) -> Done {
         [only] => Err(failure_of(only)),
         [first, ..] => {
             for failed in &report.failed {
-                note(format_args!("{}: {}", failed.source, failed.message));
+                note(told(&format!("{}: {}", failed.source, failed.message)));
             }
             let total = report.failed.len() + report.loaded.len() + report.unchanged.len();
             let message = format!("{} of {total} files not loaded", report.failed.len());
@@ -59,6 +59,7 @@ fn load(session: &Session<'_>, paths: &[PathBuf]) -> Done {
 fn failure_of(failed: &SchemaFailure) -> Failure {
     let exit = match failed.code.as_str() {
         "already_exists" => Exit::Refused,
+        "not_text" => Exit::Invalid,
         "unreadable_file" if Path::new(&failed.source).exists() => Exit::Failed,
         "unreadable_file" => Exit::NotFound,
         _ => Exit::Invalid,

@@ -122,6 +122,6 @@ fn history(
     else {
         return Err(Failure::new(Exit::Failed, "the names of the tour are wrong"));
     };
-    let history = session.db.history(&schema, &parse_key(key), field.as_ref(), None, limit);
+    let history = session.db.history(&schema, &parse_key(key)?, field.as_ref(), None, limit);
     history.map_err(|error| session.fail(&error))
 }

@@ -189,7 +189,7 @@ fn show_flights(tour: &mut Tour, session: &Session<'_>, as_of: Option<CommitNumb
     let schema = schema.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let request = QueryRequest {
         select: Some(SELECT.split(',').map(str::to_owned).collect()),
-        key: KeyCondition::Range { from: Some(parse_key(FROM)), to: Some(parse_key(TO)) },
+        key: KeyCondition::Range { from: Some(parse_key(FROM)?), to: Some(parse_key(TO)?) },
         as_of: as_of.map(|commit| commit.to_string()),
         ..QueryRequest::new(schema)
     };

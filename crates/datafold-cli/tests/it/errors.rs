@@ -118,3 +118,16 @@ fn a_store_that_is_open_is_named_with_its_process() {
     assert_eq!(holder.wait().unwrap().code(), Some(5));
     folder.run(["stats"]).done();
 }
+
+#[test]
+fn a_key_that_begins_like_json_and_is_none_is_wrong_usage() {
+    let folder = Folder::with_cities();
+    for arguments in [
+        vec!["query", "City", "--key", "[broken"],
+        vec!["query", "City", "--from", "{"],
+        vec!["history", "City", "[\"Ulm\""],
+    ] {
+        let notes = folder.run(arguments).failed(2);
+        assert!(notes.contains("is no JSON"), "{notes}");
+    }
+}

@@ -30,6 +30,32 @@ fn every_line_is_answered_in_order() {
 }
 
 #[test]
+fn a_line_that_is_too_long_is_answered_and_later_ones_go_on() {
+    let folder = Folder::with_cities();
+    let lines = format!("{}\n{CREATE}\n", "x".repeat((32 << 20) + 2));
+    let answer = folder.pipe(["mutate", "-"], lines);
+    let answers = answer.json_lines();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0]["line"], 1);
+    let message = answers[0]["error"]["message"].as_str().unwrap();
+    assert_eq!(message, "the line is longer than 33554432 bytes");
+    assert_eq!(answers[1]["commit"], 4);
+    answer.failed(5);
+}
+
+#[test]
+fn names_from_data_do_nothing_to_the_terminal() {
+    let folder = Folder::with_cities();
+    let line = r#"{"mutation": "create", "schema": "City",
+        "records": [{"name": "X", "esc\u001b[31m": 1}]}"#
+        .replace('\n', "");
+    let notes = folder.pipe(["mutate", "-"], line).failed(5);
+    assert!(notes.contains("`esc\\u{1b}[31m`"), "{notes}");
+    let line = format!(r#"{{"mutation": "create", "schema": "{}"}}"#, "A".repeat(100_000));
+    assert!(folder.pipe(["mutate", "-"], line).failed(5).len() < 3_000);
+}
+
+#[test]
 fn a_line_is_answered_before_the_next_is_sent() {
     let folder = Folder::with_cities();
     let mut child = folder.command(["mutate", "-"]).stdin(Stdio::piped()).spawn().unwrap();

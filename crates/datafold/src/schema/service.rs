@@ -96,7 +96,9 @@ impl SchemaService {
         let text = match read_text(path) {
             Ok(text) => text,
             Err(error) => {
-                report.failed.push(failure(path, error, "unreadable_file"));
+                let is_text = error.kind() != std::io::ErrorKind::InvalidData;
+                let code = if is_text { "unreadable_file" } else { "not_text" };
+                report.failed.push(failure(path, error, code));
                 return Ok(());
             }
         };
