@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use datafold::engine::QueryRequest;
 use datafold::model::Value;
+use datafold_store::Keyspace;
 use datafold_store::encoding::{KeyPart, KeyWriter};
-use datafold_store::{Keyspace, OpenOptions, Store};
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use crate::fixture::{self, Random};
@@ -141,12 +141,16 @@ fn report(table: &mut Table, what: &str, rounds: &[(f64, f64)], goal: &str) {
     table.add(what, format!("{ours:.0}/s"), format!("{beside:.0}/s redb"), ratio, goal);
 }
 
-/// Reads while 16 writers commit; the bare reads go to the same store beside the same writers.
+/// Reads while 16 writers commit; the bare reads go to the same file beside the same writers.
 fn beside_writers(path: &Path, size: Size, table: &mut Table) {
-    let url = path.to_str().unwrap();
-    let store: Arc<dyn Store> = datafold_store::open(url, &OpenOptions::default()).unwrap();
+    let db = fixture::open(path);
+    let id = db.pool().operations().store_info().id;
+    db.pool().close().unwrap();
+    drop(db);
+    let bare_store = Arc::new(bare::BareStore::open(path, id));
+    let database = Arc::clone(&bare_store.database);
     let pool = datafold::data_layer::DatabasePool::with_store(
-        Arc::clone(&store),
+        bare_store,
         &datafold::data_layer::PoolOptions::default(),
     );
     let db = datafold::FoldDb::new(pool.unwrap());
@@ -171,8 +175,9 @@ fn beside_writers(path: &Path, size: Size, table: &mut Table) {
             });
             let beside = latencies(size, || {
                 let key = row_key(random.below(size.records));
-                let row = store.snapshot().unwrap().get(Keyspace::Records, &key).unwrap();
-                assert!(row.is_some());
+                let transaction = database.begin_read().unwrap();
+                let rows = transaction.open_table(bare::table(Keyspace::Records)).unwrap();
+                assert!(ReadableTable::get(&rows, &key[..]).unwrap().is_some());
             });
             rounds.push((ours, beside));
         }
@@ -181,7 +186,7 @@ fn beside_writers(path: &Path, size: Size, table: &mut Table) {
     let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
     let ours = median(rounds.iter().map(|(a, _)| *a).collect());
     let beside = median(rounds.iter().map(|(_, b)| *b).collect());
-    let what = "p99 of point reads beside 16 writers, beside the store alone";
+    let what = "p99 of point reads beside 16 writers";
     table.add(what, format!("{ours:.1} us"), format!("{beside:.1} us redb"), ratio, "at most 1.3");
 }
 

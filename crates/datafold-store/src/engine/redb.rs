@@ -2,8 +2,10 @@
 
 mod backend;
 
+use std::any::Any;
+use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -418,24 +420,39 @@ impl Snapshot for RedbSnapshot {
         if scan.is_empty_range() {
             return Ok(());
         }
-        let error = |error| engine_error("scan rows", error);
         let table = self.table(scan.keyspace)?;
-        let mut rows = unless_panic("scan rows", || {
-            ReadableTable::range::<&[u8]>(table, scan.bounds()).map_err(error)
-        })?;
-        // Only redb's part is guarded: a panic of `visit` is the caller's own.
-        loop {
-            let row = unless_panic("scan rows", || {
-                let row = match scan.order {
-                    Order::Forward => rows.next(),
-                    Order::Reverse => rows.next_back(),
-                };
-                row.transpose().map_err(error)
-            })?;
-            let Some((key, value)) = row else { return Ok(()) };
-            if visit(key.value(), value.value()).is_break() {
-                return Ok(());
-            }
+        let visiting = Cell::new(false);
+        let walk = AssertUnwindSafe(|| walk(table, scan, visit, &visiting));
+        match catch_unwind(walk) {
+            Ok(walked) => walked.map_err(|error| engine_error("scan rows", error)),
+            // A panic of `visit` is the caller's own.
+            Err(panic) if visiting.get() => resume_unwind(panic),
+            Err(panic) => Err(panicked("scan rows", &*panic)),
+        }
+    }
+}
+
+/// Walks the rows of a range; `visiting` tells whether `visit` runs.
+fn walk(
+    table: &Table,
+    scan: &Scan,
+    visit: &mut RowVisitor<'_>,
+    visiting: &Cell<bool>,
+) -> Result<(), redb::StorageError> {
+    let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
+    loop {
+        let row = match scan.order {
+            Order::Forward => rows.next(),
+            Order::Reverse => rows.next_back(),
+        };
+        let Some(row) = row else { return Ok(()) };
+        let (key, value) = row?;
+        let (key, value) = (key.value(), value.value());
+        visiting.set(true);
+        let step = visit(key, value);
+        visiting.set(false);
+        if step.is_break() {
+            return Ok(());
         }
     }
 }
@@ -464,14 +481,16 @@ fn unless_panic<T>(
     call: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     // What a panic leaves half done is behind redb's own locks, which it poisons.
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-        Err(StoreError::Corrupted {
-            what: format!("the engine panicked when it tried to {action}: {text}"),
-            source: None,
-        })
-    })
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(action, &*panic)))
+}
+
+fn panicked(action: &str, panic: &(dyn Any + Send)) -> StoreError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    StoreError::Corrupted {
+        what: format!("the engine panicked when it tried to {action}: {text}"),
+        source: None,
+    }
 }
 
 fn engine_error(action: &'static str, error: impl Into<redb::Error>) -> StoreError {

@@ -141,11 +141,15 @@ impl ReadPoint {
     ) -> Result<(), DataLayerError> {
         let prefix = self.rows.cell_history(schema, record, field);
         let from = self.rows.history(schema, record, field, newest);
-        let mut scan = Scan::prefix(Keyspace::History, &prefix);
-        scan.lower = Bound::Included(from.to_vec());
+        // Without an upper bound, which would cost an engine a second descent.
+        let lower = Bound::Included(from.to_vec());
+        let scan = Scan::range(Keyspace::History, lower, Bound::Unbounded).rows(limit);
         let (mut left, mut failed) = (limit, None);
         self.published.snapshot.for_each(&scan, &mut |key, row| {
-            let birth = key.get(prefix.len()..).and_then(|rest| rest.try_into().ok());
+            let Some(rest) = key.strip_prefix(prefix.as_slice()) else {
+                return ControlFlow::Break(());
+            };
+            let birth = rest.try_into().ok();
             match birth.map(|bytes| CommitNumber(!u64::from_be_bytes(bytes))) {
                 _ if left == 0 => return ControlFlow::Break(()),
                 Some(birth) => visit(birth, Bytes::copy_from_slice(row)),

@@ -210,7 +210,7 @@ fn one_bad_file_never_stops_the_others() {
     let expected = [
         ("file.json", "unreadable_file"),
         ("b.json", "invalid_schema"),
-        ("c.json", "unreadable_file"),
+        ("c.json", "not_text"),
         ("d.json", "invalid_schema"),
         ("e.json", "already_exists"),
         ("h.json", "invalid_schema"),
