@@ -55,6 +55,20 @@ fn a_query_is_printed_in_every_format() {
 }
 
 #[test]
+fn a_long_value_in_a_pipe_is_whole_and_makes_no_other_line_long() {
+    let folder = Folder::with_cities();
+    let mayor = "x".repeat(5_000);
+    let record = json!({"name": "Ulm", "mayor": mayor, "people": 7});
+    let update = json!({"mutation": "update", "schema": "City", "records": [record]});
+    folder.pipe(["mutate", "-"], update.to_string()).done();
+    let table = folder.run(["query", "City", "--select", "mayor,name"]).done();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines[0].len(), 200 + "  name".len());
+    assert_eq!(lines[2], format!("{:200}  Bonn", "null"));
+    assert_eq!(lines[3], format!("{mayor}  Ulm"));
+}
+
+#[test]
 fn a_query_reads_by_key_prefix_range_and_page() {
     let folder = Folder::with_cities();
     let names = |args: &[&str]| {
