@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use datafold::FoldDbError;
 use datafold::engine::ErrorClass;
 
-use crate::harmless::{cut, harmless};
+use crate::harmless::{cut, cut_quoted, harmless};
 use crate::output::note;
 
 /// The longest message, in characters.
 const MESSAGE_CHARACTERS_MAX: usize = 2_000;
+/// The longest quoted part of a message, in characters.
+const QUOTED_CHARACTERS_MAX: usize = 300;
 
 /// The kind of a failure; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The same of another kind.
+    pub(crate) fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Puts the place in front of the message.
     pub(crate) fn at(self, place: impl Display) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }
@@ -123,7 +130,7 @@ impl From<&FoldDbError> for Failure {
 
 /// Names in a message may come from data, of whatever length.
 pub(crate) fn told(message: &str) -> String {
-    cut(&harmless(message), MESSAGE_CHARACTERS_MAX)
+    cut(&cut_quoted(&harmless(message), QUOTED_CHARACTERS_MAX), MESSAGE_CHARACTERS_MAX)
 }
 
 /// An error and its sources in one line. A source that its error has already told is left out.

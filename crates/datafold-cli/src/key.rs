@@ -1,5 +1,7 @@
 //! Keys as people write them.
 
+use std::fmt::Display;
+
 use datafold::model::Value;
 
 use crate::failure::{Exit, Failure};
@@ -13,12 +15,16 @@ pub(crate) fn parse_key(text: &str) -> Result<Vec<Value>, Failure> {
         Ok(Value::Array(parts)) => Ok(parts),
         Ok(scalar @ (Value::Int(_) | Value::Float(_) | Value::Text(_))) => Ok(vec![scalar]),
         Err(error) if text.trim_start().starts_with(['[', '{']) => {
-            let message = format!("the KEY `{text}` is no JSON: {error}");
-            let hint = r#"write a text that begins so in JSON, such as '"[a"'"#;
-            Err(Failure::new(Exit::Usage, message).hint(hint))
+            Err(no_key(text, format_args!("is no JSON: {error}")))
         }
+        Ok(Value::Object(_)) => Err(no_key(text, "is an object, not a scalar or array")),
         _ => Ok(vec![Value::Text(text.to_owned())]),
     }
+}
+
+fn no_key(text: &str, why: impl Display) -> Failure {
+    let failure = Failure::new(Exit::Usage, format!("the KEY `{text}` {why}"));
+    failure.hint(r#"write a text that begins so in JSON, such as '"[a"'"#)
 }
 
 #[cfg(test)]

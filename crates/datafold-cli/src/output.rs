@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Done;
 use crate::failure::Failure;
+use crate::harmless::harmless;
 use crate::table::Table;
 
 /// How results are printed.
@@ -71,6 +72,7 @@ pub(crate) fn note(line: impl Display) {
 
 /// Prints a dim line to standard error.
 pub(crate) fn footer(line: impl Display) {
+    let line = harmless(&line.to_string());
     note(console::style(line).for_stderr().dim());
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use datafold::engine::ImportProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::output::{Count, note};
+use crate::output::{Count, counted, note};
 
 /// The time between two lines where standard error is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
@@ -45,13 +45,14 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(read);
-                bar.set_message(format!("{} rows, {} rows/s", Count(progress.rows), Count(rate)));
+                let rows = counted(progress.rows, "row");
+                bar.set_message(format!("{rows}, {} rows/s", Count(rate)));
             }
             None if self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
                 let rest = self.rest(read).unwrap_or_default();
-                let (name, rows) = (&self.name, Count(progress.rows));
-                note(format_args!("{name}: {rows} rows, {} rows/s{rest}", Count(rate)));
+                let (name, rows) = (&self.name, counted(progress.rows, "row"));
+                note(format_args!("{name}: {rows}, {} rows/s{rest}", Count(rate)));
             }
             None => {}
         }

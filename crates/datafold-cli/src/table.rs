@@ -16,7 +16,8 @@ const ROWS_MEASURED: usize = 10_000;
 const NARROW: usize = 16;
 /// The width of `null`.
 const NULL_WIDTH: usize = 4;
-/// A column that nothing limits is not made wider than this for its longest cells.
+/// Where there is no terminal, a column is not made wider than this for its longest cells: they
+/// stand out on the right, in full.
 const WIDE: usize = 200;
 /// What stands between two columns.
 const GAP: &str = "  ";
@@ -84,7 +85,7 @@ impl Table {
         let layout = self.fit(&self.natural());
         let bold = Style::new().bold();
         let header = self.columns.iter().zip(&layout);
-        let header = header.map(|(name, column)| pad(name, *column, &bold));
+        let header = header.map(|(name, column)| self.cell(name, *column, &bold));
         self.print_cells(out, header)?;
         for values in std::mem::take(&mut self.waiting) {
             self.print(out, &layout, &values)?;
@@ -104,7 +105,7 @@ impl Table {
                 let is_number = matches!(cell, Value::Int(_) | Value::Float(_));
                 column.is_number &= is_number;
                 column.is_text |= !is_number && !matches!(cell, Value::Time(_));
-                column.width = column.width.max(measure_text_width(&text_of(cell)).min(WIDE));
+                column.width = column.width.max(measure_text_width(&text_of(cell)));
             }
             // Null is told apart from empty text, so it needs room too.
             if self.waiting.iter().any(|row| row.get(at).is_some_and(Value::is_null)) {
@@ -117,7 +118,10 @@ impl Table {
 
     /// As many of the columns as have room, long ones made narrower.
     fn fit(&self, natural: &[Column]) -> Vec<Column> {
-        let Some(room) = self.room else { return natural.to_vec() };
+        let Some(room) = self.room else {
+            let wide = |column: &Column| Column { width: column.width.min(WIDE), ..*column };
+            return natural.iter().map(wide).collect();
+        };
         let room = room.saturating_sub(self.indent);
         for count in (2..=natural.len()).rev() {
             let mut columns: Vec<_> = natural.iter().take(count).copied().collect();
@@ -133,9 +137,17 @@ impl Table {
         let (plain, dim) = (Style::new(), Style::new().dim());
         let cells = values.iter().zip(layout).map(|(value, column)| {
             let style = if value.is_null() { &dim } else { &plain };
-            pad(&text_of(value), *column, style)
+            self.cell(&text_of(value), *column, style)
         });
         self.print_cells(out, cells)
+    }
+
+    /// A cell as wide as its column; a longer text is cut only where there is a terminal.
+    fn cell(&self, text: &str, column: Column, style: &Style) -> String {
+        match self.room {
+            Some(_) => pad(&truncate_str(text, column.width, "…"), column, style),
+            None => pad(text, column, style),
+        }
     }
 
     fn print_cells(&self, out: &mut Out, cells: impl Iterator<Item = String>) -> Done {
@@ -177,10 +189,9 @@ fn narrow(columns: &mut [Column], room: usize) -> bool {
     }
 }
 
-/// A cell of exactly the width of its column.
+/// A text with blanks to the width of its column.
 fn pad(text: &str, column: Column, style: &Style) -> String {
-    let text = truncate_str(text, column.width, "…");
-    let blanks = " ".repeat(column.width.saturating_sub(measure_text_width(&text)));
+    let blanks = " ".repeat(column.width.saturating_sub(measure_text_width(text)));
     let text = style.apply_to(text);
     if column.is_number { format!("{blanks}{text}") } else { format!("{text}{blanks}") }
 }

@@ -30,9 +30,8 @@ pub(crate) fn run(
     let key = parse_key(key)?;
     let mut out = Out::new();
     let columns = COLUMNS.map(str::to_owned).to_vec();
-    let (before, done) = (None, false);
-    let mut versions =
-        Versions { session: &session, schema, key: &key, field, limit, before, done };
+    let (before, left, done) = (None, limit.map(NonZeroUsize::get), false);
+    let mut versions = Versions { session: &session, schema, key: &key, field, before, left, done };
     let mut page = versions.next_page()?;
     if page.is_empty() {
         let key = Value::Array(key).to_json();
@@ -66,7 +65,8 @@ struct Versions<'a> {
     key: &'a [Value],
     field: Option<&'a FieldName>,
     before: Option<CommitNumber>,
-    limit: Option<NonZeroUsize>,
+    /// So many are still wanted; all if there is no limit.
+    left: Option<usize>,
     done: bool,
 }
 
@@ -76,15 +76,16 @@ impl Versions<'_> {
         if self.done {
             return Ok(Vec::new());
         }
-        if let Some(limit) = self.limit {
-            self.done = true;
-            let mut page = self.read(limit.get())?;
-            page.truncate(limit.get());
-            return Ok(page);
-        }
-        let page = self.read(PAGE)?;
-        self.done = page.len() < PAGE;
+        let wanted = self.left.map_or(PAGE, |left| left.min(PAGE));
+        let mut page = self.read(wanted)?;
+        self.done = page.len() < wanted;
         self.before = page.last().map(|atom| atom.commit);
+        if let Some(left) = &mut self.left {
+            // The last commit is never split, so there can be more than was asked for.
+            page.truncate(*left);
+            *left -= page.len();
+            self.done |= *left == 0;
+        }
         Ok(page)
     }
 

@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use datafold::engine::{ImportFormat, ImportOptions, ImportReport};
+use datafold::FoldDbError;
+use datafold::engine::{ImportFormat, ImportOptions, ImportProgress, ImportReport};
 use datafold::model::SchemaName;
 
 use super::input;
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &ImportArgs, invocation: &Invocation) -> Done {
     let (report, summary) = import(&session, &args.schema, file, size, &options)
         .map_err(|failure| failure.at(&name))?;
     for error in report.errors.iter().take(ERRORS_SHOWN) {
-        note(format_args!("{name}:{}: {}", error.line, told(&error.message)));
+        note(told(&format!("{name}:{}: {}", error.line, error.message)));
     }
     let shown = report.errors.len().min(ERRORS_SHOWN) as u64;
     if report.refused > shown {
@@ -57,22 +58,22 @@ pub(crate) fn import(
     size: Option<u64>,
     options: &ImportOptions,
 ) -> Result<(ImportReport, String), Failure> {
-    let mut progress = Progress::begin(schema.as_str(), size);
-    let input = input::unpack(progress.count(file));
+    let mut shown = Progress::begin(schema.as_str(), size);
+    let input = input::unpack(shown.count(file));
     let input = input.map_err(|error| Failure::io("input", &error))?;
-    let mut read = 0;
-    let report = session.db.import(schema, input, options, |rows| {
-        read = rows.rows;
-        progress.show(rows);
+    let (input, unread) = input::watch(input);
+    let mut reached = ImportProgress::default();
+    let report = session.db.import(schema, input, options, |progress| {
+        reached = progress;
+        shown.show(progress);
     });
-    let time = progress.finish();
-    let report = report.map_err(|error| match read {
-        0 => session.fail(&error),
-        _ => session.fail(&error).hint(format!(
-            "{} had been read, and those before the failure may be in the store; \
-             importing all of it again completes it and writes nothing twice",
-            counted(read, "row")
-        )),
+    let time = shown.finish();
+    let report = report.map_err(|error| {
+        let failure = session.fail(&error);
+        if unread.get() || reached.rows > 0 || matches!(error, FoldDbError::DataLayer(_)) {
+            note(what_may_be_there(reached));
+        }
+        if unread.get() { failure.with_exit(Exit::Failed) } else { failure }
     })?;
     let refused = match report.refused {
         0 => String::new(),
@@ -86,6 +87,19 @@ pub(crate) fn import(
         counted(report.commits, "commit"),
     );
     Ok((report, summary))
+}
+
+/// What is known of an import that failed: batches are durable in order, but which was the last is
+/// not told.
+fn what_may_be_there(reached: ImportProgress) -> String {
+    let again = "importing all of it again completes it and writes nothing twice";
+    match reached.rows {
+        0 => format!("no row is known to be imported; {again}"),
+        rows => {
+            let accepted = Count(rows.saturating_sub(reached.refused));
+            format!("{} read, up to {accepted} of them imported; {again}", counted(rows, "row"))
+        }
+    }
 }
 
 /// The format that was named, else the one that the name of the file tells.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::Done;
 use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
-use crate::output::{Format, Out, footer, print_rows};
+use crate::output::{Format, Out, counted, footer, print_rows};
 use crate::session::{Session, explain};
 
 /// What was missing and has been created.
@@ -35,20 +35,16 @@ pub(crate) fn run(invocation: &Invocation) -> Done {
         return Err(failure.hint("name a folder with --store"));
     }
     let (session, created) = open_or_create(invocation)?;
-    let (head, _) = session.db.pool().operations().head();
+    let commits = commits(&session);
     session.close()?;
-    print(invocation, created)?;
-    if created == Created::Store && head.0 > 0 {
-        // The note of the folder was lost, not its data.
-        footer(format_args!("its data were there already, up to commit {head}"));
-    }
+    print(invocation, created, commits)?;
     if created != Created::Nothing && invocation.format == Format::Table {
         footer(format_args!("next: {}", invocation.command("schema load PATH")));
     }
     Ok(())
 }
 
-fn print(invocation: &Invocation, created: Created) -> Done {
+fn print(invocation: &Invocation, created: Created, commits: u64) -> Done {
     let store = invocation.store.as_str();
     let space = invocation.space.as_deref().unwrap_or(DEFAULT_SPACE);
     let mut out = Out::new();
@@ -61,7 +57,8 @@ fn print(invocation: &Invocation, created: Created) -> Done {
             print_rows(&mut out, Format::Csv, &columns, vec![row])?;
         }
         (Format::Table, Created::Nothing) => {
-            out.line(format_args!("{store} is there already, with the space `{space}`"))?;
+            let commits = counted(commits, "commit");
+            out.line(format_args!("{store} is there already, with {commits} in `{space}`"))?;
         }
         (Format::Table, Created::Space) => {
             out.line(format_args!("created the space `{space}` in {store}"))?;
@@ -83,5 +80,13 @@ pub(crate) fn open_or_create(invocation: &Invocation) -> Result<(Session<'_>, Cr
             _ => return Err(explain(&error, invocation, None)),
         },
     };
-    Ok((Session::open_with(invocation, PoolOptions::create())?, created))
+    let session = Session::open_with(invocation, PoolOptions::create())?;
+    // A store whose file with its name and version was lost is found again with its data.
+    let created = if commits(&session) > 0 { Created::Nothing } else { created };
+    Ok((session, created))
+}
+
+fn commits(session: &Session<'_>) -> u64 {
+    let (head, _) = session.db.pool().operations().head();
+    head.0
 }

@@ -1,8 +1,10 @@
 //! Input from a file or from standard input, gzip or not.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
@@ -45,6 +47,29 @@ pub(crate) fn unpack(mut input: impl Read + 'static) -> io::Result<Box<dyn Read>
     let is_gzip = start == GZIP_MAGIC;
     let whole = BufReader::with_capacity(64 << 10, Cursor::new(start).chain(input));
     Ok(if is_gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+}
+
+/// The input, and whether it failed to be read so far, which its reader may tell less clearly.
+pub(crate) fn watch<R: Read>(input: R) -> (WatchedRead<R>, Rc<Cell<bool>>) {
+    let failed = Rc::default();
+    (WatchedRead { input, failed: Rc::clone(&failed) }, failed)
+}
+
+/// An input that notes when it fails.
+#[derive(Debug)]
+pub(crate) struct WatchedRead<R> {
+    input: R,
+    failed: Rc<Cell<bool>>,
+}
+
+impl<R: Read> Read for WatchedRead<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer);
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.failed.set(true);
+        }
+        read
+    }
 }
 
 #[cfg(test)]

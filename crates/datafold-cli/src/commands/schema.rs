@@ -10,6 +10,7 @@ use datafold::{FoldDbError, model};
 use crate::Done;
 use crate::args::{SchemaCommand, StateArgs};
 use crate::failure::{Exit, Failure, told};
+use crate::harmless::harmless;
 use crate::invocation::Invocation;
 use crate::output::{Format, Out, counted, footer, int, note, print_rows};
 use crate::session::Session;
@@ -33,7 +34,8 @@ pub(crate) fn run(command: SchemaCommand, invocation: &Invocation) -> Done {
 fn load(session: &Session<'_>, paths: &[PathBuf]) -> Done {
     let report = session.db.schemas().load_paths(paths).map_err(|error| session.fail(&error))?;
     for warning in &report.warnings {
-        note(format_args!("{} {warning}", console::style("warning:").for_stderr().yellow()));
+        let label = console::style("warning:").for_stderr().yellow();
+        note(format_args!("{label} {}", told(warning)));
     }
     print_report(session.invocation.format, &report)?;
     match report.failed.as_slice() {
@@ -181,7 +183,7 @@ fn head(out: &mut Out, entry: &SchemaEntry) -> Done {
     let fields = counted(schema.fields.len() as u64, "field");
     out.line(format_args!("{} is {}, {fields}", schema.name, entry.state))?;
     if let Some(description) = &schema.description {
-        out.line(description)?;
+        out.line(harmless(description))?;
     }
     let key: Vec<_> = schema.key.iter().map(model::FieldName::as_str).collect();
     match key.as_slice() {

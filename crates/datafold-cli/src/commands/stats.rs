@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::Done;
 use crate::invocation::Invocation;
-use crate::output::{Count, Format, Out, int, print_rows};
+use crate::output::{Count, Format, Out, counted, int, print_rows};
 use crate::session::Session;
 
 #[derive(Debug, Serialize)]
@@ -117,7 +117,7 @@ pub(crate) fn size(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let unit = units.into_iter().find(|(_, bits)| bytes >> bits > 0);
     match unit {
-        None => format!("{bytes} bytes"),
+        None => counted(bytes, "byte"),
         Some((unit, bits)) => {
             let tenths = (u128::from(bytes) * 10) >> bits;
             format!("{}.{} {unit}", tenths / 10, tenths % 10)
@@ -132,6 +132,7 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!(size(0), "0 bytes");
+        assert_eq!(size(1), "1 byte");
         assert_eq!(size(1_536), "1.5 KiB");
         assert_eq!(size(12 << 20), "12.0 MiB");
         assert_eq!(size(5 << 30), "5.0 GiB");

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::Done;
 use crate::failure::{Exit, Failure};
+use crate::harmless::harmless;
 use crate::invocation::Invocation;
-use crate::output::{Count, Format, Out, counted, int, print_rows};
+use crate::output::{Format, Out, counted, int, print_rows};
 use crate::session::Session;
 
 #[derive(Debug, Serialize)]
@@ -44,11 +45,11 @@ fn print(report: &VerifyReport, format: Format) -> Done {
             let atoms = counted(report.atoms, "atom");
             out.line(format_args!("read {commits}, {records} and {atoms}"))?;
             for problem in &report.problems {
-                out.line(format_args!("problem: {problem}"))?;
+                out.line(format_args!("problem: {}", harmless(problem)))?;
             }
             let more = report.problems_found.saturating_sub(report.problems.len() as u64);
             if more > 0 {
-                out.line(format_args!("… and {} more problems", Count(more)))?;
+                out.line(format_args!("… and {}", counted(more, "more problem")))?;
             }
             if report.is_sound() {
                 out.line("everything fits together")?;

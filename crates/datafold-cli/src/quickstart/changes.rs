@@ -107,7 +107,9 @@ impl Change {
 
 /// The newest versions of the fields of the flight with the worst delay.
 pub(crate) fn history_of_worst(session: &Session<'_>, limit: usize) -> Result<Vec<Atom>, Failure> {
-    history(session, "Flight", WORST, None, limit)
+    let mut atoms = history(session, "Flight", WORST, None, limit)?;
+    atoms.truncate(limit);
+    Ok(atoms)
 }
 
 fn history(

@@ -22,6 +22,20 @@ fn init_creates_once_and_makes_no_commit() {
 }
 
 #[test]
+fn init_does_not_say_that_it_creates_what_it_finds() {
+    let folder = Folder::with_cities();
+    for (format, answer) in [
+        ("table", "./datafold-data is there already, with 3 commits in `default`\n"),
+        ("csv", "store,space,created\n./datafold-data,default,nothing\n"),
+    ] {
+        std::fs::remove_file(folder.path("datafold-data/STORE.json")).unwrap();
+        let again = folder.run(["init", "--format", format]);
+        assert_eq!((again.out.as_str(), again.err.as_str()), (answer, ""));
+    }
+    assert_eq!(folder.run(["stats", "--format", "json"]).json()["records"], 3);
+}
+
+#[test]
 fn the_store_is_named_by_option_or_environment_anywhere() {
     let folder = Folder::empty();
     folder.run(["init", "--store", "a"]).done();
@@ -52,6 +66,39 @@ fn a_query_is_printed_in_every_format() {
     assert_eq!(none, "{\"records\":[],\"cursor\":null,\"commit\":3}\n");
     let none = folder.run(["query", "City", "--key", "Rome", "--format", "csv"]).done();
     assert_eq!(none, "name,people,mayor\n");
+}
+
+#[test]
+fn a_long_value_in_a_pipe_is_whole_and_makes_no_other_line_long() {
+    let folder = Folder::with_cities();
+    let mayor = "x".repeat(5_000);
+    let record = json!({"name": "Ulm", "mayor": mayor, "people": 7});
+    let update = json!({"mutation": "update", "schema": "City", "records": [record]});
+    folder.pipe(["mutate", "-"], update.to_string()).done();
+    let table = folder.run(["query", "City", "--select", "mayor,name"]).done();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines[0].len(), 200 + "  name".len());
+    assert_eq!(lines[2], format!("{:200}  Bonn", "null"));
+    assert_eq!(lines[3], format!("{mayor}  Ulm"));
+}
+
+#[test]
+fn tables_show_what_turns_or_moves_text() {
+    let folder = Folder::with_cities();
+    let record = json!({"name": "Ulm", "mayor": "\u{202e}nnA\u{2066}\u{200f}\u{1b}[1m"});
+    let update = json!({"mutation": "update", "schema": "City", "records": [record]});
+    folder.pipe(["mutate", "-"], update.to_string()).done();
+    let table = folder.run(["query", "City", "--select", "mayor", "--key", "Ulm"]).done();
+    assert_eq!(table, "mayor\n\\u{202e}nnA\\u{2066}\\u{200f}\\u{1b}[1m\n");
+    folder.write("c.csv", "name,people\nRome,\u{202e}\u{1b}[1m\n");
+    let notes = folder.run(["import", "City", "c.csv"]).failed(5);
+    assert!(!notes.contains('\u{202e}'), "{notes}");
+    let dark = r#"{"name": "Dark", "fields": {"a": {}}, "description": "x\u001b[8m", "\u001b": 1}"#;
+    folder.write("dark.json", dark);
+    let loaded = folder.run(["schema", "load", "dark.json"]);
+    assert!(loaded.err.starts_with("warning: dark.json: "), "{loaded:?}");
+    loaded.failed(0);
+    assert!(folder.run(["schema", "show", "Dark"]).done().contains("x\\u{1b}[8m\n"));
 }
 
 #[test]
@@ -146,6 +193,35 @@ fn long_histories_are_shown_whole() {
     let commits: Vec<_> =
         all.json_lines().iter().map(|version| version["commit"].as_u64().unwrap()).collect();
     assert!(commits.is_sorted_by(|a, b| a >= b));
+}
+
+#[test]
+fn a_history_is_cut_to_its_limit_and_repeats_nothing() {
+    let folder = Folder::with_cities();
+    let update = |record: serde_json::Value| {
+        json!({"mutation": "update", "schema": "City", "records": [record]}).to_string() + "\n"
+    };
+    let both = |people: u32| {
+        update(json!({"name": "Ulm", "people": people, "mayor": format!("M{people}")}))
+    };
+    let lines: String = (0..1_100).map(both).collect();
+    // The newest commit has one version, so that pages of an even number end inside of commits.
+    let newest = update(json!({"name": "Ulm", "people": 2_000}));
+    folder.pipe(["mutate", "-"], lines + &newest).done();
+    let history = |args: &[&str]| {
+        let answer = folder.run([&["history", "City", "Ulm", "--format", "ndjson"], args].concat());
+        answer.done().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = history(&[]);
+    let (atoms, total) = (all.iter().collect::<std::collections::HashSet<_>>(), 1 + 2 * 1_101);
+    assert_eq!((all.len(), atoms.len()), (total, total));
+    for limit in [1, 2, 3, 999, 1_000, 1_001, 1_002, 2_001, 2_002, total - 1, total, total + 1] {
+        let some = history(&["--limit", &limit.to_string()]);
+        assert_eq!(some, all[..limit.min(total)], "{limit}");
+    }
+    folder.pipe(["mutate", "-"], update(json!({"name": "Bonn", "people": 1}))).done();
+    let args = ["history", "City", "Bonn", "people", "--limit", "2", "--format", "ndjson"];
+    assert_eq!(folder.run(args).json_lines().len(), 1);
 }
 
 #[test]

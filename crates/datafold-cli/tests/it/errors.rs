@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
+use serde_json::{Value, json};
+
 use crate::Folder;
 
 #[test]
@@ -119,15 +121,55 @@ fn a_store_that_is_open_is_named_with_its_process() {
     folder.run(["stats"]).done();
 }
 
+/// Calls the program where a file can hardly grow, which is as a disk that is full.
+#[cfg(unix)]
+fn run_on_full_disk(folder: &Folder, args: &[&str]) -> crate::Answer {
+    let size = std::fs::metadata(folder.path("datafold-data/data.redb")).unwrap().len();
+    let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", size / 512 + 64);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_datafold")]).args(args);
+    command.current_dir(folder.path("")).env_remove("DATAFOLD_STORE").output().unwrap().into()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_told_as_what_failed_first() {
+    let folder = Folder::with_cities();
+    let rows = (0..100).map(|n| json!({"name": format!("C{n}"), "mayor": "x".repeat(60_000)}));
+    let create =
+        |row: &Value| json!({"mutation": "create", "schema": "City", "records": [row]}).to_string();
+    let rows: Vec<_> = rows.collect();
+    folder.write("m.ndjson", rows.iter().map(create).collect::<Vec<_>>().join("\n"));
+    let answer = run_on_full_disk(&folder, &["mutate", "m.ndjson"]);
+    let answers = answer.json_lines();
+    assert_eq!(answers.len(), 100);
+    let failed = answers.iter().find(|answer| answer["commit"].is_null()).unwrap();
+    let first = format!("the first is: line {}: {}", failed["line"], failed["error"]["message"]);
+    let notes = answer.failed(6);
+    assert!(notes.contains("File too large"), "{notes}");
+    assert!(notes.contains(&first.replace('"', "")), "{notes}");
+    let lines: Vec<_> = rows.iter().map(Value::to_string).collect();
+    folder.write("i.ndjson", lines.join("\n"));
+    let notes = run_on_full_disk(&folder, &["import", "City", "i.ndjson"]).failed(6);
+    assert!(notes.contains(" imported; importing all of it again completes it"), "{notes}");
+    folder.run(["import", "City", "i.ndjson"]).done();
+    assert_eq!(folder.run(["stats", "--format", "json"]).json()["records"], 103);
+}
+
 #[test]
 fn a_key_that_begins_like_json_and_is_none_is_wrong_usage() {
     let folder = Folder::with_cities();
     for arguments in [
         vec!["query", "City", "--key", "[broken"],
+        vec!["query", "City", "--prefix", "[\"U\" 1]"],
         vec!["query", "City", "--from", "{"],
+        vec!["query", "City", "--to", " [1,"],
         vec!["history", "City", "[\"Ulm\""],
     ] {
         let notes = folder.run(arguments).failed(2);
-        assert!(notes.contains("is no JSON"), "{notes}");
+        assert!(notes.contains("is no JSON: "), "{notes}");
     }
+    let notes = folder.run(["history", "City", r#"{"name": "Ulm"}"#]).failed(2);
+    assert!(notes.contains("is an object"), "{notes}");
+    folder.run(["query", "City", "--key", "\"[broken\""]).done();
 }

@@ -48,10 +48,34 @@ fn gzip_ndjson_and_standard_input_are_read() {
     }
     let error = folder.pipe(["import", "City", "-"], "name\nX\n").failed(2);
     assert!(error.contains("hint: add --input-format"), "{error}");
-    let whole = gzip("name,people\nRome,1\n");
-    folder.write("cut.csv.gz", &whole[..whole.len() / 2]);
-    let error = folder.run(["import", "City", "cut.csv.gz"]).failed(5);
-    assert!(error.starts_with("error: cut.csv.gz: "), "{error}");
+}
+
+#[test]
+fn an_import_that_ends_midway_tells_what_may_be_there() {
+    let folder = Folder::with_cities();
+    let rows: String = (0..5_000u32)
+        .map(|row| format!("C{row},{}\n", row.wrapping_mul(2_654_435_761) >> 2))
+        .collect();
+    let whole = gzip(&format!("name,people\nX,y\n{rows}"));
+    folder.write("c.csv.gz", &whole[..whole.len() / 2]);
+    let notes = folder.run(["import", "City", "c.csv.gz", "--batch", "100"]).failed(1);
+    let (before, error) = notes.split_once('\n').unwrap();
+    assert!(error.starts_with("error: c.csv.gz: input: "), "{notes}");
+    let (read, rest) = before.split_once(" rows read, up to ").unwrap();
+    let (imported, rest) = rest.split_once(" of them imported; ").unwrap();
+    assert!(rest.starts_with("importing all of it again completes it"), "{notes}");
+    let number = |text: &str| text.replace(',', "").parse::<usize>().unwrap();
+    assert_eq!(number(read), number(imported) + 1, "{notes}");
+    let there = || folder.run(["stats", "--format", "json"]).json()["records"].clone();
+    assert_eq!(there(), 3 + number(imported));
+    folder.write("c.csv.gz", whole);
+    folder.run(["import", "City", "c.csv.gz"]).failed(5);
+    assert_eq!(there(), 3 + 5_000);
+    // Nothing is known where not even a batch was read, and nothing is said of a wrong header.
+    let short = gzip("name,people\nRome,1\n");
+    folder.write("short.csv.gz", &short[..short.len() / 2]);
+    let notes = folder.run(["import", "City", "short.csv.gz"]).failed(1);
+    assert!(notes.starts_with("no row is known to be imported; "), "{notes}");
 }
 
 #[test]

@@ -43,14 +43,22 @@ fn a_line_that_is_too_long_is_answered_and_later_ones_go_on() {
     answer.failed(5);
 }
 
+/// A mutation with a field that there is not.
+fn line_of_field(name: &str) -> String {
+    let line = r#"{"mutation": "create", "schema": "City", "records": [{"name": "X", "F": 1}]}"#;
+    line.replace('F', name)
+}
+
 #[test]
 fn names_from_data_do_nothing_to_the_terminal() {
     let folder = Folder::with_cities();
-    let line = r#"{"mutation": "create", "schema": "City",
-        "records": [{"name": "X", "esc\u001b[31m": 1}]}"#
-        .replace('\n', "");
+    let line = line_of_field("esc\\u001b[31m");
     let notes = folder.pipe(["mutate", "-"], line).failed(5);
     assert!(notes.contains("`esc\\u{1b}[31m`"), "{notes}");
+    let line = line_of_field(&"a".repeat(900));
+    let notes = folder.pipe(["mutate", "-"], line).failed(5);
+    let part = "a".repeat(150);
+    assert!(notes.contains(&format!("no field `{part}…{part}`\n")), "{notes}");
     let line = format!(r#"{{"mutation": "create", "schema": "{}"}}"#, "A".repeat(100_000));
     assert!(folder.pipe(["mutate", "-"], line).failed(5).len() < 3_000);
 }

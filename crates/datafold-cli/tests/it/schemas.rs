@@ -59,6 +59,8 @@ fn files_that_cannot_be_loaded_do_not_stop_others() {
     folder.run(["schema", "load", "nope.json"]).failed(3);
     std::fs::create_dir(folder.path("empty")).unwrap();
     folder.run(["schema", "load", "empty"]).failed(3);
+    folder.write("latin.json", b"{\"name\": \"Caf\xe9\"}");
+    folder.run(["schema", "load", "latin.json"]).failed(5);
     folder.write("odd.json", r#"{"name": "Odd", "fields": {"a": {}}, "colour": 1}"#);
     let odd = folder.run(["schema", "load", "odd.json"]);
     assert!(odd.err.starts_with("warning: odd.json: "), "{odd:?}");
