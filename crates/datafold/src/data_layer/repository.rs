@@ -1,7 +1,9 @@
 //! The repository pattern: typed items under typed keys.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use super::db_operations::DbOperations;
 use super::error::DataLayerError;
 use super::transaction::Transaction;
 
@@ -122,28 +124,52 @@ pub trait Repository<T, K: ?Sized> {
     /// # Errors
     ///
     /// [`DataLayerError::Commit`], and what the repository refuses.
-    fn store(&self, key: &K, item: &T) -> Result<(), DataLayerError>;
+    fn store(&self, key: &K, item: &T) -> Result<(), DataLayerError> {
+        self.store_batch(&[(key, item)])
+    }
 
     /// Adds or replaces several items, all in one commit.
     ///
     /// # Errors
     ///
     /// As [`Repository::store`]; then none is written.
-    fn store_batch(&self, items: &[(&K, &T)]) -> Result<(), DataLayerError>;
+    fn store_batch(&self, items: &[(&K, &T)]) -> Result<(), DataLayerError> {
+        let store = |transaction: &mut Transaction| {
+            items.iter().try_for_each(|(key, item)| self.put_in(transaction, key, item))
+        };
+        self.operations().transact(store).map(drop)
+    }
 
     /// Removes the item under `key`; answers whether there was one.
     ///
     /// # Errors
     ///
     /// As [`Repository::store`].
-    fn delete(&self, key: &K) -> Result<bool, DataLayerError>;
+    fn delete(&self, key: &K) -> Result<bool, DataLayerError> {
+        Ok(self.delete_batch(&[key])? == 1)
+    }
 
     /// Removes several items, all in one commit; answers how many there were.
     ///
     /// # Errors
     ///
     /// As [`Repository::store`]; then none is removed.
-    fn delete_batch(&self, keys: &[&K]) -> Result<usize, DataLayerError>;
+    fn delete_batch(&self, keys: &[&K]) -> Result<usize, DataLayerError> {
+        let delete = |transaction: &mut Transaction| {
+            let mut deleted = 0;
+            for key in keys {
+                if self.get_in(transaction, key)?.is_some() {
+                    self.delete_in(transaction, key)?;
+                    deleted += 1;
+                }
+            }
+            Ok::<_, DataLayerError>(deleted)
+        };
+        self.operations().transact(delete).map(|(deleted, _)| deleted)
+    }
+
+    /// The path to the store that the repository's own commits take.
+    fn operations(&self) -> &Arc<DbOperations>;
 
     /// The item as a transaction sees it. Called by [`Transaction::get`].
     ///

@@ -119,33 +119,8 @@ impl ReadRepository<Schema, SchemaName> for SchemaRepository {
 }
 
 impl Repository<Schema, SchemaName> for SchemaRepository {
-    fn store(&self, key: &SchemaName, item: &Schema) -> Result<(), DataLayerError> {
-        self.store_batch(&[(key, item)])
-    }
-
-    fn store_batch(&self, items: &[(&SchemaName, &Schema)]) -> Result<(), DataLayerError> {
-        let store = |transaction: &mut Transaction| {
-            items.iter().try_for_each(|(key, item)| self.put_in(transaction, key, item))
-        };
-        self.ops.transact(store).map(drop)
-    }
-
-    fn delete(&self, key: &SchemaName) -> Result<bool, DataLayerError> {
-        Ok(self.delete_batch(&[key])? == 1)
-    }
-
-    fn delete_batch(&self, keys: &[&SchemaName]) -> Result<usize, DataLayerError> {
-        let delete = |transaction: &mut Transaction| {
-            let mut deleted = 0;
-            for key in keys {
-                if self.get_in(transaction, key)?.is_some() {
-                    self.delete_in(transaction, key)?;
-                    deleted += 1;
-                }
-            }
-            Ok::<_, DataLayerError>(deleted)
-        };
-        self.ops.transact(delete).map(|(deleted, _)| deleted)
+    fn operations(&self) -> &Arc<DbOperations> {
+        &self.ops
     }
 
     fn get_in(
