@@ -177,7 +177,6 @@ impl Pipeline {
             queue.lost = Some(failure.of_group(lost.number));
         }
         queue.bytes = 0;
-        queue.buffered_count = 0;
         queue.newest = None;
         queue.flushing = false;
         if let Some(refusal) = failure.refusal_since() {

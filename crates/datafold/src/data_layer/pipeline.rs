@@ -6,8 +6,8 @@
 //! those who wait. A committer that is alone does it itself; as soon as several are queued, or
 //! nobody waits, a thread of the library does, without a pause until the queue is empty.
 //!
-//! Lock order: writer, queue, ticket. No lock is held while the store syncs, and no code of a
-//! caller runs under a lock.
+//! Lock order: writer, queue, ticket. No lock is held while the store syncs. Of a caller's
+//! code only its clock is asked under a lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -387,7 +387,6 @@ impl Pipeline {
         queue.bytes += queued.bytes;
         queue.newest = Some(Arc::clone(&queued.ticket));
         if queued.buffered {
-            queue.buffered_count += 1;
             self.work.notify_one();
         }
         queue.pending.push(queued);

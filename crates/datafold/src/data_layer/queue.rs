@@ -38,8 +38,6 @@ pub(crate) struct Queue {
     pub(crate) flushing: bool,
     /// The ticket of the newest commit that was ever queued.
     pub(crate) newest: Option<Arc<Ticket>>,
-    /// How many of `pending` nobody waits for.
-    pub(crate) buffered_count: usize,
     pub(crate) closed: bool,
     /// Why a buffered commit was lost; `flush` reports it once.
     pub(crate) lost: Option<CommitError>,
@@ -57,6 +55,5 @@ pub(crate) fn take_group(queue: &mut Queue) -> Vec<Queued> {
     let rest = queue.pending.split_off(count);
     let group = std::mem::replace(&mut queue.pending, rest);
     queue.bytes -= group.iter().map(|queued| queued.bytes).sum::<usize>();
-    queue.buffered_count -= group.iter().filter(|queued| queued.buffered).count();
     group
 }
