@@ -14,7 +14,7 @@ use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
 use crate::data_layer::{CommitError, DataLayerError, SchemaEntry, WriterId};
-use crate::model::{Field, SchemaName, Value};
+use crate::model::{Field, FieldKind, SchemaName, Value};
 
 /// The longest line of NDJSON and the longest row of CSV, in bytes.
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -219,12 +219,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
             let value = if self.options.nulls.iter().any(|null| null == text) {
                 Value::Null
             } else {
-                match &field.value {
-                    Some(schema) => schema
-                        .coerce_text(text)
-                        .map_err(|error| format!("{}: {error}", field.name))?,
-                    None => Value::Text(text.to_owned()),
-                }
+                cell_value(field, text).map_err(|error| format!("{}: {error}", field.name))?
             };
             record.insert(field.name.to_string(), value);
         }
@@ -268,7 +263,9 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         let check = RecordCheck { entry: &self.entry, place: &|| format!("of line {line}") };
         match check.record(record) {
             Ok((key, writes)) => {
-                self.batch_bytes += writes.values().flatten().map(Bytes::len).sum::<usize>();
+                let elements = writes.elements.iter().map(|write| &write.value);
+                let values = writes.cells.values().chain(elements).flatten();
+                self.batch_bytes += values.map(Bytes::len).sum::<usize>();
                 let action = Action::Import { writes };
                 let step = Step { entry: Arc::clone(&self.entry), key, action };
                 self.batch.push(Row { line, step });
@@ -336,10 +333,9 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
 
     fn try_commit(&self, rows: &[Row]) -> Result<Option<Arc<Ticket>>, FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        let records = rows.iter().map(|row| (row.step.entry.id, row.step.key.as_bytes()));
-        let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
         let steps = rows.iter().map(|row| row.step.clone()).collect();
         let prepared = Prepared { preconditions: Vec::new(), steps };
+        let prefetch = Prefetch::read(pipeline.published(), prepared.rows(pipeline.rows))?;
         let run = |execution: &mut Execution<'_>| apply(&mut execution.editor(), &prepared);
         pipeline.execute_buffered(WriterId::OWNER, &prefetch, run)
     }
@@ -355,6 +351,15 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
             self.report.imported += batch.rows;
         }
         Ok(())
+    }
+}
+
+/// The value of a cell of a CSV file; elements stand there as JSON.
+fn cell_value(field: &Field, text: &str) -> Result<Value, String> {
+    match (field.kind, text) {
+        (FieldKind::Single, _) => field.coerce_text(text).map_err(|error| error.to_string()),
+        (_, "") => Ok(Value::Null),
+        (_, json) => Value::parse_json(json).map_err(|error| json_error(&error)),
     }
 }
 
