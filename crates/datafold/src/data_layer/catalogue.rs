@@ -14,7 +14,8 @@ use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
 use super::serialization::RowError;
 use crate::model::{
-    ContentHash, Field, FieldKind, FieldName, Schema, SchemaName, SchemaState, decode_from, encode_value,
+    ContentHash, Field, FieldKind, FieldName, Schema, SchemaName, SchemaState, decode_from,
+    encode_value,
 };
 
 /// A schema as the catalogue knows it.

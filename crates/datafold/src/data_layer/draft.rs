@@ -47,9 +47,7 @@ impl Draft {
     /// The commit that began the record's present life, if that is the one that was found.
     pub(crate) fn found_birth(&self) -> Option<CommitNumber> {
         match self.after {
-            After::Untouched | After::Merged(_) => {
-                self.found_live().map(|live| live.birth.commit)
-            }
+            After::Untouched | After::Merged(_) => self.found_live().map(|live| live.birth.commit),
             After::Created(_) | After::Deleted => None,
         }
     }

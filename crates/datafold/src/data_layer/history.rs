@@ -272,13 +272,14 @@ impl History<'_> {
     ) -> Result<(), DataLayerError> {
         let mut failed = None;
         let scan = Scan::prefix(keyspace, prefix);
-        self.point.published.snapshot.for_each(&scan, &mut |key, row| {
-            match visit(key.get(prefix.len()..).unwrap_or_default(), row) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(DataLayerError::row(keyspace, key, error));
-                    ControlFlow::Break(())
-                }
+        self.point.published.snapshot.for_each(&scan, &mut |key, row| match visit(
+            key.get(prefix.len()..).unwrap_or_default(),
+            row,
+        ) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(DataLayerError::row(keyspace, key, error));
+                ControlFlow::Break(())
             }
         })?;
         failed.map_or(Ok(()), Err)
@@ -294,8 +295,7 @@ impl History<'_> {
         let Some(element) = &version.element else { return Ok(None) };
         let at = CommitNumber(version.commit.0.saturating_sub(1));
         let older = self.point.past_element(address, element, at)?;
-        let older =
-            older.map(|cell| Version::of_element(address.field, element.clone(), cell));
+        let older = older.map(|cell| Version::of_element(address.field, element.clone(), cell));
         let deletion = deletions.iter().filter(|deletion| deletion.commit <= at);
         let newest = older.iter().chain(deletion).max_by_key(|version| version.commit);
         Ok(newest.map(|version| version.id(self.origin)))

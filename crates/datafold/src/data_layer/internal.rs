@@ -13,13 +13,13 @@ use crate::model::{Value, decode_value};
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
-pub(crate) use super::pipeline::Execution;
-pub(crate) use super::read_point::{ReadPoint, RecordAt};
-pub(crate) use super::ticket::Ticket;
-pub(crate) use super::verify::verify;
 pub(crate) use super::draft::{Draft, FieldWrites};
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
+pub(crate) use super::pipeline::Execution;
+pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
+pub(crate) use super::ticket::Ticket;
+pub(crate) use super::verify::verify;
 pub(crate) use super::working_set::ElementName;
 
 /// Rows that were read before the writer lock was taken, with the state they are from.

@@ -80,8 +80,8 @@ impl WorkingSet {
         let mut elements = self.elements.into_iter().peekable();
         for ((schema, record), draft) in self.records {
             let mut of_record = Vec::new();
-            while let Some(element) = elements
-                .next_if(|(name, _)| (name.schema, &name.record) == (schema, &record))
+            while let Some(element) =
+                elements.next_if(|(name, _)| (name.schema, &name.record) == (schema, &record))
             {
                 of_record.push(element);
             }

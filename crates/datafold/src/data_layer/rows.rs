@@ -188,7 +188,9 @@ impl Rows {
         let element = reader.skip_parts(1)?;
         match reader.id()? {
             PAST_OF_ELEMENT => {}
-            _ => return Err(KeyError::UnexpectedByte(rest.get(element.len()).copied().unwrap_or(0))),
+            _ => {
+                return Err(KeyError::UnexpectedByte(rest.get(element.len()).copied().unwrap_or(0)));
+            }
         }
         let birth = CommitNumber(reader.descending()?);
         if reader.is_empty() { Ok((element, birth)) } else { Err(KeyError::Truncated) }

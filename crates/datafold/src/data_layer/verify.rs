@@ -375,10 +375,7 @@ impl Check<'_> {
         })
     }
 
-    fn read_history_key<'k>(
-        &self,
-        key: &'k [u8],
-    ) -> Option<(Place<'k>, FieldId, CommitNumber)> {
+    fn read_history_key<'k>(&self, key: &'k [u8]) -> Option<(Place<'k>, FieldId, CommitNumber)> {
         let (schema, record, field, mut reader) = self.read_field_key(key)?;
         let entry = self.point.published.catalogue.by_id(schema)?;
         let (element, birth) = if entry.element_fields.contains(&field) {

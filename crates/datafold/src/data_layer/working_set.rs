@@ -91,7 +91,12 @@ pub(crate) struct Savepoint {
 
 impl WorkingSet {
     pub(crate) fn new(rows: Rows) -> Self {
-        Self { rows, records: BTreeMap::new(), elements: BTreeMap::new(), catalogue: BTreeMap::new() }
+        Self {
+            rows,
+            records: BTreeMap::new(),
+            elements: BTreeMap::new(),
+            catalogue: BTreeMap::new(),
+        }
     }
 
     /// The draft of a record, read from `source` unless the transaction has it.
@@ -269,7 +274,10 @@ impl WorkingSet {
             && !self.elements.iter().any(|(name, draft)| self.is_element_written(name, draft))
     }
 
-    pub(super) fn catalogue_rows_at(&self, at: CommitNumber) -> Vec<(Bytes, Option<Bytes>, Option<Bytes>)> {
+    pub(super) fn catalogue_rows_at(
+        &self,
+        at: CommitNumber,
+    ) -> Vec<(Bytes, Option<Bytes>, Option<Bytes>)> {
         let drafts = self.catalogue.iter();
         drafts
             .map(|(key, draft)| (key.clone(), draft.before.clone(), draft.after.row(at)))

@@ -127,7 +127,10 @@ pub struct QueryAnswer {
     pub commit: CommitNumber,
 }
 
-pub(super) fn commit_number<S: Serializer>(commit: &CommitNumber, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn commit_number<S: Serializer>(
+    commit: &CommitNumber,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(commit.0)
 }
 

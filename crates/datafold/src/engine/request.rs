@@ -245,14 +245,14 @@ fn precondition(place: &str, value: Value) -> Result<Precondition, RequestError>
     let mut object = Object::new(place, value)?;
     let schema = object.schema()?;
     let key = key(object.need("key")?);
-    let element = match (object.members.contains_key("field"), object.members.contains_key("element"))
-    {
-        (false, false) => None,
-        _ => {
-            let (field, element) = (object.text("field")?, object.text("element")?);
-            Some(ElementPlace { field, element })
-        }
-    };
+    let element =
+        match (object.members.contains_key("field"), object.members.contains_key("element")) {
+            (false, false) => None,
+            _ => {
+                let (field, element) = (object.text("field")?, object.text("element")?);
+                Some(ElementPlace { field, element })
+            }
+        };
     let conditions = [object.take("exists"), object.take("absent"), object.take("unchanged_since")];
     let condition = match conditions {
         [Some(Value::Bool(exists)), None, None] => existence(exists),

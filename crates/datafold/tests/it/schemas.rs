@@ -150,8 +150,6 @@ fn only_approved_schemas_are_read_and_written() {
 fn what_would_silently_do_nothing_is_not_approved() {
     let db = memory();
     for (schema, why) in [
-        (r#"{"name": "A", "fields": {"a": {"field_type": "Collection"}}}"#, "Collection"),
-        (r#"{"name": "B", "fields": {"a": {"field_type": "Range"}}}"#, "Range"),
         (r#"{"name": "C", "fields": {"a": {}, "b": {"transform": {"logic": "1"}}}}"#, "computes"),
         (r#"{"name": "D", "fields": {"a": {"field_mappers": {"A": "a"}}}}"#, "maps"),
         (
