@@ -65,7 +65,7 @@ impl ElementQuery {
     }
 
     /// Reads the JSON form: `schema`, `key`, `field`; at most one of `element`, `elements`,
-    /// `prefix`, `pattern`, `value`, `from` with `to`, and `filter` (the original's form);
+    /// `prefix`, `glob`, `value`, `from` with `to`, and `filter` (the original's form);
     /// `reverse`, `limit`, `cursor` and `as_of`.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ fn filter(object: &mut Object<'_>) -> Result<ElementFilter, RequestError> {
     if start.is_some() || end.is_some() {
         found.push(ElementFilter::KeyRange { start, end });
     }
-    let pattern = object.optional_text("pattern")?;
+    let pattern = object.optional_text("glob")?;
     found.extend(pattern.map(|pattern| ElementFilter::KeyPattern(Glob::new(&pattern))));
     found.extend(object.take("value").map(ElementFilter::Value));
     if let Some(filter) = object.take("filter") {
@@ -120,7 +120,7 @@ fn filter(object: &mut Object<'_>) -> Result<ElementFilter, RequestError> {
         (Some(filter), true) => Ok(filter),
         (Some(_), false) => Err(RequestError::new(
             "request",
-            "takes at most one of `element`, `elements`, `prefix`, `from` with `to`, `pattern`, \
+            "takes at most one of `element`, `elements`, `prefix`, `from` with `to`, `glob`, \
              `value` and `filter`",
         )),
     }
@@ -445,7 +445,7 @@ mod tests {
         let text = |text: &str| text.to_owned();
         assert_eq!(read(r#""element": "a""#), ElementFilter::Key(text("a")));
         assert_eq!(read(r#""elements": ["a"]"#), ElementFilter::Keys(vec![text("a")]));
-        assert_eq!(read(r#""pattern": "a?""#), ElementFilter::KeyPattern(Glob::new("a?")));
+        assert_eq!(read(r#""glob": "a?""#), ElementFilter::KeyPattern(Glob::new("a?")));
         assert_eq!(read(r#""value": [1]"#), ElementFilter::Value(vec![Value::Int(1)].into()));
         assert_eq!(read(r#""filter": {"Key": "a"}"#), ElementFilter::Key(text("a")));
         let range = ElementFilter::KeyRange { start: Some(text("a")), end: None };
@@ -462,7 +462,7 @@ mod tests {
             (r#"{"schema": "P", "key": 1, "field": "f", "reverse": 1}"#, "reverse"),
             (r#"{"schema": "P", "key": 1, "field": "f", "elements": "a"}"#, "elements"),
             (r#"{"schema": "P", "key": 1, "field": "f", "prefix": 1}"#, "prefix"),
-            (r#"{"schema": "P", "key": 1, "field": "f", "glob": "a"}"#, "glob"),
+            (r#"{"schema": "P", "key": 1, "field": "f", "pattern": "a"}"#, "pattern"),
             (r#"{"schema": "P", "key": 1, "field": "f", "prefix": "", "to": "b"}"#, "request"),
         ] {
             assert_eq!(ElementQuery::parse(text).unwrap_err().place, place, "{text}");
