@@ -43,8 +43,7 @@ pub(crate) fn run(
         columns.insert(ELEMENT_AT, "element".to_owned());
     }
     let (before, left, done) = (None, limit.map(NonZeroUsize::get), false);
-    let mut versions =
-        Versions { session: &session, cell: &cell, key: &key, before, left, done };
+    let mut versions = Versions { session: &session, cell: &cell, key: &key, before, left, done };
     let mut page = versions.next_page()?;
     if page.is_empty() {
         let message = format!("{} of `{}` has no versions", place(&cell, key), cell.schema);

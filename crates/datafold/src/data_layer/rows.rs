@@ -189,7 +189,9 @@ impl Rows {
         match reader.id()? {
             PAST_OF_ELEMENT => {}
             _ => {
-                return Err(KeyError::UnexpectedByte(rest.get(element.len()).copied().unwrap_or(0)));
+                return Err(KeyError::UnexpectedByte(
+                    rest.get(element.len()).copied().unwrap_or(0),
+                ));
             }
         }
         let birth = CommitNumber(reader.descending()?);

@@ -174,7 +174,8 @@ fn write_elements(
     writes: &RecordWrites,
     only_changed: bool,
 ) -> Result<(), FoldDbError> {
-    for field in &writes.nulls {
+    // An import takes away single values, not elements that others have put.
+    for field in writes.nulls.iter().filter(|_| !only_changed) {
         let (id, record) = (step.entry.id, step.key.bytes());
         let found = editor.working.element_count(editor.source, id, record, *field)?;
         if let (1.., Some(name)) = (found, name_of(&step.entry, *field)) {

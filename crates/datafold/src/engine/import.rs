@@ -88,7 +88,7 @@ pub struct ImportReport {
 
 impl FoldDb {
     /// Creates or merges one record for each row of `input`. Cells that have their value already
-    /// are not written again.
+    /// are not written again. A null takes the value of a Single field away; elements stay.
     ///
     /// A row that breaks a rule is refused, reported with its line, and skipped; the others are
     /// imported. Rows become durable in batches, in order. `progress` is called after each.

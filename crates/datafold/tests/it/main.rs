@@ -8,6 +8,7 @@
 
 mod chaos;
 mod damage;
+mod elements;
 mod format;
 mod harness;
 mod import;
