@@ -42,7 +42,8 @@ fn space() -> Arc<MemoryStore> {
             {"mutation": "create", "schema": "Tag", "records": [{"tag": "b"}]}]}"#,
         r#"{"mutation": "create", "schema": "Box", "records": [
             {"id": 1, "of": {"a": "1", "b": "2"}}, {"id": 2, "of": {"a": "3"}}]}"#,
-        r#"{"mutation": "put", "schema": "Box", "key": 1, "field": "of", "elements": {"a": "4"}}"#,
+        r#"{"mutation": "put", "schema": "Box", "key": 1, "field": "of",
+            "elements": {"Y": "7", "Z": "8", "a": "4"}}"#,
         r#"{"mutation": "remove", "schema": "Box", "key": 1, "field": "of", "elements": ["a"]}"#,
         r#"{"mutation": "delete", "schema": "Box", "keys": [2]}"#,
         r#"{"mutation": "create", "schema": "Box", "records": [{"id": 2, "of": {"a": "5", "c": "6"}}]}"#,
