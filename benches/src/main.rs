@@ -13,6 +13,7 @@
 )]
 
 mod bare;
+mod bench_elements;
 mod bench_growth;
 mod bench_locks;
 mod bench_mutations;
@@ -56,6 +57,9 @@ fn main() {
     }
     if wanted("scans") {
         bench_reads::run_scans(size, &mut table);
+    }
+    if wanted("elements") {
+        bench_elements::run(size, &mut table);
     }
     if wanted("open") {
         bench_open::run(size, &mut table);
