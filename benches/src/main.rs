@@ -3,7 +3,8 @@
 //! Every figure is a ratio of two measurements of one run, taken in turns, since the machine may
 //! be busy with other things. Names of benches as arguments run only those; `--quick` runs each
 //! with less data. `--flights=FILE` names the CSV file (gzip) of flights for the bench of imports,
-//! instead of the month that the project ships. Results go to standard output as a table in Markdown.
+//! instead of the month that the project ships. Results go to standard output as a table in
+//! Markdown.
 
 #![expect(
     clippy::print_stdout,
