@@ -17,7 +17,8 @@ const TAG: &str =
     r#"{"name": "Tag", "key": ["tag"], "fields": {"tag": {"value": {"type": "string"}}}}"#;
 
 const BOX: &str = r#"{"name": "Box", "key": ["id"], "fields": {
-    "id": {"value": {"type": "integer"}}, "of": {"field_type": "Range", "value": {"type": "string"}}}}"#;
+    "id": {"value": {"type": "integer"}}, 
+    "of": {"field_type": "Range", "value": {"type": "string"}}}}"#;
 
 /// A space with several lives of records, cells and elements that were taken away, and records of
 /// nothing but a key.
@@ -46,7 +47,8 @@ fn space() -> Arc<MemoryStore> {
             "elements": {"Y": "7", "Z": "8", "a": "4"}}"#,
         r#"{"mutation": "remove", "schema": "Box", "key": 1, "field": "of", "elements": ["a"]}"#,
         r#"{"mutation": "delete", "schema": "Box", "keys": [2]}"#,
-        r#"{"mutation": "create", "schema": "Box", "records": [{"id": 2, "of": {"a": "5", "c": "6"}}]}"#,
+        r#"{"mutation": "create", "schema": "Box",
+            "records": [{"id": 2, "of": {"a": "5", "c": "6"}}]}"#,
     ] {
         mutate(&db, request).unwrap();
     }

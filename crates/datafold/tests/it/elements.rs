@@ -482,3 +482,78 @@ fn a_ref_points_from_an_element_to_its_atom() {
     put(&db, r#"{"b": 3}"#).unwrap();
     assert_eq!(atoms.get(&found.atom).unwrap().unwrap().value, 2.into(), "also when it is past");
 }
+
+/// Two schemas with the same records: each has elements of its own in them, and one shows the
+/// other's.
+#[test]
+fn mapped_fields_show_the_elements_of_their_roots() {
+    let db = shop();
+    approve(
+        &db,
+        r#"{"name": "Depot", "key": ["id"], "fields": {
+            "id": {"value": {"type": "integer"}},
+            "goods": {"field_type": "Range", "field_mappers": {"Shop": "stock"}},
+            "racks": {"field_type": "Collection"}}}"#,
+    );
+    put(&db, r#"{"a": 1}"#).unwrap();
+    let depot = r#"{"mutation": "put", "schema": "Depot", "key": 1, "field": "goods",
+        "elements": {"b": 2}}"#;
+    mutate(&db, depot).unwrap();
+    let racks = r#"{"mutation": "upsert", "schema": "Depot", "records": [
+        {"id": 1, "goods": {"a": null}, "racks": ["x", "y"]}]}"#;
+    mutate(&db, racks).unwrap();
+    assert_eq!(elements(&db, ""), "b=2 ");
+    assert_eq!(all(&db, "Depot"), "[1,{\"b\":2},{\"0\":\"x\",\"1\":\"y\"}]\n");
+    let inside = |transaction: &mut FoldTransaction<'_>| {
+        let b = transaction.element(&name("Depot"), &[1.into()], "goods", "b")?;
+        let record = transaction.get(&name("Depot"), &[1.into()])?.unwrap();
+        Ok::<_, FoldDbError>((b, Value::Array(record.values).to_json()))
+    };
+    let expected = r#"[1,{"b":2},{"0":"x","1":"y"}]"#;
+    assert_eq!(db.transact(inside).unwrap().0, (Some(2.into()), expected.into()));
+    let wrong = r#"{"mutation": "put", "schema": "Depot", "key": 1, "field": "goods",
+        "elements": {"b": "text"}}"#;
+    assert_eq!(code(mutate(&db, wrong)), "invalid_value", "the rules are those of the root");
+    let history = db.history(&name("Depot"), &[1.into()], None, None, 99).unwrap();
+    let fields: Vec<_> = history.iter().filter_map(|atom| atom.cell.field.as_ref()).collect();
+    assert_eq!(fields, ["goods", "racks", "racks", "goods", "goods"]);
+    assert_eq!(db.stats().unwrap().total_elements, 3);
+    check_sound(&db);
+    mutate(&db, r#"{"mutation": "delete", "schema": "Shop", "keys": [1]}"#).unwrap();
+    assert_eq!(db.stats().unwrap().total_elements, 0);
+    mutate(&db, r#"{"mutation": "create", "schema": "Depot", "records": [{"id": 1}]}"#).unwrap();
+    assert_eq!(all(&db, "Depot"), "[1,{},{}]\n");
+    assert_eq!(elements(&db, ""), "");
+    check_sound(&db);
+}
+
+#[test]
+fn the_one_record_of_a_view_writes_elements_to_its_sources() {
+    let db = shop();
+    approve(
+        &db,
+        r#"{"name": "Wall", "fields": {
+            "notes": {"field_type": "Collection", "field_mappers": {"Board": "cards"}},
+            "pins": {"field_type": "Collection"}}}"#,
+    );
+    assert_eq!(all(&db, "Wall"), "[{},{}]\n");
+    let put = r#"{"mutation": "put", "schema": "Wall", "key": [], "field": "notes",
+        "elements": {"a": 1}, "if": "absent"}"#;
+    mutate(&db, put).unwrap();
+    assert_eq!(code(mutate(&db, put)), "element_exists");
+    assert_eq!(all(&db, "Board"), "[\"untitled\",{\"a\":1}]\n");
+    let upsert = r#"{"mutation": "upsert", "schema": "Wall", "records": [
+        {"notes": {"b": 2}, "pins": {"p": 3}}]}"#;
+    mutate(&db, upsert).unwrap();
+    assert_eq!(all(&db, "Wall"), "[{\"a\":1,\"b\":2},{\"p\":3}]\n");
+    assert_eq!(db.element(&name("Wall"), &[], "notes", "b").unwrap(), Some(2.into()));
+    let delete = r#"{"mutation": "delete", "schema": "Wall", "keys": [[]]}"#;
+    assert_eq!(code(mutate(&db, delete)), "elements_not_empty");
+    let remove = r#"{"mutation": "remove", "schema": "Wall", "key": [], "field": "notes",
+        "elements": ["a", "b"]}"#;
+    mutate(&db, remove).unwrap();
+    mutate(&db, delete).unwrap();
+    assert_eq!(all(&db, "Wall"), "[{},{}]\n");
+    assert_eq!(all(&db, "Board"), "[\"untitled\",{}]\n");
+    check_sound(&db);
+}
