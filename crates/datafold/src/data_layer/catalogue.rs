@@ -114,14 +114,14 @@ struct StateRow {
 
 /// Every schema of a space with its state.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogue {
+pub struct SchemaCore {
     by_name: BTreeMap<SchemaName, Arc<SchemaEntry>>,
     names: HashMap<SchemaId, SchemaName>,
     next_schema_id: u32,
     transforms: u64,
 }
 
-impl Catalogue {
+impl SchemaCore {
     /// The schema with this name, in whatever state.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<SchemaEntry>> {

@@ -2,7 +2,7 @@
 
 use crate::data_layer::{CommitError, CommitNumber, DataLayerError};
 use crate::model::{
-    FieldName, KeyOfError, RecordKey, SchemaError, SchemaName, SchemaState, ValueError,
+    FieldName, KeyOfError, PriceError, RecordKey, SchemaError, SchemaName, SchemaState, ValueError,
 };
 
 /// What kind of answer an error is; the command line's exit codes and HTTP's status follow it.
@@ -231,6 +231,9 @@ pub enum QueryError {
     /// The cursor is not one of this query's.
     #[error("the cursor is not one that this query has given")]
     InvalidCursor,
+    /// The price that was asked for is too large.
+    #[error(transparent)]
+    Price(PriceError),
 }
 
 impl QueryError {
@@ -243,6 +246,7 @@ impl QueryError {
             QueryError::UnknownField { .. } => "unknown_field",
             QueryError::InvalidKey { .. } => "invalid_key",
             QueryError::InvalidCursor => "invalid_cursor",
+            QueryError::Price(error) => error.code(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The engine: mutations, queries and time travel.
 
 mod apply;
+mod approval;
 mod error;
 mod fold_db;
 mod import;
 mod moment;
 mod mutation;
 mod prepare;
+mod price;
 mod query;
 mod request;
 pub(crate) mod suggest;

@@ -8,7 +8,7 @@ use super::error::MutationError;
 use super::mutation::{Condition, Mutation, MutationKind, MutationRequest, RecordInput};
 use super::suggest::closest;
 use crate::data_layer::internal::FieldWrites;
-use crate::data_layer::{Catalogue, FieldId, SchemaEntry, SchemaId, SerializationHelper};
+use crate::data_layer::{FieldId, SchemaCore, SchemaEntry, SchemaId, SerializationHelper};
 use crate::model::{FieldKind, RecordKey, SchemaName, SchemaState, Value};
 
 /// The largest encoded value of a cell, the same on every engine.
@@ -51,7 +51,7 @@ pub(crate) enum Action {
 
 /// Checks a request against the catalogue.
 pub(crate) fn prepare(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     request: &MutationRequest,
 ) -> Result<Prepared, MutationError> {
     let mut prepared = Prepared { preconditions: Vec::new(), steps: Vec::new() };
@@ -86,7 +86,7 @@ pub(crate) fn prepare(
 
 /// The schema with this name, if the owner has approved it.
 pub(crate) fn approved(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     name: &SchemaName,
 ) -> Result<Arc<SchemaEntry>, MutationError> {
     let Some(entry) = catalogue.get(name.as_str()) else {
@@ -105,7 +105,7 @@ pub(crate) fn check_approved(entry: &SchemaEntry) -> Result<(), MutationError> {
 }
 
 /// Checks that every schema of a prepared request is still there and approved.
-pub(crate) fn recheck(catalogue: &Catalogue, prepared: &Prepared) -> Result<(), MutationError> {
+pub(crate) fn recheck(catalogue: &SchemaCore, prepared: &Prepared) -> Result<(), MutationError> {
     let conditions = prepared.preconditions.iter().map(|condition| &condition.entry);
     let mut checked: Option<SchemaId> = None;
     for entry in prepared.steps.iter().map(|step| &step.entry).chain(conditions) {

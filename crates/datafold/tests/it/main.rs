@@ -8,9 +8,12 @@
 
 mod chaos;
 mod damage;
+mod discovery;
+mod faults_schemas;
 mod format;
 mod harness;
 mod import;
+mod lifecycle;
 mod limits;
 mod model_test;
 mod node_model;

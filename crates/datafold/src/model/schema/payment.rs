@@ -1,4 +1,5 @@
-//! What reading a field costs. Configuration only: nothing is charged.
+//! What reading a field costs. Configuration, from which `price.rs` makes a preview: nothing is
+//! charged.
 
 use std::collections::BTreeMap;
 

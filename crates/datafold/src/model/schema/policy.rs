@@ -24,6 +24,9 @@ impl Default for TrustDistance {
 
 /// Who may read and who may write a field. By default the owner alone.
 ///
+/// Policies are read, stored and shown; they are not enforced yet. Whoever embeds the library or
+/// uses the command line is the owner, whose distance 0 every policy allows.
+///
 /// An explicit policy lists public keys that are allowed besides the distance. The number of a key
 /// comes from the original; a key with a number above 0 is allowed, whatever the number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
