@@ -380,7 +380,45 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Keywords with values that may be right, and some that are not.
+fn any_schema() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        simple_schema(),
+        Just(Value::Bool(false)),
+        prop::sample::select(vec!["#", "#/$defs/a", "#a", "x"])
+            .prop_map(|to| Value::from_iter([("$ref".to_owned(), to.into())])),
+        super::super::value::tests::value(),
+    ];
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let one = ["not", "items", "contains", "additionalProperties", "if", "then", "else"];
+        let more = ["propertyNames", "unevaluatedItems", "unevaluatedProperties"];
+        let one = prop::sample::select([&one[..], &more].concat());
+        let many = prop::sample::select(vec!["allOf", "anyOf", "oneOf", "prefixItems"]);
+        let named = prop::sample::select(vec!["properties", "$defs", "patternProperties"]);
+        let list = prop::collection::vec(inner.clone(), 1..3).prop_map(Value::Array);
+        let object = |inner| Value::from_iter([("a".to_owned(), inner)]);
+        let member = prop_oneof![
+            (one, inner.clone()).prop_map(|(keyword, schema)| (keyword.to_owned(), schema)),
+            (many, list).prop_map(|(keyword, schemas)| (keyword.to_owned(), schemas)),
+            (named, inner.prop_map(object)).prop_map(|(keyword, map)| (keyword.to_owned(), map)),
+        ];
+        prop::collection::vec(member, 1..4).prop_map(|members| members.into_iter().collect())
+    })
+}
+
 proptest! {
+    #[test]
+    fn no_schema_makes_it_panic(json in any_schema(), value in super::super::value::tests::value()) {
+        if let Ok((schema, _)) = ValueSchema::checked(json.clone()) {
+            let first = schema.accept(value.clone());
+            prop_assert_eq!(&first, &ValueSchema::trusted(json).accept(value));
+            // What was accepted is accepted as it is stored.
+            if let Ok(stored) = first {
+                prop_assert_eq!(schema.accept(stored.clone()), Ok(stored));
+            }
+        }
+    }
+
     #[test]
     fn the_simple_check_and_the_library_agree(json in simple_schema(), value in scalar()) {
         prop_assume!(ValueSchema::checked(json.clone()).is_ok());
