@@ -15,6 +15,7 @@ mod harness;
 mod import;
 mod lifecycle;
 mod limits;
+mod mappings;
 mod model_test;
 mod node_model;
 mod opening;
