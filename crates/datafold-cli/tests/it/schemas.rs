@@ -47,7 +47,8 @@ fn show_tells_policies_and_prices_where_they_are_not_the_usual() {
     let folder = Folder::with_cities();
     assert!(!folder.run(["schema", "show", "City"]).done().contains("owner"));
     let song = r#"{"name": "Song", "payment_config": {"base_multiplier": 1.5}, "fields": {
-        "title": {"permission_policy": {"read_policy": {"Distance": 2}, "write_policy": "NoRequirement",
+        "title": {"permission_policy": {"read_policy": {"Distance": 2},
+            "write_policy": "NoRequirement",
             "explicit_read_policy": {"counts_by_pub_key": {"k": 1}}}},
         "year": {"payment_config": {"min_payment": 10}}}}"#;
     folder.write("song.json", song);

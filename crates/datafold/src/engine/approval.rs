@@ -27,8 +27,8 @@ impl SchemaService {
     /// use datafold::model::Value;
     ///
     /// let db = FoldDb::open("memory:")?;
-    /// let settings = r#"{"name": "Settings", "fields": {"theme": {"value": {"type": "string"}}}}"#;
-    /// let name = db.schemas().load(settings)?.name;
+    /// let text = r#"{"name": "Settings", "fields": {"theme": {"value": {"type": "string"}}}}"#;
+    /// let name = db.schemas().load(text)?.name;
     /// let values = [("theme".to_owned(), Value::from("dark"))].into();
     /// let receipt = db.schemas().approve_schema_with_atoms(&name, vec![values])?;
     /// assert_eq!(receipt.atoms, 1);

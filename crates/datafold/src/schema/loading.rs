@@ -18,7 +18,8 @@ impl SchemaService {
     /// # Errors
     ///
     /// [`FoldDbError::Schema`] for an invalid definition;
-    /// [`crate::data_layer::DataLayerError::AlreadyExists`] for a name with another definition. Nothing is changed.
+    /// [`crate::data_layer::DataLayerError::AlreadyExists`] for a name with another definition.
+    /// Nothing is changed.
     pub fn load_text(&self, text: &str, source: Option<&str>) -> Result<Schema, FoldDbError> {
         let schema = Arc::new(Schema::parse(text)?.schema);
         self.define(&schema, source)?;

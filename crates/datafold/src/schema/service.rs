@@ -6,6 +6,8 @@ use parking_lot::Mutex;
 
 use super::discovery::SchemaDiscovery;
 use super::report::{SchemaLoadingReport, SchemaStatus};
+#[cfg(doc)]
+use crate::data_layer::DataLayerError;
 use crate::data_layer::internal::Execution;
 use crate::data_layer::{DatabasePool, Durability, Receipt, SchemaCore, SchemaEntry, WriterId};
 use crate::engine::FoldDbError;
@@ -18,8 +20,8 @@ use crate::model::{SchemaName, SchemaState};
 ///
 /// # Errors
 ///
-/// Every call that changes something can also answer [`crate::data_layer::DataLayerError::Commit`] and
-/// [`crate::data_layer::DataLayerError::Store`]; then nothing was changed, unless the commit's outcome is
+/// Every call that changes something can also answer [`DataLayerError::Commit`] and
+/// [`DataLayerError::Store`]; then nothing was changed, unless the commit's outcome is
 /// indeterminate.
 ///
 /// # Durability
@@ -73,7 +75,7 @@ impl SchemaService {
     ///
     /// # Errors
     ///
-    /// [`crate::data_layer::DataLayerError::NotFound`]; [`crate::data_layer::DataLayerError::Refused`] for a definition that asks for
+    /// [`DataLayerError::NotFound`]; [`DataLayerError::Refused`] for a definition that asks for
     /// what this version does not do. Then nothing is changed.
     pub fn approve_schema(&self, name: &SchemaName) -> Result<Receipt, FoldDbError> {
         self.set_states(std::slice::from_ref(name), SchemaState::Approved, None)
@@ -83,7 +85,7 @@ impl SchemaService {
     ///
     /// # Errors
     ///
-    /// [`crate::data_layer::DataLayerError::NotFound`].
+    /// [`DataLayerError::NotFound`].
     pub fn block_schema(
         &self,
         name: &SchemaName,
@@ -96,7 +98,7 @@ impl SchemaService {
     ///
     /// # Errors
     ///
-    /// [`crate::data_layer::DataLayerError::NotFound`].
+    /// [`DataLayerError::NotFound`].
     pub fn unload_schema(&self, name: &SchemaName) -> Result<Receipt, FoldDbError> {
         self.set_states(std::slice::from_ref(name), SchemaState::Available, None)
     }
@@ -128,7 +130,7 @@ impl SchemaService {
     ///
     /// # Errors
     ///
-    /// [`crate::data_layer::DataLayerError::NotFound`]; [`crate::data_layer::DataLayerError::Refused`] for a schema with data.
+    /// [`DataLayerError::NotFound`]; [`DataLayerError::Refused`] for a schema with data.
     pub fn delete(&self, name: &SchemaName) -> Result<Receipt, FoldDbError> {
         let remove = |execution: &mut Execution<'_>| Ok(execution.editor().remove(name)?);
         self.run(remove).map(|((), receipt)| receipt)
