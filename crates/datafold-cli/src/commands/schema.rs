@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use datafold::data_layer::{DataLayerError, Receipt, SchemaEntry};
-use datafold::model::{Field, SchemaName, SchemaState, Value};
+use datafold::model::{Field, SchemaName, SchemaPayment, SchemaState, Value};
 use datafold::schema::{SchemaFailure, SchemaLoadingReport, SchemaStatus};
 use datafold::{FoldDbError, model};
 
@@ -190,23 +190,32 @@ fn head(out: &mut Out, entry: &SchemaEntry) -> Done {
         [] => out.line("key: none, it has one record")?,
         key => out.line(format_args!("key: {}", key.join(", ")))?,
     }
+    if schema.payment != SchemaPayment::default() {
+        out.line(format_args!("price: {}", schema.payment))?;
+    }
     out.line(format_args!("hash: {}\n", entry.hash))
 }
 
-/// Prints the fields as a table; defaults only where there are some.
+/// Prints the fields as a table; what is the usual only where some field has something else.
 fn print_fields(out: &mut Out, entry: &SchemaEntry) -> Done {
     let mut columns = FIELD_COLUMNS.to_vec();
     let mut rows = field_rows(entry);
-    if entry.schema.fields.iter().all(|field| field.default.is_none()) {
-        columns.remove(DEFAULT_COLUMN);
-        rows.iter_mut().for_each(|row| drop(row.remove(DEFAULT_COLUMN)));
+    for (name, usual) in USUAL {
+        let Some(at) = columns.iter().position(|column| *column == name) else { continue };
+        let usual = usual.map_or(Value::Null, Value::from);
+        if rows.iter().all(|row| row.get(at) == Some(&usual)) {
+            columns.remove(at);
+            rows.iter_mut().for_each(|row| drop(row.remove(at)));
+        }
     }
     print_rows(out, Format::Table, &columns, rows)
 }
 
-/// The place of the defaults among the columns.
-const DEFAULT_COLUMN: usize = 3;
-const FIELD_COLUMNS: [&str; 5] = ["field", "kind", "value", "default", "description"];
+/// Columns that say nothing if they are like this in all rows.
+const USUAL: [(&str, Option<&str>); 4] =
+    [("default", None), ("read", Some("owner")), ("write", Some("owner")), ("price", Some("1"))];
+const FIELD_COLUMNS: [&str; 8] =
+    ["field", "kind", "value", "default", "description", "read", "write", "price"];
 
 fn field_rows(entry: &SchemaEntry) -> Vec<Vec<Value>> {
     let row = |field: &Field| {
@@ -216,6 +225,9 @@ fn field_rows(entry: &SchemaEntry) -> Vec<Vec<Value>> {
             value_of(field).into(),
             field.default.clone().unwrap_or_default(),
             field.description.clone().into(),
+            field.permission.readers().into(),
+            field.permission.writers().into(),
+            field.payment.to_string().into(),
         ]
     };
     entry.schema.fields.iter().map(row).collect()

@@ -43,6 +43,28 @@ fn show_prints_a_file_that_can_be_loaded() {
 }
 
 #[test]
+fn show_tells_policies_and_prices_where_they_are_not_the_usual() {
+    let folder = Folder::with_cities();
+    assert!(!folder.run(["schema", "show", "City"]).done().contains("owner"));
+    let song = r#"{"name": "Song", "payment_config": {"base_multiplier": 1.5}, "fields": {
+        "title": {"permission_policy": {"read_policy": {"Distance": 2},
+            "write_policy": "NoRequirement",
+            "explicit_read_policy": {"counts_by_pub_key": {"k": 1}}}},
+        "year": {"payment_config": {"min_payment": 10}}}}"#;
+    folder.write("song.json", song);
+    folder.run(["schema", "load", "song.json"]).done();
+    let table = folder.run(["schema", "show", "Song"]).done();
+    assert!(table.contains("price: 1.5\n"), "{table}");
+    let rows: Vec<_> = table.lines().skip_while(|line| !line.starts_with("field")).collect();
+    let words = |row: &str| row.split("  ").map(str::trim).collect::<Vec<_>>().join("|");
+    assert!(rows[0].contains("read") && rows[0].contains("write"), "{table}");
+    assert!(words(rows[1]).contains("distance <= 2, 1 key|everybody|1"), "{table}");
+    assert!(words(rows[2]).ends_with("1, at least 10"), "{table}");
+    let csv = folder.run(["schema", "show", "City", "--format", "csv"]).done();
+    assert!(csv.starts_with("field,kind,value,default,description,read,write,price\n"), "{csv}");
+}
+
+#[test]
 fn files_that_cannot_be_loaded_do_not_stop_others() {
     let folder = Folder::with_cities();
     folder.write("broken.json", "{\"name\": ");

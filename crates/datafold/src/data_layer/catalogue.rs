@@ -192,7 +192,7 @@ struct StateRow {
 
 /// Every schema of a space with its state.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogue {
+pub struct SchemaCore {
     by_name: BTreeMap<SchemaName, Arc<SchemaEntry>>,
     names: HashMap<SchemaId, SchemaName>,
     /// The fields whose cells are in records of another schema's, by their places.
@@ -201,7 +201,7 @@ pub struct Catalogue {
     transforms: u64,
 }
 
-impl Catalogue {
+impl SchemaCore {
     /// The schema with this name, in whatever state.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<SchemaEntry>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafold_store::{BatchKey, Keyspace};
 use minicbor::{Decoder, Encoder};
 
-use super::catalogue::{Catalogue, SchemaEntry, encode_state};
+use super::catalogue::{SchemaCore, SchemaEntry, encode_state};
 use super::counters::SchemaCounters;
 use super::error::DataLayerError;
 use super::ids::{FieldId, SchemaId};
@@ -20,7 +20,7 @@ use crate::model::{Schema, SchemaName, SchemaState};
 /// What a declarative request and a transaction have in common: the catalogue as they see it,
 /// their writes, and where they read.
 pub(crate) struct Editor<'a> {
-    pub(crate) catalogue: &'a mut Arc<Catalogue>,
+    pub(crate) catalogue: &'a mut Arc<SchemaCore>,
     pub(crate) working: &'a mut WorkingSet,
     pub(crate) source: &'a mut dyn RowSource,
 }

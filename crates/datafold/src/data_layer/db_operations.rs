@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafold_store::StoreInfo;
 
-use super::catalogue::Catalogue;
+use super::catalogue::SchemaCore;
 use super::error::{CommitError, DataLayerError};
 use super::ids::{CommitNumber, WriterId};
 use super::moment::Moment;
@@ -85,7 +85,7 @@ impl DbOperations {
 
     /// The catalogue as of the newest durable commit. Takes no lock.
     #[must_use]
-    pub fn catalogue(&self) -> Arc<Catalogue> {
+    pub fn catalogue(&self) -> Arc<SchemaCore> {
         Arc::clone(&self.pipeline.published().catalogue)
     }
 

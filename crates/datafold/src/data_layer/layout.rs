@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
 
-use super::catalogue::{Catalogue, SchemaEntry};
+use super::catalogue::{SchemaCore, SchemaEntry};
 use super::error::DataLayerError;
 use super::ids::{FieldId, SchemaId};
 use super::record::ok;
@@ -97,7 +97,7 @@ pub(crate) fn maps_from(schema: &Schema, source: &SchemaName) -> bool {
 ///
 /// [`DataLayerError::Refused`] where the definitions do not lead to a field that has data.
 fn chain<'c>(
-    catalogue: &'c Catalogue,
+    catalogue: &'c SchemaCore,
     entry: &'c Arc<SchemaEntry>,
     field: &'c Field,
 ) -> Result<Vec<(&'c Arc<SchemaEntry>, &'c Field)>, DataLayerError> {
@@ -129,7 +129,7 @@ fn chain<'c>(
 ///
 /// As [`plan`]: a field that cannot be mapped.
 pub(crate) fn shape(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     entry: &Arc<SchemaEntry>,
 ) -> Result<Schema, DataLayerError> {
     let mut shape = Schema::clone(&entry.schema);
@@ -152,7 +152,7 @@ pub(crate) fn shape(
 /// [`DataLayerError::Refused`] with the field and the rule, for a field that cannot be mapped so;
 /// and what `next_field` answers.
 pub(crate) fn plan(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     entry: &Arc<SchemaEntry>,
     next_field: &mut dyn FnMut(&SchemaEntry) -> Result<FieldId, DataLayerError>,
 ) -> Result<Vec<(SchemaId, Layout)>, DataLayerError> {
@@ -162,7 +162,7 @@ pub(crate) fn plan(
 }
 
 struct Planner<'a> {
-    catalogue: &'a Catalogue,
+    catalogue: &'a SchemaCore,
     next_field: &'a mut dyn FnMut(&SchemaEntry) -> Result<FieldId, DataLayerError>,
     planned: BTreeMap<SchemaId, Layout>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use datafold_store::{BatchKey, Keyspace};
 
-use super::catalogue::Catalogue;
+use super::catalogue::SchemaCore;
 use super::commit::{Change, ChangeKind, element_changes};
 use super::draft::{After, Draft, ElementDraft, FieldWrites};
 use super::element::{ElementCell, ElementCount};
@@ -63,7 +63,7 @@ impl WorkingSet {
     pub(crate) fn materialize(
         self,
         stamp: CommitStamp,
-        catalogue: &Catalogue,
+        catalogue: &SchemaCore,
         newest: &mut dyn RowSource,
     ) -> Result<Materialized, DataLayerError> {
         let mut out = Materialized {
@@ -95,7 +95,7 @@ impl WorkingSet {
 struct Writer<'a> {
     rows: Rows,
     stamp: CommitStamp,
-    catalogue: &'a Catalogue,
+    catalogue: &'a SchemaCore,
     newest: &'a mut dyn RowSource,
     /// The next ordinal that is free in the commit.
     next: u32,

@@ -46,7 +46,7 @@ mod working_set;
 
 pub use atom::{Atom, AtomRef, AtomStatus, CellName};
 pub use atom_repository::AtomRepository;
-pub use catalogue::{Catalogue, SchemaEntry};
+pub use catalogue::{SchemaCore, SchemaEntry};
 pub use catalogue_edit::Defined;
 pub use commit::Commit;
 pub use connection_pool::{DatabasePool, PoolOptions, RepositoryRegistry};

@@ -19,7 +19,7 @@ use datafold_store::{BatchKey, Keyspace, Scan, Store, StoreError};
 use minicbor::Decoder;
 use parking_lot::{Condvar, Mutex};
 
-use super::catalogue::Catalogue;
+use super::catalogue::SchemaCore;
 use super::commit::{Change, Commit, encode_commit};
 use super::counters::SchemaCounters;
 use super::error::{CommitError, DataLayerError};
@@ -71,7 +71,7 @@ pub(super) struct Writer {
     pub(super) number: CommitNumber,
     pub(super) time: Timestamp,
     pub(super) overlay: Overlay,
-    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) catalogue: Arc<SchemaCore>,
     pub(super) counters: HashMap<SchemaId, SchemaCounters>,
 }
 
@@ -95,7 +95,7 @@ pub(crate) struct Pipeline {
 
 /// What a declarative request sees and writes while it runs under the writer lock.
 pub(crate) struct Execution<'a> {
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) catalogue: Arc<SchemaCore>,
     pub(crate) working: WorkingSet,
     pub(crate) source: PendingSource<'a>,
 }
@@ -514,7 +514,7 @@ fn read_published(store: &dyn Store, rows: Rows) -> Result<Published, DataLayerE
             (CommitNumber(head.number), Timestamp::from_micros(time))
         }
     };
-    let catalogue = Arc::new(Catalogue::load(snapshot.as_ref(), rows)?);
+    let catalogue = Arc::new(SchemaCore::load(snapshot.as_ref(), rows)?);
     Ok(Published { number, time, snapshot, catalogue })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafold_store::{Keyspace, Page, Scan, Snapshot, StoreError};
 
-use super::catalogue::Catalogue;
+use super::catalogue::SchemaCore;
 use super::error::DataLayerError;
 use super::ids::CommitNumber;
 use super::working_set::RowSource;
@@ -17,7 +17,7 @@ pub(crate) struct Published {
     pub(crate) number: CommitNumber,
     pub(crate) time: Timestamp,
     pub(crate) snapshot: Arc<dyn Snapshot>,
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) catalogue: Arc<SchemaCore>,
 }
 
 impl Published {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafold_store::BatchKey;
 
-use super::catalogue::Catalogue;
+use super::catalogue::SchemaCore;
 use super::counters::SchemaCounters;
 use super::error::CommitError;
 use super::ids::{CommitNumber, SchemaId};
@@ -22,7 +22,7 @@ pub(crate) struct Queued {
     pub(crate) time: Timestamp,
     pub(crate) writes: Vec<(BatchKey, Option<Bytes>)>,
     pub(crate) bytes: usize,
-    pub(crate) catalogue: Option<Arc<Catalogue>>,
+    pub(crate) catalogue: Option<Arc<SchemaCore>>,
     pub(crate) counters: Vec<(SchemaId, SchemaCounters)>,
     /// Nobody waits for it.
     pub(crate) buffered: bool,

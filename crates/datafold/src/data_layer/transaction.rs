@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafold_store::Keyspace;
 
-use super::catalogue::Catalogue;
+use super::catalogue::SchemaCore;
 use super::db_operations::DbOperations;
 use super::element_scan::ElementBounds;
 use super::error::{CommitError, DataLayerError};
@@ -54,7 +54,7 @@ pub struct Transaction {
 /// The part of a transaction that code of the layers above works on.
 #[derive(Debug)]
 pub(crate) struct TransactionState {
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) catalogue: Arc<SchemaCore>,
     pub(crate) working: WorkingSet,
     pub(crate) source: RecordingSource,
 }

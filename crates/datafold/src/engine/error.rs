@@ -2,8 +2,8 @@
 
 use crate::data_layer::{CommitError, CommitNumber, DataLayerError};
 use crate::model::{
-    FieldName, KeyOfError, RecordKey, RecordKeyError, SchemaError, SchemaName, SchemaState, Value,
-    ValueError,
+    FieldName, KeyOfError, PriceError, RecordKey, RecordKeyError, SchemaError, SchemaName,
+    SchemaState, Value, ValueError,
 };
 
 /// What kind of answer an error is; the command line's exit codes and HTTP's status follow it.
@@ -371,6 +371,9 @@ pub enum QueryError {
     /// The cursor is not one of this query's.
     #[error("the cursor is not one that this query has given")]
     InvalidCursor,
+    /// The price that was asked for is too large.
+    #[error(transparent)]
+    Price(PriceError),
 }
 
 impl QueryError {
@@ -385,6 +388,7 @@ impl QueryError {
             QueryError::NoElements { .. } => "no_elements",
             QueryError::TooManyElements { .. } => "too_many_elements",
             QueryError::InvalidCursor => "invalid_cursor",
+            QueryError::Price(error) => error.code(),
         }
     }
 }

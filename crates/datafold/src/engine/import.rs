@@ -11,7 +11,7 @@ use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
-use crate::data_layer::{Catalogue, CommitError, DataLayerError, SchemaEntry, WriterId};
+use crate::data_layer::{CommitError, DataLayerError, SchemaCore, SchemaEntry, WriterId};
 use crate::model::{Field, FieldKind, SchemaName, Value};
 
 /// The longest line of NDJSON and the longest row of CSV, in bytes.
@@ -156,7 +156,7 @@ struct InFlight {
 struct Import<'a, P> {
     db: &'a FoldDb,
     options: &'a ImportOptions,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<SchemaCore>,
     entry: Arc<SchemaEntry>,
     progress: P,
     batch: Vec<Row>,

@@ -1,6 +1,7 @@
 //! The engine: mutations, queries and time travel.
 
 mod apply;
+mod approval;
 mod element_filter;
 mod elements;
 mod error;
@@ -10,6 +11,7 @@ mod import;
 mod moment;
 mod mutation;
 mod prepare;
+mod price;
 mod query;
 mod request;
 pub(crate) mod suggest;

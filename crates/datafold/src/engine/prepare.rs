@@ -11,7 +11,7 @@ use super::mutation::{
 };
 use super::suggest::closest;
 use crate::data_layer::internal::{CellPlace, ElementName, FieldAddress, FieldWrites, Rows};
-use crate::data_layer::{Catalogue, SchemaEntry, SchemaId, SerializationHelper};
+use crate::data_layer::{SchemaCore, SchemaEntry, SchemaId, SerializationHelper};
 use crate::model::{
     Field, FieldKind, FieldName, RecordKey, SchemaName, SchemaState, Value, encode_element,
 };
@@ -172,7 +172,7 @@ impl Prepared {
 
 /// Checks a request against the catalogue.
 pub(crate) fn prepare(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     request: &MutationRequest,
 ) -> Result<Prepared, MutationError> {
     let mut prepared = Prepared { preconditions: Vec::new(), steps: Vec::new() };
@@ -200,7 +200,7 @@ pub(crate) fn prepare(
 }
 
 fn prepare_mutation(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     mutation: &Mutation,
     steps: &mut Vec<Step>,
 ) -> Result<(), MutationError> {
@@ -247,7 +247,7 @@ fn prepare_mutation(
 /// The step that deletes a record. The cells that a schema without key maps from others are
 /// emptied; elements there must have been removed before.
 fn deletion(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     entry: &Arc<SchemaEntry>,
     key: RecordKey,
 ) -> Result<Step, MutationError> {
@@ -273,7 +273,7 @@ fn element_step(
 
 /// The schema with this name, if the owner has approved it.
 pub(crate) fn approved(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     name: &SchemaName,
 ) -> Result<Arc<SchemaEntry>, MutationError> {
     let Some(entry) = catalogue.get(name.as_str()) else {
@@ -292,7 +292,7 @@ pub(crate) fn check_approved(entry: &SchemaEntry) -> Result<(), MutationError> {
 }
 
 /// Checks that every schema of a prepared request is still there and approved.
-pub(crate) fn recheck(catalogue: &Catalogue, prepared: &Prepared) -> Result<(), MutationError> {
+pub(crate) fn recheck(catalogue: &SchemaCore, prepared: &Prepared) -> Result<(), MutationError> {
     let conditions = prepared.preconditions.iter().map(|condition| &condition.entry);
     let mut checked: Option<SchemaId> = None;
     for entry in prepared.steps.iter().map(|step| &step.entry).chain(conditions) {
@@ -317,7 +317,7 @@ fn place_name(at: usize) -> String {
 /// Writes of cells by the schemas that have them: those of the schema's own records, and those of
 /// others.
 fn mapped_writes(
-    catalogue: &Catalogue,
+    catalogue: &SchemaCore,
     entry: &SchemaEntry,
     cells: impl Iterator<Item = (CellPlace, Option<Bytes>)>,
 ) -> Result<(FieldWrites, Vec<MappedWrites>), MutationError> {
@@ -349,7 +349,7 @@ fn mapped_writes(
 
 /// Checks one record of a mutation or import.
 pub(crate) struct RecordCheck<'a> {
-    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) catalogue: &'a SchemaCore,
     pub(crate) entry: &'a Arc<SchemaEntry>,
     /// Which record it is, for errors before its key is known.
     pub(crate) place: &'a dyn Fn() -> String,

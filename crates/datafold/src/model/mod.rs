@@ -25,9 +25,10 @@ pub use name::{FieldName, NAME_BYTES_MAX, NameError, SchemaName};
 pub use record_key::{KEY_BYTES_MAX, RecordKey, RecordKeyError, part_of_value, value_of_part};
 pub use schema::{
     ContentHash, ContentHashError, Field, FieldKind, FieldPayment, IndexDefinition, KeyOfError,
-    ParsedSchema, PermissionPolicy, SCHEMA_BYTES_MAX, Schema, SchemaError, SchemaPayment,
-    SchemaPlace, SchemaRule, SchemaState, SchemaStateError, SchemaViolation, SchemaWarning,
-    SchemaWarningKind, TransformDefinition, TrustDistance, TrustDistanceScaling,
+    ParsedSchema, PermissionPolicy, Price, PriceBasis, PriceError, SCHEMA_BYTES_MAX, Schema,
+    SchemaError, SchemaPayment, SchemaPlace, SchemaRule, SchemaState, SchemaStateError,
+    SchemaViolation, SchemaWarning, SchemaWarningKind, TransformDefinition, TrustDistance,
+    TrustDistanceScaling,
 };
 pub use timestamp::{Timestamp, TimestampError, TimestampRule};
 pub use value::{DEPTH_MAX, InvalidValue, Value};

@@ -1,7 +1,15 @@
-//! Schemas: loading, approval, blocking.
+//! Schemas: discovery, loading, approval, blocking.
 
+mod discovery;
+mod initialize;
+mod loading;
 mod report;
 mod service;
 
-pub use report::{SchemaFailure, SchemaLoadingReport, SchemaStatus};
+pub use crate::data_layer::SchemaCore;
+pub use discovery::{SchemaDiscovery, SchemaFile, SchemaFileError, SchemaSource};
+pub use initialize::Initialize;
+pub use report::{
+    SchemaFailure, SchemaFileReport, SchemaLoadingReport, SchemaOutcome, SchemaStatus,
+};
 pub use service::SchemaService;

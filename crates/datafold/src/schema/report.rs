@@ -1,8 +1,11 @@
 //! What loading schemas did, and what state they are in.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::model::{SchemaName, SchemaState};
+use super::discovery::{SchemaFile, SchemaSource};
+use crate::model::{SchemaName, SchemaState, Timestamp};
 
 /// A file or text that was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,17 +18,54 @@ pub struct SchemaFailure {
     pub code: String,
 }
 
-/// What a run of loading did.
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum SchemaOutcome {
+    /// The schema was new and is now Available.
+    Loaded,
+    /// The same definition was there; nothing changed.
+    Unchanged,
+    /// Another definition has the name; nothing changed.
+    Conflict,
+    /// The file gave no schema.
+    Failed,
+}
+
+/// One file of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SchemaFileReport {
+    /// The path.
+    pub file: String,
+    /// Where it was looked for.
+    pub source: SchemaSource,
+    /// The schema in it; none if there is no valid one.
+    pub schema: Option<SchemaName>,
+    /// What became of it.
+    pub outcome: SchemaOutcome,
+}
+
+/// What a run of loading did, and the states after it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct SchemaLoadingReport {
     /// Schemas that were new, now in state Available.
     pub loaded: Vec<SchemaName>,
     /// Schemas that were there with the same definition; nothing changed.
     pub unchanged: Vec<SchemaName>,
-    /// What was not loaded. One bad file never stops the others.
+    /// What was not loaded, conflicts too. One bad file never stops the others.
     pub failed: Vec<SchemaFailure>,
-    /// Members that no version knows, with their place.
+    /// Members and keywords that have no effect, with their file and place.
     pub warnings: Vec<String>,
+    /// All files, in the order in which they were looked at.
+    pub files: Vec<SchemaFileReport>,
+    /// The state of every schema of the space, as of the end of the run.
+    pub schema_states: BTreeMap<SchemaName, SchemaState>,
+    /// Where every schema of the space was found: in the folder of the run that had it first, else
+    /// in the store.
+    pub loading_sources: BTreeMap<SchemaName, SchemaSource>,
+    /// When the run was; none if there was none since the space was opened.
+    pub last_updated: Option<Timestamp>,
 }
 
 impl SchemaLoadingReport {
@@ -33,6 +73,38 @@ impl SchemaLoadingReport {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty()
+    }
+
+    pub(super) fn add_success(&mut self, file: &SchemaFile, schema: &SchemaName, is_new: bool) {
+        let (names, outcome) = match is_new {
+            true => (&mut self.loaded, SchemaOutcome::Loaded),
+            false => (&mut self.unchanged, SchemaOutcome::Unchanged),
+        };
+        names.push(schema.clone());
+        self.loading_sources.entry(schema.clone()).or_insert(file.source);
+        self.add_file(file, Some(schema), outcome);
+    }
+
+    pub(super) fn add_failure(
+        &mut self,
+        file: &SchemaFile,
+        schema: Option<&SchemaName>,
+        error: &dyn std::error::Error,
+        code: &str,
+    ) {
+        self.failed.push(SchemaFailure {
+            source: file.path.display().to_string(),
+            message: error.to_string(),
+            code: code.to_owned(),
+        });
+        let conflict = schema.is_some();
+        let outcome = if conflict { SchemaOutcome::Conflict } else { SchemaOutcome::Failed };
+        self.add_file(file, schema, outcome);
+    }
+
+    fn add_file(&mut self, file: &SchemaFile, schema: Option<&SchemaName>, outcome: SchemaOutcome) {
+        let (path, source) = (file.path.display().to_string(), file.source);
+        self.files.push(SchemaFileReport { file: path, source, schema: schema.cloned(), outcome });
     }
 }
 

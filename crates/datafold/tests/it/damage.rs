@@ -55,8 +55,12 @@ fn space() -> Arc<MemoryStore> {
     Arc::new(memory.reopen())
 }
 
-/// Writes to the store as one more commit, which changes nothing else and which the log knows.
 fn plant(store: &MemoryStore, damage: impl FnOnce(&mut Batch)) -> FoldDb {
+    fold_db(damaged(store, damage), clock())
+}
+
+/// Writes to the store as one more commit, which changes nothing else and which the log knows.
+pub(crate) fn damaged(store: &MemoryStore, damage: impl FnOnce(&mut Batch)) -> Arc<dyn Store> {
     let head = store.snapshot().unwrap().head(SpaceId::DEFAULT).unwrap().unwrap();
     let mut payload = Decoder::new(&head.payload);
     payload.array().unwrap();
@@ -70,7 +74,7 @@ fn plant(store: &MemoryStore, damage: impl FnOnce(&mut Batch)) -> FoldDb {
     damage(&mut batch);
     let store = store.reopen();
     assert!(matches!(store.apply(&batch), Outcome::Accepted));
-    fold_db(Arc::new(store), clock())
+    Arc::new(store)
 }
 
 type Written = Result<(), minicbor::encode::Error<Infallible>>;

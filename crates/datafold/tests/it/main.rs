@@ -8,10 +8,13 @@
 
 mod chaos;
 mod damage;
+mod discovery;
 mod elements;
+mod faults_schemas;
 mod format;
 mod harness;
 mod import;
+mod lifecycle;
 mod limits;
 mod mappings;
 mod model_test;

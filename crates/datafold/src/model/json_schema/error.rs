@@ -1,5 +1,7 @@
 //! Why a value, or a schema of values, is refused.
 
+use std::borrow::Cow;
+
 use super::super::{InvalidValue, TimestampError, Value};
 
 /// Why a field's `value` schema does not accept a value.
@@ -39,9 +41,15 @@ pub enum ValueError {
     /// The value breaks an invariant of values.
     #[error(transparent)]
     Invalid(#[from] InvalidValue),
-    /// The schema refers to itself without end, or has too many alternatives.
+    /// The schema's references are followed too often, or too deep, for this value.
     #[error("the `value` schema takes too many steps for this value")]
     TooManySteps,
+    /// The stored schema is one that this version cannot compile.
+    #[error("the `value` schema cannot be used: {cause}")]
+    Schema {
+        /// The rule that it breaks.
+        cause: Box<ValueSchemaError>,
+    },
 }
 
 fn at(path: &str) -> String {
@@ -58,6 +66,7 @@ impl ValueError {
             ValueError::Time { .. } => "value_time",
             ValueError::Invalid(cause) => cause.code(),
             ValueError::TooManySteps => "value_too_many_steps",
+            ValueError::Schema { cause } => cause.code(),
         }
     }
 
@@ -74,18 +83,6 @@ impl ValueError {
         let (expected, path) = (expected.into(), String::new());
         ValueError::Keyword { keyword, expected, found: describe(value), path }
     }
-
-    /// Says that the value stands in a member or item of the value looked at.
-    pub(super) fn inside(mut self, step: &str) -> Self {
-        if let ValueError::Type { path, .. }
-        | ValueError::Keyword { path, .. }
-        | ValueError::Time { path, .. } = &mut self
-        {
-            path.insert_str(0, &step.replace('~', "~0").replace('/', "~1"));
-            path.insert(0, '/');
-        }
-        self
-    }
 }
 
 /// The type of a value and, for a scalar, the value.
@@ -97,6 +94,14 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::Text(text) => format!("text {}", quote(text)),
         scalar => format!("{} {scalar}", scalar.type_name()),
     }
+}
+
+/// The first of some values as JSON, cut.
+pub(super) fn one_of<'v>(values: impl ExactSizeIterator<Item = Cow<'v, Value>>) -> String {
+    let more = if values.len() > 5 { " | …" } else { "" };
+    let some: Vec<_> = values.take(5).map(|value| value.to_json()).collect();
+    let text: String = some.join(" | ").chars().take(200).collect();
+    text + more
 }
 
 /// A text in quotes on one line, cut to 40 characters.
@@ -132,6 +137,9 @@ impl ValueSchemaError {
             ValueSchemaRule::RemoteReference { .. } => "value_schema_remote_reference",
             ValueSchemaRule::UnknownReference { .. } => "value_schema_unknown_reference",
             ValueSchemaRule::Pattern { .. } => "value_schema_pattern",
+            ValueSchemaRule::Endless => "value_schema_endless",
+            ValueSchemaRule::TooDeep { .. } => "value_schema_too_deep",
+            ValueSchemaRule::TooLarge { .. } => "value_schema_too_large",
         }
     }
 }
@@ -144,7 +152,7 @@ pub enum ValueSchemaRule {
     #[error("expected {expected}, found {found}")]
     Wrong {
         /// What it can have.
-        expected: &'static str,
+        expected: String,
         /// What it has.
         found: String,
     },
@@ -157,8 +165,8 @@ pub enum ValueSchemaRule {
         /// The reference.
         reference: String,
     },
-    /// A reference to something other than `#` or an entry of `$defs`.
-    #[error("{} is neither `#` nor `#/$defs/NAME` with an existing name", quote(reference))]
+    /// A reference to a place of the schema that is no schema, or that does not exist.
+    #[error("{} leads to no place of the schema, such as `#/$defs/NAME`", quote(reference))]
     UnknownReference {
         /// The reference.
         reference: String,
@@ -168,7 +176,22 @@ pub enum ValueSchemaRule {
     Pattern {
         /// The expression in quotes, cut.
         pattern: String,
-        /// The compiler's answer.
+        /// What is wrong with it.
         reason: String,
+    },
+    /// References that lead back to where they began, for the same value.
+    #[error("the schema refers to itself without end")]
+    Endless,
+    /// Too many schemas that apply to the same value inside each other.
+    #[error("at most {limit} schemas may apply to the same value inside each other")]
+    TooDeep {
+        /// The most.
+        limit: usize,
+    },
+    /// Too many schemas in the schema.
+    #[error("a `value` schema has at most {limit} schemas inside it")]
+    TooLarge {
+        /// The most.
+        limit: usize,
     },
 }

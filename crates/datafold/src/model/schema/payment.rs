@@ -1,6 +1,8 @@
-//! What reading a field costs. Configuration only: nothing is charged.
+//! What reading a field costs. Configuration, from which `price.rs` makes a preview: nothing is
+//! charged.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::super::Value;
 use super::error::SchemaRule;
@@ -63,6 +65,34 @@ pub enum TrustDistanceScaling {
         /// The least factor; 1 or more.
         min_factor: f64,
     },
+}
+
+/// `1.5`, or with a threshold `1.5, at least 10`.
+impl fmt::Display for SchemaPayment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.base_multiplier)?;
+        match self.min_payment_threshold {
+            0 => Ok(()),
+            threshold => write!(f, ", at least {threshold}"),
+        }
+    }
+}
+
+/// The formula, with `d` for the distance: `2 * max(0.5 * d + 1, 1), at least 1000`.
+impl fmt::Display for FieldPayment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.base_multiplier)?;
+        match self.scaling {
+            TrustDistanceScaling::None => {}
+            TrustDistanceScaling::Linear { slope, intercept, min_factor } => {
+                write!(f, " * max({slope} * d + {intercept}, {min_factor})")?;
+            }
+            TrustDistanceScaling::Exponential { base, scale, min_factor } => {
+                write!(f, " * max({base} ^ ({scale} * d), {min_factor})")?;
+            }
+        }
+        self.min_payment.map_or(Ok(()), |least| write!(f, ", at least {least}"))
+    }
 }
 
 impl SchemaPayment {

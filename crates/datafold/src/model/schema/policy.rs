@@ -1,6 +1,7 @@
 //! Who may read and write a field.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::super::Value;
 use super::reader::{Path, Present, Reader};
@@ -24,6 +25,9 @@ impl Default for TrustDistance {
 
 /// Who may read and who may write a field. By default the owner alone.
 ///
+/// Policies are read, stored and shown; they are not enforced yet. Whoever embeds the library or
+/// uses the command line is the owner, whose distance 0 every policy allows.
+///
 /// An explicit policy lists public keys that are allowed besides the distance. The number of a key
 /// comes from the original; a key with a number above 0 is allowed, whatever the number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,7 +42,30 @@ pub struct PermissionPolicy {
     pub explicit_write: BTreeMap<String, u8>,
 }
 
+/// `owner`, `distance <= 2` or `everybody`.
+impl fmt::Display for TrustDistance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TrustDistance::Distance(0) => f.pad("owner"),
+            TrustDistance::Distance(distance) => f.pad(&format!("distance <= {distance}")),
+            TrustDistance::NoRequirement => f.pad("everybody"),
+        }
+    }
+}
+
 impl PermissionPolicy {
+    /// Who may read, in words: `owner, 2 keys`.
+    #[must_use]
+    pub fn readers(&self) -> String {
+        in_words(self.read, &self.explicit_read)
+    }
+
+    /// Who may write, in words.
+    #[must_use]
+    pub fn writers(&self) -> String {
+        in_words(self.write, &self.explicit_write)
+    }
+
     pub(super) fn read(reader: &mut Reader, path: Path<'_>, value: &Value) -> Self {
         let Some(members) = reader.members(path, value) else {
             return Self::default();
@@ -87,6 +114,14 @@ impl TrustDistance {
     }
 }
 
+fn in_words(distance: TrustDistance, keys: &BTreeMap<String, u8>) -> String {
+    match keys.values().filter(|count| **count > 0).count() {
+        0 => distance.to_string(),
+        1 => format!("{distance}, 1 key"),
+        keys => format!("{distance}, {keys} keys"),
+    }
+}
+
 fn distance(
     reader: &mut Reader,
     path: Path<'_>,
@@ -128,4 +163,30 @@ fn keys(
         }
     }
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_told_in_words() {
+        let keys = |counts: &[u8]| {
+            let key = |(i, count): (usize, &u8)| (format!("key {i}"), *count);
+            counts.iter().enumerate().map(key).collect::<BTreeMap<_, _>>()
+        };
+        let words = |distance, counts: &[u8]| {
+            let policy = PermissionPolicy {
+                read: distance,
+                explicit_read: keys(counts),
+                ..PermissionPolicy::default()
+            };
+            assert_eq!(policy.writers(), "owner");
+            policy.readers()
+        };
+        assert_eq!(words(TrustDistance::Distance(0), &[]), "owner");
+        // A key with the number 0 is not allowed.
+        assert_eq!(words(TrustDistance::Distance(2), &[0, 1]), "distance <= 2, 1 key");
+        assert_eq!(words(TrustDistance::NoRequirement, &[3, 1]), "everybody, 2 keys");
+    }
 }

@@ -116,6 +116,9 @@ fn the_schema_of_the_original_is_read() {
     let customer = orders.field("customer").unwrap();
     assert_eq!(customer.mappers["UserProfile"], "username");
     assert_eq!(orders.field("tags").unwrap().permission.write, TrustDistance::NoRequirement);
+    assert_eq!(orders.payment.to_string(), "1.5, at least 10");
+    assert_eq!(amount.payment.to_string(), "2 * max(0.5 * d + 1, 1), at least 1000");
+    assert_eq!(customer.payment.to_string(), "1 * max(2 ^ (0.5 * d), 1), at least 50");
     let total = orders.field("total").unwrap().transform.as_ref().unwrap();
     assert_eq!(total.inputs, ["Orders.amount"]);
     assert_eq!(total.output.as_deref(), Some("Orders.total"));
