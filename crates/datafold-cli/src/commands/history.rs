@@ -40,7 +40,12 @@ pub(crate) fn run(
             None => format!("record {key}"),
         };
         let message = format!("{what} of `{schema}` has no versions");
-        return Err(Failure::new(Exit::NotFound, message));
+        let query = invocation.command(&format!("query {schema} --select"));
+        let hint = match field {
+            Some(_) => invocation.command(&format!("history {schema} KEY tells all fields")),
+            None => format!("{query} FIELD tells the records that exist"),
+        };
+        return Err(Failure::new(Exit::NotFound, message).hint(hint));
     }
     let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
     while !page.is_empty() {

@@ -13,6 +13,7 @@ mod mutate;
 mod pipes;
 mod quickstart;
 mod schemas;
+mod wrong_inputs;
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -21,6 +21,40 @@ pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<(), 
     Ok(())
 }
 
+/// As [`apply`] for the rows of an import; answers how many had all their values already.
+pub(crate) fn apply_import(
+    editor: &mut Editor<'_>,
+    prepared: &Prepared,
+) -> Result<u64, FoldDbError> {
+    recheck(editor.catalogue, prepared)?;
+    let mut unchanged = 0;
+    for step in &prepared.steps {
+        let draft = editor.working.record(editor.source, step.entry.id, step.key.bytes())?;
+        match &step.action {
+            Action::Import { writes } => {
+                unchanged += u64::from(!import(&step.entry, writes, draft));
+            }
+            _ => carry_out(step, draft)?,
+        }
+    }
+    Ok(unchanged)
+}
+
+/// Creates the record or merges the values that differ; answers whether there was any.
+fn import(entry: &SchemaEntry, writes: &FieldWrites, draft: &mut Draft) -> bool {
+    if !draft.exists() {
+        draft.create(with_defaults(entry, writes.clone()));
+        return true;
+    }
+    let mut writes = writes.clone();
+    writes.retain(|field, value| draft.value(*field) != value.as_ref());
+    let differs = !writes.is_empty();
+    if differs {
+        draft.merge(writes);
+    }
+    differs
+}
+
 fn check(condition: &PreparedCondition, draft: &Draft) -> Result<(), MutationError> {
     let exists = draft.exists() || !condition.entry.schema.is_keyed();
     let failed = |expected: String, found: String| {
@@ -73,15 +107,11 @@ fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
             draft.merge(writes.clone());
             Ok(())
         }
-        Action::Import { writes } if draft.exists() => {
-            let mut writes = writes.clone();
-            writes.retain(|field, value| draft.value(*field) != value.as_ref());
-            if !writes.is_empty() {
-                draft.merge(writes);
-            }
+        Action::Import { writes } => {
+            import(&step.entry, writes, draft);
             Ok(())
         }
-        Action::Write { writes, .. } | Action::Import { writes } => {
+        Action::Write { writes, .. } => {
             draft.create(with_defaults(&step.entry, writes.clone()));
             Ok(())
         }

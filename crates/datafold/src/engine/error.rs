@@ -156,6 +156,16 @@ pub enum MutationError {
         /// The record.
         key: RecordKey,
     },
+    /// A field that is to lose its value has none.
+    #[error("record {key} of `{schema}`: the field `{field}` has no value to delete")]
+    ValueNotFound {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The field.
+        field: FieldName,
+    },
     /// A precondition does not hold; read again and decide.
     #[error("record {key} of `{schema}` {found}, but the precondition is that it {expected}")]
     PreconditionFailed {
@@ -184,6 +194,7 @@ impl MutationError {
             MutationError::InvalidKey { .. } => "invalid_key",
             MutationError::RecordExists { .. } => "record_exists",
             MutationError::RecordNotFound { .. } => "record_not_found",
+            MutationError::ValueNotFound { .. } => "value_not_found",
             MutationError::PreconditionFailed { .. } => "precondition_failed",
         }
     }
@@ -275,9 +286,9 @@ impl FoldDbError {
             FoldDbError::DataLayer(error) => class_of(error),
             FoldDbError::Schema(_) | FoldDbError::Request(_) => ErrorClass::Invalid,
             FoldDbError::Mutation(error) => match error {
-                MutationError::UnknownSchema { .. } | MutationError::RecordNotFound { .. } => {
-                    ErrorClass::NotFound
-                }
+                MutationError::UnknownSchema { .. }
+                | MutationError::RecordNotFound { .. }
+                | MutationError::ValueNotFound { .. } => ErrorClass::NotFound,
                 MutationError::NotApproved { .. }
                 | MutationError::NotWritable { .. }
                 | MutationError::RecordExists { .. }

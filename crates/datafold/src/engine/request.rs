@@ -8,36 +8,36 @@ use super::query::{KeyCondition, QueryRequest};
 use crate::data_layer::CommitNumber;
 use crate::model::{SchemaName, Value};
 
-type Members = BTreeMap<String, Value>;
+pub(super) type Members = BTreeMap<String, Value>;
 
 /// The members of an object, taken one by one, so that unknown ones are found.
-struct Object<'p> {
+pub(super) struct Object<'p> {
     place: &'p str,
-    members: Members,
+    pub(super) members: Members,
 }
 
 impl<'p> Object<'p> {
-    fn new(place: &'p str, value: Value) -> Result<Self, RequestError> {
+    pub(super) fn new(place: &'p str, value: Value) -> Result<Self, RequestError> {
         match value {
             Value::Object(members) => Ok(Self { place, members }),
             other => Err(wrong(place, "an object", &other)),
         }
     }
 
-    fn at(&self, member: &str) -> String {
+    pub(super) fn at(&self, member: &str) -> String {
         if self.place == "request" { member.to_owned() } else { format!("{}.{member}", self.place) }
     }
 
-    fn take(&mut self, member: &str) -> Option<Value> {
+    pub(super) fn take(&mut self, member: &str) -> Option<Value> {
         self.members.remove(member).filter(|value| !value.is_null())
     }
 
-    fn need(&mut self, member: &str) -> Result<Value, RequestError> {
+    pub(super) fn need(&mut self, member: &str) -> Result<Value, RequestError> {
         let place = self.at(member);
         self.take(member).ok_or_else(|| RequestError::new(place, "is missing"))
     }
 
-    fn text(&mut self, member: &str) -> Result<String, RequestError> {
+    pub(super) fn text(&mut self, member: &str) -> Result<String, RequestError> {
         let place = self.at(member);
         match self.need(member)? {
             Value::Text(text) => Ok(text),
@@ -45,18 +45,18 @@ impl<'p> Object<'p> {
         }
     }
 
-    fn schema(&mut self) -> Result<SchemaName, RequestError> {
+    pub(super) fn schema(&mut self) -> Result<SchemaName, RequestError> {
         let name = self.text("schema")?;
         SchemaName::parse(&name)
             .map_err(|error| RequestError::new(self.at("schema"), error.to_string()))
     }
 
-    fn list(&mut self, member: &str) -> Result<Vec<Value>, RequestError> {
+    pub(super) fn list(&mut self, member: &str) -> Result<Vec<Value>, RequestError> {
         let place = self.at(member);
         list(&place, self.need(member)?)
     }
 
-    fn done(self) -> Result<(), RequestError> {
+    pub(super) fn done(self) -> Result<(), RequestError> {
         match self.members.keys().next() {
             None => Ok(()),
             Some(member) => Err(RequestError::new(self.at(member), "is not a member known here")),
@@ -64,11 +64,11 @@ impl<'p> Object<'p> {
     }
 }
 
-fn wrong(place: &str, expected: &str, found: &Value) -> RequestError {
+pub(super) fn wrong(place: &str, expected: &str, found: &Value) -> RequestError {
     RequestError::new(place, format!("must be {expected}, not {}", found.type_name()))
 }
 
-fn list(place: &str, value: Value) -> Result<Vec<Value>, RequestError> {
+pub(super) fn list(place: &str, value: Value) -> Result<Vec<Value>, RequestError> {
     match value {
         Value::Array(items) => Ok(items),
         other => Err(wrong(place, "an array", &other)),
@@ -76,7 +76,7 @@ fn list(place: &str, value: Value) -> Result<Vec<Value>, RequestError> {
 }
 
 /// A key is a scalar or an array.
-fn key(value: Value) -> Vec<Value> {
+pub(super) fn key(value: Value) -> Vec<Value> {
     match value {
         Value::Array(parts) => parts,
         scalar => vec![scalar],
@@ -130,7 +130,7 @@ impl MutationRequest {
     }
 }
 
-fn parse(text: &str) -> Result<Value, RequestError> {
+pub(super) fn parse(text: &str) -> Result<Value, RequestError> {
     Value::parse_json(text).map_err(|error| RequestError::new("request", error.to_string()))
 }
 

@@ -15,6 +15,7 @@ mod limits;
 mod model_test;
 mod node_model;
 mod opening;
+mod operations;
 mod pipeline;
 mod power_cuts;
 mod program;
