@@ -56,10 +56,11 @@ pub(crate) fn run(file: &Path, invocation: &Invocation) -> Done {
         }
         out.flush()?;
     }
-    session.close()?;
+    // What an operation was answered says more than how the store closed after it.
+    let closed = session.close();
     let count = failures.len();
     match failures.into_iter().next() {
-        None => Ok(()),
+        None => closed,
         Some(first) if count == 1 => Err(first),
         Some(first) => Err(first.at(format_args!("{count} operations failed, the first is"))),
     }

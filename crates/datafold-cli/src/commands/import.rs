@@ -36,8 +36,9 @@ pub(crate) fn run(args: &ImportArgs, invocation: &Invocation) -> Done {
     }
     run.print()?;
     let failure = run.failure(files.len());
-    session.close()?;
-    failure.map_or(Ok(()), Err)
+    // Why an import failed says more than how the store closed after it.
+    let closed = session.close();
+    failure.map_or(closed, Err)
 }
 
 /// The files and their formats.
@@ -86,8 +87,10 @@ impl Run<'_> {
             return Err(failure.clone());
         }
         tell_refused(&name, &done.report);
-        if let Some(summary) = &done.summary {
-            note(summary);
+        match &done.summary {
+            Some(summary) if self.args.files.len() > 1 => note(format_args!("{name}: {summary}")),
+            Some(summary) => note(summary),
+            None => {}
         }
         let refused = done.report.refused;
         let failure = match done.failure {

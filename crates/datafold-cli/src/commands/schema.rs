@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use datafold::data_layer::{DataLayerError, Receipt, SchemaEntry};
-use datafold::model::{Field, SchemaName, SchemaState, Value};
+use datafold::model::{Field, SchemaName, SchemaState, TrustDistance, Value};
 use datafold::schema::{SchemaFailure, SchemaLoadingReport, SchemaStatus};
 use datafold::{FoldDbError, model};
 
@@ -200,32 +200,50 @@ fn head(out: &mut Out, entry: &SchemaEntry) -> Done {
     out.line(format_args!("hash: {}\n", entry.hash))
 }
 
-/// Prints the fields as a table; defaults only where there are some.
+/// Prints the fields as a table, without the columns that say nothing of any field.
 fn print_fields(out: &mut Out, entry: &SchemaEntry) -> Done {
     let mut columns = FIELD_COLUMNS.to_vec();
     let mut rows = field_rows(entry);
-    if entry.schema.fields.iter().all(|field| field.default.is_none()) {
-        columns.remove(DEFAULT_COLUMN);
-        rows.iter_mut().for_each(|row| drop(row.remove(DEFAULT_COLUMN)));
+    let owner = Value::from(OWNER);
+    for (column, silent) in [("default", &Value::Null), ("read", &owner), ("write", &owner)] {
+        let Some(at) = columns.iter().position(|name| *name == column) else { continue };
+        if rows.iter().all(|row| row.get(at) == Some(silent)) {
+            columns.remove(at);
+            rows.iter_mut().for_each(|row| drop(row.remove(at)));
+        }
     }
     print_rows(out, Format::Table, &columns, rows)
 }
 
-/// The place of the defaults among the columns.
-const DEFAULT_COLUMN: usize = 3;
-const FIELD_COLUMNS: [&str; 5] = ["field", "kind", "value", "default", "description"];
+/// Who may do something that no policy allows to others.
+const OWNER: &str = "owner";
+const FIELD_COLUMNS: [&str; 7] =
+    ["field", "kind", "value", "default", "read", "write", "description"];
 
 fn field_rows(entry: &SchemaEntry) -> Vec<Vec<Value>> {
     let row = |field: &Field| {
+        let policy = &field.permission;
         vec![
             field.name.as_str().into(),
             field.kind.as_str().into(),
             value_of(field).into(),
             field.default.clone().unwrap_or_default(),
+            allowed(policy.read, policy.explicit_read.len()).into(),
+            allowed(policy.write, policy.explicit_write.len()).into(),
             field.description.clone().into(),
         ]
     };
     entry.schema.fields.iter().map(row).collect()
+}
+
+/// Who is allowed to do something, in words.
+fn allowed(distance: TrustDistance, keys: usize) -> String {
+    let who = match distance {
+        TrustDistance::Distance(0) => OWNER.to_owned(),
+        TrustDistance::Distance(distance) => format!("distance {distance}"),
+        _ => "everybody".to_owned(),
+    };
+    if keys == 0 { who } else { format!("{who}, {}", counted(keys as u64, "key")) }
 }
 
 /// What a field accepts: its types and format in words if that is all, else its JSON Schema.

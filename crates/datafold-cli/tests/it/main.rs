@@ -12,6 +12,7 @@ mod import;
 mod mutate;
 mod pipes;
 mod quickstart;
+mod recorded;
 mod schemas;
 mod wrong_inputs;
 
