@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// Load, approve and look at schemas
     #[command(subcommand)]
     Schema(SchemaCommand),
-    /// Create, update and delete records, as lines of JSON say
+    /// Create, update and delete records, put and remove elements, as lines of JSON say
     ///
     /// Each line is a mutation or a transaction, and becomes one commit. Each is answered by a
     /// line as soon as it is durable: the commit, or an error; then the next one is carried out.
@@ -69,7 +69,10 @@ pub(crate) enum Command {
     /// Read records as they are, or as they were
     #[command(override_usage = QUERY_USAGE, after_long_help = help::QUERY)]
     Query(Box<QueryArgs>),
-    /// Show all versions of a record, or of one of its fields, the newest first
+    /// Read elements of a Collection or Range field, as they are, or as they were
+    #[command(after_long_help = help::ELEMENTS)]
+    Elements(Box<ElementArgs>),
+    /// Show all versions of a record, of one of its fields, or of an element, the newest first
     #[command(after_long_help = help::HISTORY)]
     History {
         /// The schema
@@ -81,6 +84,9 @@ pub(crate) enum Command {
         /// Only this field
         #[arg(value_parser = FieldName::parse)]
         field: Option<FieldName>,
+        /// Only this element of the field
+        #[arg(allow_hyphen_values = true)]
+        element: Option<String>,
         /// At most so many versions
         #[arg(long, value_name = "N", value_parser = one_or_more)]
         limit: Option<NonZeroUsize>,
@@ -189,6 +195,54 @@ pub(crate) struct QueryFlags {
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) to: Option<String>,
     /// At most so many records
+    #[arg(long, value_name = "N", value_parser = one_or_more)]
+    pub(crate) limit: Option<NonZeroUsize>,
+    /// Go on where an earlier answer ended
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) cursor: Option<String>,
+    /// Read as it was at this moment
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
+    pub(crate) as_of: Option<String>,
+}
+
+/// A request for elements.
+#[derive(Debug, Args)]
+pub(crate) struct ElementArgs {
+    /// The schema
+    #[arg(value_parser = SchemaName::parse)]
+    pub(crate) schema: SchemaName,
+    /// The record
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) key: String,
+    /// A Collection or Range field
+    #[arg(value_parser = FieldName::parse)]
+    pub(crate) field: FieldName,
+    /// The element with this key; may be given several times
+    #[arg(long, allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["prefix", "from", "to", "glob", "value"])]
+    pub(crate) element: Vec<String>,
+    /// The elements whose key begins with this text
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["from", "to", "glob", "value"])]
+    pub(crate) prefix: Option<String>,
+    /// The elements from this key on
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["glob", "value"])]
+    pub(crate) from: Option<String>,
+    /// The elements before this key
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["glob", "value"])]
+    pub(crate) to: Option<String>,
+    /// The elements whose key fits a pattern: `*` is any text, `?` one character
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, conflicts_with = "value")]
+    pub(crate) glob: Option<String>,
+    /// The elements with this value, in JSON
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    pub(crate) value: Option<String>,
+    /// The last element first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most so many elements
     #[arg(long, value_name = "N", value_parser = one_or_more)]
     pub(crate) limit: Option<NonZeroUsize>,
     /// Go on where an earlier answer ended

@@ -22,7 +22,8 @@ pub(crate) const SCHEMA_LOAD: &str = r#"A schema is a JSON object; only `name` a
       "people": { "value": { "type": ["integer", "null"] }, "description": "Inhabitants" } } }
 
 `key` names the fields that tell records apart; without it there is one record. `value` is a
-JSON Schema that the values of a field must fit; without it any JSON does.
+JSON Schema that the values of a field must fit; without it any JSON does. A field has one value,
+or with "field_type": "Collection" or "Range" elements by id or by ordered key.
 
 Of a folder, the files *.json are loaded, sorted by name. A file that cannot be loaded does not
 stop the others. A definition that is there already does not change: give a new one a new name.
@@ -38,10 +39,13 @@ pub(crate) const MUTATE: &str = r#"A line is one of:
   {"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": null}]}
   {"mutation": "upsert", "schema": "City", "records": [{"name": "Bonn"}]}
   {"mutation": "delete", "schema": "City", "keys": ["Ulm", "Bonn"]}
+  {"mutation": "put", "schema": "City", "key": "Ulm", "field": "sights", "elements": {"1": "Minster"}}
+  {"mutation": "remove", "schema": "City", "key": "Ulm", "field": "sights", "elements": ["1"]}
   {"transaction": [LINE, LINE, …], "if": [{"schema": "City", "key": "Ulm", "unchanged_since": 3}]}
 
 create: the record must be absent. update: it must exist; the given fields are merged, and null
-takes a value away. upsert: creates or merges. A transaction is all or nothing; its conditions are
+takes a value away. upsert: creates or merges. put: writes elements of a Collection or Range field;
+with "if": "absent" they are new, with "if": "exists" they are there. A transaction is all or nothing; its conditions are
 "unchanged_since", "exists" and "absent".
 
 A line is answered by {"commit", "time", "atoms"} or {"error": {"code", "message"}, "line"}.
@@ -69,6 +73,11 @@ The JSON form, for --file:
 pub(crate) const HISTORY: &str = r#"Examples:
   datafold history Plane N14228
   datafold history Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' dep_delay --limit 5"#;
+
+/// Of `elements`.
+pub(crate) const ELEMENTS: &str = r#"Examples:
+  datafold elements ProductCatalog C-10 stock --prefix eu:
+  datafold elements SocialPost '["ada", "2026-03-02T18:00:00Z"]' replies --reverse --limit 10"#;
 
 /// Of `import`.
 pub(crate) const IMPORT: &str = r#"The first line of CSV names the fields; cells are converted to their types. A line of NDJSON is an

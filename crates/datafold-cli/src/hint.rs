@@ -39,6 +39,8 @@ pub(crate) fn hint(
         FoldDbError::Mutation(
             MutationError::UnknownField { schema, .. }
             | MutationError::InvalidValue { schema, .. }
+            | MutationError::NoElements { schema, .. }
+            | MutationError::InvalidElements { schema, .. }
             | MutationError::NotWritable { schema, .. },
         )
         | FoldDbError::Query(QueryError::UnknownField { schema, .. }) => {
@@ -68,6 +70,12 @@ fn by_code(code: &str, invocation: &Invocation) -> Option<String> {
         ),
         "record_exists" => Some("an `update` or `upsert` writes into a record that exists".into()),
         "record_not_found" => Some("a `create` or `upsert` makes a record".into()),
+        "element_exists" => Some("a put with \"if\": \"exists\", or without it, replaces it".into()),
+        "element_not_found" => Some("a put without \"if\", or with \"absent\", makes it".into()),
+        "elements_not_empty" => Some("take them away with `remove`, by their keys".into()),
+        "too_many_elements" => {
+            Some(format!("{} reads them by page", invocation.command("elements SCHEMA KEY FIELD")))
+        }
         "value_not_found" => Some("name only fields that have a value".into()),
         "precondition_failed" => Some("read the record as it is now, and decide again".into()),
         "value_too_large" | "transaction_too_large" => {

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use datafold::data_layer::{Atom, CommitNumber};
-use datafold::model::{FieldName, SchemaName, Value};
+use datafold::model::{FieldKind, FieldName, SchemaName, Value};
 
 use crate::Done;
 use crate::failure::{Exit, Failure};
@@ -12,45 +12,59 @@ use crate::key::parse_key;
 use crate::output::{Format, Out, RowWriter, int, tell_hidden};
 use crate::session::Session;
 
-/// The columns of a history.
+/// The columns of a history, of a schema that has no elements.
 pub(crate) const COLUMNS: [&str; 7] =
     ["commit", "time", "writer", "field", "status", "value", "atom"];
+/// Where the column `element` stands, if there is one.
+const ELEMENT_AT: usize = 4;
 /// So many versions are read at once.
 const PAGE: usize = 1_000;
 
+/// Of what the versions are wanted.
+pub(crate) struct Cell<'a> {
+    pub(crate) schema: &'a SchemaName,
+    pub(crate) field: Option<&'a FieldName>,
+    pub(crate) element: Option<String>,
+}
+
 /// Prints the versions, the newest first.
 pub(crate) fn run(
-    schema: &SchemaName,
+    cell: Cell<'_>,
     key: &str,
-    field: Option<&FieldName>,
     limit: Option<NonZeroUsize>,
     invocation: &Invocation,
 ) -> Done {
     let session = Session::open(invocation)?;
     let key = parse_key(key)?;
     let mut out = Out::new();
-    let columns = COLUMNS.map(str::to_owned).to_vec();
+    let with_elements = has_elements(&session, &cell);
+    let mut columns = COLUMNS.map(str::to_owned).to_vec();
+    if with_elements {
+        columns.insert(ELEMENT_AT, "element".to_owned());
+    }
     let (before, left, done) = (None, limit.map(NonZeroUsize::get), false);
-    let mut versions = Versions { session: &session, schema, key: &key, field, before, left, done };
+    let mut versions = Versions { session: &session, cell: &cell, key: &key, before, left, done };
     let mut page = versions.next_page()?;
     if page.is_empty() {
-        let key = Value::Array(key).to_json();
-        let what = match field {
-            Some(field) => format!("the field `{field}` of record {key}"),
-            None => format!("record {key}"),
-        };
-        let message = format!("{what} of `{schema}` has no versions");
-        let query = invocation.command(&format!("query {schema} --select"));
-        let hint = match field {
+        let message = format!("{} of `{}` has no versions", place(&cell, key), cell.schema);
+        let schema = &cell.schema;
+        let hint = match cell.field {
             Some(_) => invocation.command(&format!("history {schema} KEY tells all fields")),
-            None => format!("{query} FIELD tells the records that exist"),
+            None => {
+                let query = invocation.command(&format!("query {schema} --select"));
+                format!("{query} FIELD tells the records that exist")
+            }
         };
         return Err(Failure::new(Exit::NotFound, message).hint(hint));
     }
     let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
     while !page.is_empty() {
         for atom in &page {
-            rows.row(&row_of(atom))?;
+            let mut row = row_of(atom);
+            if with_elements {
+                row.insert(ELEMENT_AT, atom.cell.element.clone().into());
+            }
+            rows.row(&row)?;
         }
         page = versions.next_page()?;
     }
@@ -63,12 +77,33 @@ pub(crate) fn run(
     session.close()
 }
 
-/// The versions of a cell or record, page by page.
+/// Whether elements can be among the versions; what is wrong with the names, the library says.
+fn has_elements(session: &Session<'_>, cell: &Cell<'_>) -> bool {
+    let entry = session.db.pool().schemas().entry(cell.schema.as_str());
+    let mut fields = entry.iter().flat_map(|entry| &entry.schema.fields);
+    fields.any(|field| {
+        field.kind != FieldKind::Single && cell.field.is_none_or(|name| *name == field.name)
+    })
+}
+
+/// What the versions are of, in words.
+fn place(cell: &Cell<'_>, key: Vec<Value>) -> String {
+    let record = format!("record {}", Value::Array(key).to_json());
+    match (cell.field, &cell.element) {
+        (Some(field), Some(element)) => {
+            let element = Value::from(element.as_str()).to_json();
+            format!("the element {element} of the field `{field}` of {record}")
+        }
+        (Some(field), None) => format!("the field `{field}` of {record}"),
+        (None, _) => record,
+    }
+}
+
+/// The versions of a cell, element or record, page by page.
 struct Versions<'a> {
     session: &'a Session<'a>,
-    schema: &'a SchemaName,
+    cell: &'a Cell<'a>,
     key: &'a [Value],
-    field: Option<&'a FieldName>,
     before: Option<CommitNumber>,
     /// So many are still wanted; all if there is no limit.
     left: Option<usize>,
@@ -95,8 +130,14 @@ impl Versions<'_> {
     }
 
     fn read(&self, limit: usize) -> Result<Vec<Atom>, Failure> {
-        let db = &self.session.db;
-        let page = db.history(self.schema, self.key, self.field, self.before, limit);
+        let (db, before) = (&self.session.db, self.before);
+        let Cell { schema, field, element } = self.cell;
+        let page = match (field, element) {
+            (Some(field), Some(element)) => {
+                db.element_history(schema, self.key, field, element, before, limit)
+            }
+            _ => db.history(schema, self.key, *field, before, limit),
+        };
         page.map_err(|error| self.session.fail(&error))
     }
 }

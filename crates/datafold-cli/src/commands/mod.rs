@@ -1,6 +1,7 @@
 //! The commands.
 
 mod completions;
+mod elements;
 mod exec;
 pub(crate) mod history;
 pub(crate) mod import;
@@ -26,8 +27,10 @@ pub(crate) fn run(command: Command, invocation: &Invocation) -> Done {
         Command::Schema(command) => schema::run(command, invocation),
         Command::Mutate { file } => mutate::run(&file, invocation),
         Command::Query(query) => query::run(*query, invocation),
-        Command::History { schema, key, field, limit } => {
-            history::run(&schema, &key, field.as_ref(), limit, invocation)
+        Command::Elements(elements) => elements::run(*elements, invocation),
+        Command::History { schema, key, field, element, limit } => {
+            let cell = history::Cell { schema: &schema, field: field.as_ref(), element };
+            history::run(cell, &key, limit, invocation)
         }
         Command::Import(import) => import::run(&import, invocation),
         Command::Stats => stats::run(invocation),

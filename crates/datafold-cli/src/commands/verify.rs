@@ -16,6 +16,7 @@ struct Answer<'a> {
     sound: bool,
     commits: u64,
     records: u64,
+    elements: u64,
     atoms: u64,
     problems_found: u64,
     problems: &'a [String],
@@ -43,7 +44,8 @@ fn print(report: &VerifyReport, format: Format) -> Done {
             let (commits, records) =
                 (counted(report.commits, "commit"), counted(report.records, "record"));
             let atoms = counted(report.atoms, "atom");
-            out.line(format_args!("read {commits}, {records} and {atoms}"))?;
+            let elements = counted(report.elements, "element");
+            out.line(format_args!("read {commits}, {records}, {elements} and {atoms}"))?;
             for problem in &report.problems {
                 out.line(format_args!("problem: {}", harmless(problem)))?;
             }
@@ -59,16 +61,18 @@ fn print(report: &VerifyReport, format: Format) -> Done {
             sound: report.is_sound(),
             commits: report.commits,
             records: report.records,
+            elements: report.elements,
             atoms: report.atoms,
             problems_found: report.problems_found,
             problems: &report.problems,
         })?,
         Format::Csv => {
-            let columns = ["sound", "commits", "records", "atoms", "problems_found"];
+            let columns = ["sound", "commits", "records", "elements", "atoms", "problems_found"];
             let row: Vec<Value> = vec![
                 report.is_sound().into(),
                 int(report.commits),
                 int(report.records),
+                int(report.elements),
                 int(report.atoms),
                 int(report.problems_found),
             ];

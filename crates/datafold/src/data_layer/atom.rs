@@ -23,7 +23,7 @@ impl fmt::Display for AtomStatus {
     }
 }
 
-/// Names a cell, or a whole record.
+/// Names a cell, an element of a field, or a whole record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellName {
     /// The schema of the record.
@@ -32,6 +32,8 @@ pub struct CellName {
     pub key: RecordKey,
     /// The field; `None` stands for the record, whose atoms are its deletions.
     pub field: Option<FieldName>,
+    /// The element, if the field is a Collection or Range; `None` stands for all of them.
+    pub element: Option<String>,
 }
 
 /// One version of a cell. It never changes.

@@ -1,21 +1,23 @@
 //! Atoms by id, and the versions of a cell.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafold_store::Keyspace;
 
-use super::atom::{Atom, AtomRef, AtomStatus, CellName};
+use super::atom::{Atom, AtomRef, CellName};
 use super::catalogue::SchemaEntry;
 use super::commit::{Change, ChangeKind};
 use super::db_operations::DbOperations;
+use super::element::ElementCell;
 use super::error::DataLayerError;
+use super::history::{History, Scope, Version};
 use super::ids::{AtomId, CommitNumber, FieldId, SchemaId};
 use super::read_point::ReadPoint;
-use super::record::{Cell, PastCell, RecordRow, Stamp};
+use super::record::RecordRow;
 use super::repository::{Page, ReadRepository};
-use crate::model::{RecordKey, Value, decode_value};
+use super::rows::FieldAddress;
+use crate::model::{RecordKey, encode_element};
 
 /// Atoms. They never change, so there is only the read half of a repository.
 ///
@@ -23,24 +25,6 @@ use crate::model::{RecordKey, Value, decode_value};
 #[derive(Debug, Clone)]
 pub struct AtomRepository {
     ops: Arc<DbOperations>,
-}
-
-/// A version of a cell before its time and predecessor are looked up.
-#[derive(Debug, Clone)]
-struct Version {
-    stamp: Stamp,
-    field: FieldId,
-    value: Option<Bytes>,
-}
-
-impl Version {
-    fn of(field: FieldId, cell: &Cell) -> Self {
-        Self { stamp: cell.stamp, field, value: cell.value.clone() }
-    }
-
-    fn deletion(stamp: Stamp) -> Self {
-        Self { stamp, field: FieldId::RECORD, value: None }
-    }
 }
 
 impl AtomRepository {
@@ -72,20 +56,12 @@ impl AtomRepository {
     ) -> Result<Vec<Atom>, DataLayerError> {
         let point = self.ops.now();
         let entry = entry_of(&point, cell)?;
-        let fields = match &cell.field {
-            Some(name) => {
-                let id = entry.field_id(name.as_str()).ok_or_else(|| {
-                    DataLayerError::not_found("field", format!("{}.{name}", cell.schema))
-                })?;
-                vec![id]
-            }
-            None => entry.fields().map(|(id, _)| id).collect(),
-        };
+        let scope = scope_of(&entry, cell)?;
         History { point: &point, entry: &entry, origin: self.ops.origin() }
-            .atoms(&cell.key, &fields, before, limit)
+            .atoms(&cell.key, &scope, before, limit)
     }
 
-    /// The versions of all cells of a record, the newest first, as [`AtomRepository::history`].
+    /// The versions of all cells and elements of a record, the newest first, as [`AtomRepository::history`].
     ///
     /// # Errors
     ///
@@ -96,7 +72,7 @@ impl AtomRepository {
         before: Option<CommitNumber>,
         limit: usize,
     ) -> Result<Vec<Atom>, DataLayerError> {
-        let whole = CellName { field: None, ..cell.clone() };
+        let whole = CellName { field: None, element: None, ..cell.clone() };
         self.history(&whole, before, limit)
     }
 
@@ -120,16 +96,21 @@ impl AtomRepository {
         let field = cell.field.as_ref().and_then(|name| entry.field_id(name.as_str()));
         let version = match (&row, field) {
             (RecordRow::Tombstone(stamp), _) => Some(Version::deletion(*stamp)),
-            (RecordRow::Live(live), Some(field)) => {
-                live.cell(field).map(|cell| Version::of(field, cell))
-            }
+            (RecordRow::Live(live), Some(field)) => match &cell.element {
+                Some(element) => {
+                    let key = cell.key.as_bytes();
+                    let address = FieldAddress { schema: entry.id, record: key, field };
+                    current_element(&point, address, element, live.birth.commit)?
+                }
+                None => live.cell(field).map(|cell| Version::of(field, cell)),
+            },
             (RecordRow::Live(_), None) => None,
         };
         let origin = self.ops.origin();
         Ok(version.map(|version| AtomRef {
             cell: cell.clone(),
-            atom: id_of(&version, origin),
-            status: status_of(&version),
+            atom: version.id(origin),
+            status: version.status(),
         }))
     }
 
@@ -138,7 +119,7 @@ impl AtomRepository {
             return Ok(None);
         }
         let Some((_, changes)) = point.changes(id.commit)? else { return Ok(None) };
-        match written(&changes).find(|written| written.ordinal == id.ordinal) {
+        match written(&changes).into_iter().find(|written| written.ordinal == id.ordinal) {
             Some(written) => self.read(point, id, &written),
             None => Ok(None),
         }
@@ -156,12 +137,57 @@ impl AtomRepository {
             .ok_or_else(|| DataLayerError::missing(format!("the schema with number {schema}")))?;
         let history = History { point, entry: &entry, origin: id.origin };
         let before = Some(id.commit.next());
-        // A deletion belongs to every field, and one of them shows it.
-        let field = (written.field != FieldId::RECORD).then_some(written.field);
         let key = RecordKey::from_bytes(written.record.clone());
-        let atoms = history.atoms(&key, field.as_slice(), before, 1)?;
+        let mut scope = Scope::default();
+        match written.element {
+            Some(element) => scope.element = Some((written.field, element.clone())),
+            // A deletion is there in any case.
+            None if written.field == FieldId::RECORD => {}
+            None => scope.cells.push(written.field),
+        }
+        let atoms = history.atoms(&key, &scope, before, 1)?;
         Ok(atoms.into_iter().find(|atom| atom.id == id))
     }
+}
+
+/// Of what a cell's name asks for the versions.
+fn scope_of(entry: &SchemaEntry, cell: &CellName) -> Result<Scope, DataLayerError> {
+    let mut scope = Scope::default();
+    let Some(name) = &cell.field else {
+        scope.elements = entry.element_fields.to_vec();
+        let is_single = |id: &FieldId| !entry.element_fields.contains(id);
+        scope.cells = entry.fields().map(|(id, _)| id).filter(is_single).collect();
+        return Ok(scope);
+    };
+    let field = entry.field_id(name.as_str());
+    let unknown = || DataLayerError::not_found("field", format!("{}.{name}", cell.schema));
+    let field = field.ok_or_else(unknown)?;
+    match (&cell.element, entry.element_fields.contains(&field)) {
+        (None, true) => scope.elements.push(field),
+        (None, false) => scope.cells.push(field),
+        // A Single field has no elements, and an element key that is too long is none of one.
+        (Some(element), has_elements) => {
+            let key = encode_element(element).ok().filter(|_| has_elements);
+            scope.element = key.map(|key| (field, key));
+        }
+    }
+    Ok(scope)
+}
+
+/// The current atom of an element, if it is one of the record's present life.
+fn current_element(
+    point: &ReadPoint,
+    address: FieldAddress<'_>,
+    element: &str,
+    birth: CommitNumber,
+) -> Result<Option<Version>, DataLayerError> {
+    let Ok(element) = encode_element(element) else { return Ok(None) };
+    let key = point.rows.element(address, &element);
+    let Some(row) = point.published.get(Keyspace::Elements, &key)? else { return Ok(None) };
+    let cell = ElementCell::decode(&row)
+        .map_err(|error| DataLayerError::row(Keyspace::Elements, &key, error))?;
+    let is_present = cell.commit >= birth;
+    Ok(is_present.then(|| Version::of_element(address.field, element, cell)))
 }
 
 fn entry_of(point: &ReadPoint, cell: &CellName) -> Result<Arc<SchemaEntry>, DataLayerError> {
@@ -169,184 +195,49 @@ fn entry_of(point: &ReadPoint, cell: &CellName) -> Result<Arc<SchemaEntry>, Data
     entry.ok_or_else(|| DataLayerError::not_found("schema", &cell.schema))
 }
 
-/// An atom in the list of a commit: the cell that its ordinal stands for.
+/// An atom in the list of a commit: the cell or element that its ordinal stands for.
 struct Written<'a> {
     ordinal: u32,
     schema: SchemaId,
     record: &'a Bytes,
     field: FieldId,
+    element: Option<&'a Bytes>,
 }
 
 /// All atoms that a commit wrote, by ordinal.
-fn written(changes: &[Change]) -> impl Iterator<Item = Written<'_>> {
-    changes.iter().flat_map(|change| {
-        let (schema, record, base, fields) = match change {
-            Change::Record { schema, record, kind: ChangeKind::Delete, base, .. } => {
-                (*schema, record, *base, &[FieldId::RECORD][..])
+fn written(changes: &[Change]) -> Vec<Written<'_>> {
+    let mut out = Vec::new();
+    for change in changes {
+        match change {
+            Change::Record { schema, record, kind, base, fields } => {
+                let deleted = [FieldId::RECORD];
+                let fields = match kind {
+                    ChangeKind::Delete => &deleted[..],
+                    ChangeKind::Write | ChangeKind::Create => fields,
+                };
+                let atom = |field: &FieldId| Written {
+                    ordinal: base.saturating_add(field.0),
+                    schema: *schema,
+                    record,
+                    field: *field,
+                    element: None,
+                };
+                out.extend(fields.iter().map(atom));
             }
-            Change::Record { schema, record, base, fields, .. } => {
-                (*schema, record, *base, fields.as_slice())
+            Change::Elements { schema, record, base, field, elements } => {
+                let atom = |(ordinal, element)| Written {
+                    ordinal,
+                    schema: *schema,
+                    record,
+                    field: *field,
+                    element: Some(element),
+                };
+                out.extend((*base..).zip(elements).map(atom));
             }
-            Change::Catalogue { key } => (SchemaId(0), key, 0, &[][..]),
-        };
-        let atom = move |field: &FieldId| Written {
-            ordinal: base.saturating_add(field.0),
-            schema,
-            record,
-            field: *field,
-        };
-        fields.iter().map(atom)
-    })
-}
-
-fn id_of(version: &Version, origin: u32) -> AtomId {
-    let stamp = version.stamp;
-    AtomId { commit: stamp.commit, ordinal: stamp.ordinal(version.field), origin }
-}
-
-fn status_of(version: &Version) -> AtomStatus {
-    if version.value.is_some() { AtomStatus::Active } else { AtomStatus::Deleted }
-}
-
-/// Collects the versions of cells of one record.
-struct History<'a> {
-    point: &'a ReadPoint,
-    entry: &'a SchemaEntry,
-    origin: u32,
-}
-
-impl History<'_> {
-    fn atoms(
-        &self,
-        key: &RecordKey,
-        fields: &[FieldId],
-        before: Option<CommitNumber>,
-        limit: usize,
-    ) -> Result<Vec<Atom>, DataLayerError> {
-        let newest = before.map_or(self.point.at, |before| {
-            CommitNumber(before.0.saturating_sub(1)).min(self.point.at)
-        });
-        let lives = self.lives(key, newest)?;
-        let deletions: Vec<_> = lives
-            .iter()
-            .filter(|row| row.live().is_none())
-            .map(|row| Version::deletion(row.birth()))
-            .filter(|version| version.stamp.commit <= newest)
-            .collect();
-        // One more than asked for, so that the last one asked for knows its predecessor.
-        let wanted = limit.saturating_add(1);
-        let mut by_field = vec![deletions.clone()];
-        for field in fields {
-            let mut versions = self.versions(key, *field, &lives, newest, wanted)?;
-            versions.extend(deletions.iter().cloned());
-            versions.sort_by_key(|version| std::cmp::Reverse(version.stamp.commit));
-            by_field.push(versions);
+            Change::Catalogue { .. } => {}
         }
-        let mut linked = Vec::new();
-        for (at, versions) in by_field.iter().enumerate() {
-            for (index, version) in versions.iter().enumerate().take(limit) {
-                // Deletions come from the list of their own.
-                if at == 0 || version.field != FieldId::RECORD {
-                    let previous = versions.get(index + 1).map(|older| id_of(older, self.origin));
-                    linked.push((version, previous));
-                }
-            }
-        }
-        linked.sort_by_key(|(version, _)| {
-            std::cmp::Reverse((version.stamp.commit, std::cmp::Reverse(version.field)))
-        });
-        // What one commit wrote is not split, so that `before` it loses nothing.
-        let last = limit.checked_sub(1).and_then(|at| linked.get(at)).map(|(v, _)| v.stamp.commit);
-        match last {
-            Some(last) => linked.retain(|(version, _)| version.stamp.commit >= last),
-            None => linked.truncate(limit),
-        }
-        self.finish(key, linked)
     }
-
-    /// The current row and the rows of earlier lives and tombstones.
-    fn lives(
-        &self,
-        key: &RecordKey,
-        newest: CommitNumber,
-    ) -> Result<Vec<RecordRow>, DataLayerError> {
-        let (point, schema) = (self.point, self.entry.id);
-        let mut raw = Vec::new();
-        let current = point.rows.record(schema, key.as_bytes());
-        raw.extend(point.published.get(Keyspace::Records, &current)?);
-        let record = FieldId::RECORD;
-        point.scan_history(schema, key.as_bytes(), record, newest, usize::MAX, |_, row| {
-            raw.push(row);
-        })?;
-        let decode = |row| RecordRow::decode(row);
-        let rows: Result<Vec<_>, _> = raw.iter().map(decode).collect();
-        rows.map_err(|error| point.record_error(schema, key.as_bytes(), error))
-    }
-
-    fn versions(
-        &self,
-        key: &RecordKey,
-        field: FieldId,
-        lives: &[RecordRow],
-        newest: CommitNumber,
-        wanted: usize,
-    ) -> Result<Vec<Version>, DataLayerError> {
-        let in_rows = lives.iter().filter_map(|row| row.live()?.cell(field));
-        let mut versions: Vec<_> = in_rows
-            .filter(|cell| cell.stamp.commit <= newest)
-            .map(|cell| Version::of(field, cell))
-            .collect();
-        let (point, schema) = (self.point, self.entry.id);
-        let mut rows = Vec::new();
-        point.scan_history(schema, key.as_bytes(), field, newest, wanted, |birth, row| {
-            rows.push((birth, row));
-        })?;
-        for (birth, row) in rows {
-            let past = PastCell::decode(&row).map_err(|error| {
-                let key = point.rows.history(schema, key.as_bytes(), field, birth);
-                DataLayerError::row(Keyspace::History, &key, error)
-            })?;
-            versions.push(Version::of(field, &past.into_cell(birth)));
-        }
-        Ok(versions)
-    }
-
-    fn finish(
-        &self,
-        key: &RecordKey,
-        linked: Vec<(&Version, Option<AtomId>)>,
-    ) -> Result<Vec<Atom>, DataLayerError> {
-        let mut times = BTreeMap::new();
-        let mut atoms = Vec::with_capacity(linked.len());
-        for (version, previous) in linked {
-            let commit = version.stamp.commit;
-            let time = match times.get(&commit) {
-                Some(time) => *time,
-                None => *times.entry(commit).or_insert(self.point.commit(commit)?.time),
-            };
-            let value = match &version.value {
-                Some(raw) => decode_value(raw).map_err(|error| {
-                    self.point.record_error(self.entry.id, key.as_bytes(), error.into())
-                })?,
-                None => Value::Null,
-            };
-            atoms.push(Atom {
-                id: id_of(version, self.origin),
-                cell: CellName {
-                    schema: self.entry.schema.name.clone(),
-                    key: key.clone(),
-                    field: self.entry.field(version.field).map(|field| field.name.clone()),
-                },
-                value,
-                status: status_of(version),
-                writer: version.stamp.writer,
-                commit,
-                time,
-                previous,
-            });
-        }
-        Ok(atoms)
-    }
+    out
 }
 
 impl ReadRepository<Atom, AtomId> for AtomRepository {

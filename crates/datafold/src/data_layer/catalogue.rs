@@ -14,7 +14,8 @@ use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
 use super::serialization::RowError;
 use crate::model::{
-    ContentHash, Field, FieldName, Schema, SchemaName, SchemaState, decode_from, encode_value,
+    ContentHash, Field, FieldKind, FieldName, Schema, SchemaName, SchemaState, decode_from,
+    encode_value,
 };
 
 /// A schema as the catalogue knows it.
@@ -36,14 +37,18 @@ pub struct SchemaEntry {
     pub reason: Option<Arc<str>>,
     /// What a query of all fields answers.
     pub(crate) projection: Projection,
+    /// The Collection and Range fields, ascending.
+    pub(crate) element_fields: Arc<[FieldId]>,
 }
 
 /// The columns of an answer, and where their values come from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Projection {
     pub(crate) columns: Arc<[FieldName]>,
-    /// Fields and their columns, sorted by field.
+    /// Single fields and their columns, sorted by field.
     pub(crate) cells: Arc<[(FieldId, usize)]>,
+    /// Collection and Range fields and their columns, sorted by field.
+    pub(crate) elements: Arc<[(FieldId, usize)]>,
     /// Parts of the key and their columns, sorted by part.
     pub(crate) key_parts: Arc<[(usize, usize)]>,
 }
@@ -51,19 +56,27 @@ pub(crate) struct Projection {
 impl Projection {
     /// The projection of some fields of a schema, which must exist.
     pub(crate) fn new(schema: &Schema, columns: Arc<[FieldName]>) -> Self {
-        let (mut cells, mut key_parts) = (Vec::new(), Vec::new());
+        let (mut cells, mut elements, mut key_parts) = (Vec::new(), Vec::new(), Vec::new());
         for (column, name) in columns.iter().enumerate() {
-            match schema.key.iter().position(|part| part == name) {
-                Some(part) => key_parts.push((part, column)),
-                None => {
-                    cells
-                        .extend(schema.position(name.as_str()).map(|at| (field_id_at(at), column)));
-                }
+            if let Some(part) = schema.key.iter().position(|part| part == name) {
+                key_parts.push((part, column));
+                continue;
+            }
+            let Some(at) = schema.position(name.as_str()) else { continue };
+            match schema.fields.get(at).map(|field| field.kind) {
+                Some(FieldKind::Single) => cells.push((field_id_at(at), column)),
+                _ => elements.push((field_id_at(at), column)),
             }
         }
         cells.sort_unstable();
+        elements.sort_unstable();
         key_parts.sort_unstable();
-        Self { columns, cells: cells.into(), key_parts: key_parts.into() }
+        Self {
+            columns,
+            cells: cells.into(),
+            elements: elements.into(),
+            key_parts: key_parts.into(),
+        }
     }
 
     /// All fields of a schema, in its order.
@@ -89,6 +102,12 @@ impl SchemaEntry {
     pub fn fields(&self) -> impl Iterator<Item = (FieldId, &Field)> {
         self.schema.fields.iter().enumerate().map(|(at, field)| (field_id_at(at), field))
     }
+}
+
+fn element_fields(schema: &Schema) -> Arc<[FieldId]> {
+    let fields = schema.fields.iter().enumerate();
+    let fields = fields.filter(|(_, field)| field.kind != FieldKind::Single);
+    fields.map(|(at, _)| field_id_at(at)).collect()
 }
 
 /// A field's number is its place in the definition as it was loaded, from 1 on.
@@ -239,6 +258,7 @@ impl Catalogue {
         let entry = SchemaEntry {
             id,
             projection: Projection::all(&definition.schema),
+            element_fields: element_fields(&definition.schema),
             schema: definition.schema,
             hash: definition.hash,
             loaded: definition.loaded,

@@ -14,7 +14,7 @@ use super::record::ok;
 use super::rows::CatalogueKind;
 use super::transaction::TransactionState;
 use super::working_set::{CatalogueWrite, RowSource, WorkingSet};
-use crate::model::{FieldKind, Schema, SchemaName, SchemaState};
+use crate::model::{Schema, SchemaName, SchemaState};
 
 /// What a declarative request and a transaction have in common: the catalogue as they see it,
 /// their writes, and where they read.
@@ -204,8 +204,6 @@ fn check_supported(entry: &SchemaEntry) -> Result<(), DataLayerError> {
             "computes fields"
         } else if !field.mappers.is_empty() {
             "maps fields"
-        } else if field.kind != FieldKind::Single {
-            "has Collection or Range fields"
         } else {
             continue;
         };

@@ -45,10 +45,55 @@ pub(crate) enum Change {
         base: u32,
         fields: Vec<FieldId>,
     },
+    /// Wrote elements of a field: the ordinal of the first is `base`, and so on.
+    Elements {
+        schema: SchemaId,
+        record: Bytes,
+        base: u32,
+        field: FieldId,
+        /// Encoded element keys, ascending.
+        elements: Vec<Bytes>,
+    },
     /// Wrote or removed a row of the catalogue.
     Catalogue {
         key: Bytes,
     },
+}
+
+/// Stands for [`Change::Elements`] where the kind of the change of a record stands.
+const ELEMENTS: u8 = 3;
+
+/// A change lists at most about this many bytes of element keys, so that a part stays small.
+const ELEMENTS_BYTES: usize = 8 << 10;
+
+/// The changes that list the elements written to a field.
+pub(crate) fn element_changes(
+    schema: SchemaId,
+    record: &Bytes,
+    field: FieldId,
+    mut base: u32,
+    written: Vec<Bytes>,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let (mut elements, mut bytes) = (Vec::new(), 0);
+    let mut close = |elements: Vec<Bytes>| {
+        let count = u32::try_from(elements.len()).unwrap_or(u32::MAX);
+        let record = record.clone();
+        changes.push(Change::Elements { schema, record, base, field, elements });
+        base = base.saturating_add(count);
+    };
+    for element in written {
+        bytes += element.len();
+        elements.push(element);
+        if bytes >= ELEMENTS_BYTES {
+            close(std::mem::take(&mut elements));
+            bytes = 0;
+        }
+    }
+    if !elements.is_empty() {
+        close(elements);
+    }
+    changes
 }
 
 impl Change {
@@ -57,6 +102,7 @@ impl Change {
         match self {
             Change::Record { kind: ChangeKind::Delete, .. } => 1,
             Change::Record { fields, .. } => u32::try_from(fields.len()).unwrap_or(u32::MAX),
+            Change::Elements { elements, .. } => u32::try_from(elements.len()).unwrap_or(u32::MAX),
             Change::Catalogue { .. } => 0,
         }
     }
@@ -74,6 +120,19 @@ impl Change {
                     .and_then(|e| e.array(fields.len() as u64)));
                 for field in fields {
                     ok(encoder.u32(field.0));
+                }
+            }
+            Change::Elements { schema, record, base, field, elements } => {
+                ok(encoder
+                    .array(6)
+                    .and_then(|e| e.u32(schema.0))
+                    .and_then(|e| e.bytes(record))
+                    .and_then(|e| e.u8(ELEMENTS))
+                    .and_then(|e| e.u32(*base))
+                    .and_then(|e| e.u32(field.0))
+                    .and_then(|e| e.array(elements.len() as u64)));
+                for element in elements {
+                    ok(encoder.bytes(element));
                 }
             }
             Change::Catalogue { key } => ok(encoder.array(1).and_then(|e| e.bytes(key))),
@@ -100,7 +159,22 @@ impl Change {
                 }
                 Ok(Change::Record { schema, record, kind, base, fields })
             }
-            _ => Err(RowError::Malformed("a change has one or five parts")),
+            Some(6) => {
+                let schema = SchemaId(decoder.u32()?);
+                let record = Bytes::copy_from_slice(decoder.bytes()?);
+                if decoder.u8()? != ELEMENTS {
+                    return Err(RowError::Malformed("a change of six parts is one of elements"));
+                }
+                let base = decoder.u32()?;
+                let field = FieldId(decoder.u32()?);
+                let count = decoder.array()?.unwrap_or(0);
+                let mut elements = Vec::new();
+                for _ in 0..count {
+                    elements.push(Bytes::copy_from_slice(decoder.bytes()?));
+                }
+                Ok(Change::Elements { schema, record, base, field, elements })
+            }
+            _ => Err(RowError::Malformed("a change has one, five or six parts")),
         }
     }
 }
@@ -187,10 +261,37 @@ mod tests {
             }),
             prop::collection::vec(any::<u8>(), 0..30)
                 .prop_map(|key| Change::Catalogue { key: key.into() }),
+            (any::<u32>(), any::<u32>(), elements()).prop_map(|(schema, base, elements)| {
+                let (record, field) = (Bytes::from_static(b"r"), FieldId(schema % 9));
+                Change::Elements { schema: SchemaId(schema), record, base, field, elements }
+            }),
         ]
     }
 
+    fn elements() -> impl Strategy<Value = Vec<Bytes>> {
+        let element = prop::collection::vec(any::<u8>(), 1..90).prop_map(Bytes::from);
+        prop::collection::vec(element, 1..20)
+    }
+
     proptest! {
+        #[test]
+        fn many_elements_are_listed_in_several_changes(
+            written in prop::collection::vec(elements(), 0..60), base in 0_u32..9,
+        ) {
+            let written: Vec<Bytes> = written.into_iter().flatten().collect();
+            let (schema, field, record) = (SchemaId(1), FieldId(2), Bytes::from_static(b"r"));
+            let mut listed = Vec::new();
+            for change in element_changes(schema, &record, field, base, written.clone()) {
+                let Change::Elements { base: first, elements, .. } = change else { panic!() };
+                prop_assert_eq!(first as usize, base as usize + listed.len());
+                prop_assert!(!elements.is_empty());
+                let bytes: usize = elements.iter().map(Bytes::len).sum();
+                prop_assert!(bytes < ELEMENTS_BYTES + 90);
+                listed.extend(elements);
+            }
+            prop_assert_eq!(listed, written);
+        }
+
         #[test]
         fn commits_are_read_back_from_their_parts(
             changes in prop::collection::vec(change(), 0..400),

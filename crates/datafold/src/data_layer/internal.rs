@@ -4,43 +4,43 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::Keyspace;
+use datafold_store::{BatchKey, Keyspace};
 
 use super::error::DataLayerError;
-use super::ids::SchemaId;
 use super::published::Published;
-use super::rows::Rows;
 use super::serialization::RowError;
 use crate::model::{Value, decode_value};
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
+pub(crate) use super::draft::{Draft, FieldWrites};
+pub(crate) use super::element_scan::{ElementBounds, ElementScan};
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
+pub(crate) use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
 pub(crate) use super::ticket::Ticket;
 pub(crate) use super::verify::verify;
-pub(crate) use super::working_set::{Draft, FieldWrites};
+pub(crate) use super::working_set::ElementName;
 
-/// Record rows that were read before the writer lock was taken, with the state they are from.
+/// Rows that were read before the writer lock was taken, with the state they are from.
 #[derive(Debug)]
 pub(crate) struct Prefetch {
     pub(crate) published: Arc<Published>,
-    pub(crate) rows: HashMap<Bytes, Option<Bytes>>,
+    pub(crate) rows: HashMap<BatchKey, Option<Bytes>>,
 }
 
 impl Prefetch {
-    pub(crate) fn read<'a>(
+    /// Reads some rows at once.
+    pub(crate) fn read(
         published: Arc<Published>,
-        rows: Rows,
-        records: impl Iterator<Item = (SchemaId, &'a [u8])>,
+        mut keys: Vec<BatchKey>,
     ) -> Result<Self, DataLayerError> {
-        let mut read = HashMap::new();
-        for (schema, record) in records {
-            let key = rows.record(schema, record);
-            let row = published.get(Keyspace::Records, &key)?;
-            read.insert(key, row);
-        }
-        Ok(Self { published, rows: read })
+        keys.sort_unstable();
+        keys.dedup();
+        let wanted: Vec<_> = keys.iter().map(|(keyspace, key)| (*keyspace, &key[..])).collect();
+        let found = published.snapshot.get_many(&wanted)?;
+        let rows = keys.into_iter().zip(found.into_iter().map(|row| row.map(Bytes::from)));
+        Ok(Self { published, rows: rows.collect() })
     }
 }
 

@@ -26,13 +26,14 @@ use super::error::{CommitError, DataLayerError};
 use super::failure::Halt;
 use super::ids::{CommitNumber, SchemaId, WriterId};
 use super::internal::Prefetch;
+use super::materialize::{CommitStamp, CounterDelta, Materialized};
 use super::meter::{LockMeter, LockStats};
 use super::overlay::{Overlay, ReadRange};
 use super::published::Published;
 use super::queue::{Queue, Queued};
 use super::rows::Rows;
 use super::ticket::Ticket;
-use super::working_set::{CommitStamp, CounterDelta, Materialized, RowSource, WorkingSet};
+use super::working_set::{RowSource, WorkingSet};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 
@@ -103,19 +104,27 @@ pub(crate) struct Execution<'a> {
 pub(crate) struct PendingSource<'a> {
     overlay: &'a Overlay,
     published: &'a Published,
-    prefetched: Option<&'a HashMap<Bytes, Option<Bytes>>>,
+    prefetched: Option<&'a HashMap<BatchKey, Option<Bytes>>>,
 }
 
 impl RowSource for PendingSource<'_> {
     fn read(&mut self, keyspace: Keyspace, key: &Bytes) -> Result<Option<Bytes>, DataLayerError> {
-        match self.overlay.get(&(keyspace, key.clone())) {
+        let row = (keyspace, key.clone());
+        match self.overlay.get(&row) {
             Some(row) => Ok(row.cloned()),
-            None => match self.prefetched.and_then(|rows| rows.get(key)) {
-                Some(row) if keyspace == Keyspace::Records => Ok(row.clone()),
-                _ => self.published.get(keyspace, key),
+            None => match self.prefetched.and_then(|rows| rows.get(&row)) {
+                Some(row) => Ok(row.clone()),
+                None => self.published.get(keyspace, key),
             },
         }
     }
+}
+
+/// The durable state before a commit, and what was read of it before the lock was taken.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    published: &'a Published,
+    prefetched: Option<&'a HashMap<BatchKey, Option<Bytes>>>,
 }
 
 /// A commit that has its place in the order.
@@ -232,7 +241,8 @@ impl Pipeline {
             let working = execution.working;
             match answer {
                 Ok(value) => {
-                    let staged = self.stage(&mut guard, working, writer, durability);
+                    let before = Before { published: &published, prefetched };
+                    let staged = self.stage(&mut guard, before, working, writer, durability);
                     return Ok((value, staged.map_err(DataLayerError::from)?));
                 }
                 Err(refusal) => {
@@ -273,7 +283,8 @@ impl Pipeline {
             }
             return Err(CommitError::Conflict { with });
         }
-        let staged = self.stage(&mut guard, working, writer, durability);
+        let before = Before { published: &published, prefetched: None };
+        let staged = self.stage(&mut guard, before, working, writer, durability);
         drop(guard);
         self.settle(staged?, durability)
     }
@@ -311,6 +322,7 @@ impl Pipeline {
     fn stage(
         &self,
         writer: &mut Writer,
+        before: Before<'_>,
         working: WorkingSet,
         by: WriterId,
         durability: Durability,
@@ -319,7 +331,11 @@ impl Pipeline {
             return Ok(None);
         }
         let number = writer.number.next();
-        let mut rows = working.materialize(CommitStamp { number, writer: by });
+        let Before { published, prefetched } = before;
+        let mut newest = PendingSource { overlay: &writer.overlay, published, prefetched };
+        let stamp = CommitStamp { number, writer: by };
+        let rows = working.materialize(stamp, &writer.catalogue, &mut newest);
+        let mut rows = rows.map_err(unreadable)?;
         if rows.writes.is_empty() {
             return Ok(None);
         }
@@ -369,6 +385,7 @@ impl Pipeline {
         for (schema, delta) in deltas {
             let mut counters = writer.counters.get(&schema).copied().unwrap_or_default();
             counters.records = counters.records.saturating_add_signed(delta.records);
+            counters.elements = counters.elements.saturating_add_signed(delta.elements);
             counters.atoms += delta.atoms;
             rows.writes.push((self.rows.counters(schema), Some(counters.encode().into())));
             counted.push((schema, counters));
@@ -466,6 +483,14 @@ fn check_limits(writes: &[(BatchKey, Option<Bytes>)]) -> Result<usize, CommitErr
         return Err(CommitError::TooLarge { unit: "bytes", limit, found: bytes });
     }
     Ok(bytes)
+}
+
+/// What a commit must count cannot be read, so there is no commit.
+fn unreadable(error: DataLayerError) -> CommitError {
+    CommitError::Failed(Arc::new(match error {
+        DataLayerError::Store(error) => error,
+        other => StoreError::Corrupted { what: other.to_string(), source: None },
+    }))
 }
 
 /// Rows that this process has just encoded must decode; if not, nothing may be written.

@@ -4,6 +4,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafold_store::encoding::KeyWriter;
 use datafold_store::{Keyspace, Scan};
 use minicbor::Decoder;
 
@@ -31,14 +32,15 @@ impl ReadPoint {
     }
 
     /// Hands `visit` the record as of this moment; `None` if it does not exist.
-    pub(crate) fn record<T>(
+    pub(crate) fn record<T, E: From<DataLayerError>>(
         &self,
         schema: SchemaId,
         record: &[u8],
-        visit: impl FnOnce(Option<RecordAt<'_>>) -> Result<T, DataLayerError>,
-    ) -> Result<T, DataLayerError> {
+        visit: impl FnOnce(Option<RecordAt<'_>>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let key = self.rows.record(schema, record);
-        match self.published.snapshot.get(Keyspace::Records, &key)? {
+        let row = self.published.snapshot.get(Keyspace::Records, &key);
+        match row.map_err(DataLayerError::from)? {
             Some(row) => visit(self.resolve(schema, record, &row)?),
             None => visit(None),
         }
@@ -54,13 +56,34 @@ impl ReadPoint {
         let header =
             RowHeader::read(row).map_err(|error| self.record_error(schema, record, error))?;
         if self.is_current() || header.newest <= self.at {
-            return Ok(header.values.map(RecordAt::Row));
+            let birth = header.birth;
+            return Ok(header.values.map(|values| RecordAt { birth, cells: CellsAt::Row(values) }));
         }
         if header.birth > self.at {
             let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
             return self.rewind(schema, record, RowBytes::Owned(earlier));
         }
         self.rewind(schema, record, RowBytes::Borrowed(row))
+    }
+
+    /// The commit that began the life that a record has at this moment; `None` if it has none.
+    pub(crate) fn birth(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+    ) -> Result<Option<CommitNumber>, DataLayerError> {
+        let error = |error| self.record_error(schema, record, error);
+        let key = self.rows.record(schema, record);
+        let Some(row) = self.published.snapshot.get(Keyspace::Records, &key)? else {
+            return Ok(None);
+        };
+        let header = RowHeader::read(&row).map_err(error)?;
+        if self.is_current() || header.birth <= self.at {
+            return Ok(header.values.map(|_| header.birth));
+        }
+        let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
+        let header = RowHeader::read(&earlier).map_err(error)?;
+        Ok(header.values.map(|_| header.birth))
     }
 
     /// The cells of a life that began at or before this moment, as they were.
@@ -72,19 +95,21 @@ impl ReadPoint {
     ) -> Result<Option<RecordAt<'r>>, DataLayerError> {
         let error = |error| self.record_error(schema, record, error);
         let mut past = Vec::new();
+        let birth;
         {
             let view = RecordView::new(row.bytes()).map_err(error)?;
+            birth = view.birth().commit;
             let Some(mut cells) = view.cells() else { return Ok(None) };
             while let Some(cell) = cells.next_cell().map_err(error)? {
                 if cell.stamp.commit > self.at {
                     let found = self.past_cell(schema, record, cell.field)?;
                     // A version of an earlier life is none of this one.
-                    let found = found.filter(|past| past.stamp.commit >= view.birth().commit);
+                    let found = found.filter(|past| past.stamp.commit >= birth);
                     past.push((cell.field, found.and_then(|past| past.value)));
                 }
             }
         }
-        Ok(Some(RecordAt::Rewound { row, past }))
+        Ok(Some(RecordAt { birth, cells: CellsAt::Rewound { row, past } }))
     }
 
     /// The row of the last life or tombstone that began at or before this moment and has ended.
@@ -137,12 +162,24 @@ impl ReadPoint {
         field: FieldId,
         newest: CommitNumber,
         limit: usize,
-        mut visit: impl FnMut(CommitNumber, Bytes),
+        visit: impl FnMut(CommitNumber, Bytes),
     ) -> Result<(), DataLayerError> {
         let prefix = self.rows.cell_history(schema, record, field);
-        let from = self.rows.history(schema, record, field, newest);
+        self.scan_past(prefix, newest, limit, visit)
+    }
+
+    /// As [`ReadPoint::scan_history`], of the cell or element whose history keys begin so.
+    pub(crate) fn scan_past(
+        &self,
+        prefix: Vec<u8>,
+        newest: CommitNumber,
+        limit: usize,
+        mut visit: impl FnMut(CommitNumber, Bytes),
+    ) -> Result<(), DataLayerError> {
+        let mut from = KeyWriter::new();
+        from.raw(&prefix).descending(newest.0);
         // Without an upper bound, which would cost an engine a second descent.
-        let lower = Bound::Included(from.to_vec());
+        let lower = Bound::Included(from.into_vec());
         let scan = Scan::range(Keyspace::History, lower, Bound::Unbounded).rows(limit);
         let (mut left, mut failed) = (limit, None);
         self.published.snapshot.for_each(&scan, &mut |key, row| {
@@ -244,7 +281,14 @@ impl RowBytes<'_> {
 
 /// A record as of some moment.
 #[derive(Debug)]
-pub(crate) enum RecordAt<'r> {
+pub(crate) struct RecordAt<'r> {
+    /// The commit that began the life that it has at that moment.
+    pub(crate) birth: CommitNumber,
+    cells: CellsAt<'r>,
+}
+
+#[derive(Debug)]
+enum CellsAt<'r> {
     /// The row as it is stored.
     Row(Values<'r>),
     /// A row whose newer cells were something else: the fields of these, ascending, with what
@@ -260,9 +304,9 @@ impl RecordAt<'_> {
         cells: &[(FieldId, usize)],
         columns: &mut [Value],
     ) -> Result<(), RowError> {
-        match self {
-            RecordAt::Row(values) => project_row(values, cells, columns),
-            RecordAt::Rewound { row, past } => {
+        match self.cells {
+            CellsAt::Row(values) => project_row(values, cells, columns),
+            CellsAt::Rewound { row, past } => {
                 if let Some(values) = RowHeader::read(row.bytes())?.values {
                     project_row(values, cells, columns)?;
                 }

@@ -137,7 +137,10 @@ fn encode_stamps(encoder: &mut Encoder<&mut Vec<u8>>, stamps: &[Stamp]) {
     }
 }
 
-fn encode_value_or_undefined(encoder: &mut Encoder<&mut Vec<u8>>, value: Option<&Bytes>) {
+pub(crate) fn encode_value_or_undefined(
+    encoder: &mut Encoder<&mut Vec<u8>>,
+    value: Option<&Bytes>,
+) {
     match value {
         Some(raw) => encoder.writer_mut().extend_from_slice(raw),
         None => ok(encoder.undefined()),
@@ -228,7 +231,10 @@ impl<'a> Cells<'_, 'a> {
 }
 
 /// The bytes of the next value; `None` for `undefined`.
-fn raw_value<'a>(decoder: &mut Decoder<'a>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, RowError> {
+pub(crate) fn raw_value<'a>(
+    decoder: &mut Decoder<'a>,
+    bytes: &'a [u8],
+) -> Result<Option<&'a [u8]>, RowError> {
     if decoder.datatype()? == Type::Undefined {
         decoder.undefined()?;
         return Ok(None);

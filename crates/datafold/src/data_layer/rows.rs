@@ -30,6 +30,25 @@ impl CatalogueKind {
     }
 }
 
+/// Where the cell or the elements of a field of a record lie.
+///
+/// Everything that reads or writes elements does it through such an address, so that a field whose
+/// data lie elsewhere needs another address and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FieldAddress<'a> {
+    pub(crate) schema: SchemaId,
+    /// The encoded key of the record.
+    pub(crate) record: &'a [u8],
+    pub(crate) field: FieldId,
+}
+
+/// No part begins with this byte, and a text goes on with it behind a NUL.
+pub(crate) const BEHIND_PARTS: u8 = 0xFF;
+
+/// Stands behind an element key in the history. A commit number may begin with the byte that a
+/// text goes on with, so that it cannot stand there itself.
+const PAST_OF_ELEMENT: u32 = 0;
+
 /// Builds the keys of one space.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows {
@@ -114,6 +133,69 @@ impl Rows {
         let mut key = self.key();
         key.id(schema.0).raw(record).id(field.0).descending(birth.0);
         key.finish()
+    }
+
+    fn field(self, at: FieldAddress<'_>) -> KeyWriter {
+        let mut key = self.key();
+        key.id(at.schema.0).raw(at.record).id(at.field.0);
+        key
+    }
+
+    /// The row that counts the elements of a field. Their rows begin with its bytes.
+    pub(crate) fn element_count(self, at: FieldAddress<'_>) -> Bytes {
+        self.field(at).finish()
+    }
+
+    pub(crate) fn element(self, at: FieldAddress<'_>, element: &[u8]) -> Bytes {
+        let mut key = self.field(at);
+        key.raw(element);
+        key.finish()
+    }
+
+    /// Behind all elements of a field.
+    pub(crate) fn elements_end(self, at: FieldAddress<'_>) -> Vec<u8> {
+        let mut key = self.field(at);
+        key.raw(&[BEHIND_PARTS]);
+        key.into_vec()
+    }
+
+    /// The prefix of the past of all elements of a field.
+    pub(crate) fn elements_history(self, at: FieldAddress<'_>) -> Vec<u8> {
+        self.field(at).into_vec()
+    }
+
+    /// The prefix of the past of one element.
+    pub(crate) fn element_history(self, at: FieldAddress<'_>, element: &[u8]) -> Vec<u8> {
+        let mut key = self.field(at);
+        key.raw(element).id(PAST_OF_ELEMENT);
+        key.into_vec()
+    }
+
+    pub(crate) fn past_element(
+        self,
+        at: FieldAddress<'_>,
+        element: &[u8],
+        birth: CommitNumber,
+    ) -> Bytes {
+        let mut key = self.field(at);
+        key.raw(element).id(PAST_OF_ELEMENT).descending(birth.0);
+        key.finish()
+    }
+
+    /// The element key and the birth behind the field in a key of [`Keyspace::History`].
+    pub(crate) fn read_past_element(rest: &[u8]) -> Result<(&[u8], CommitNumber), KeyError> {
+        let mut reader = KeyReader::new(rest);
+        let element = reader.skip_parts(1)?;
+        match reader.id()? {
+            PAST_OF_ELEMENT => {}
+            _ => {
+                return Err(KeyError::UnexpectedByte(
+                    rest.get(element.len()).copied().unwrap_or(0),
+                ));
+            }
+        }
+        let birth = CommitNumber(reader.descending()?);
+        if reader.is_empty() { Ok((element, birth)) } else { Err(KeyError::Truncated) }
     }
 
     /// The prefix of the parts of one commit.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,12 +10,15 @@ use datafold_store::Keyspace;
 
 use super::catalogue::Catalogue;
 use super::db_operations::DbOperations;
+use super::element_scan::ElementBounds;
 use super::error::{CommitError, DataLayerError};
 use super::ids::{CommitNumber, WriterId};
 use super::overlay::ReadRange;
 use super::pipeline::{Durability, Receipt};
 use super::published::Published;
+use super::read_point::ReadPoint;
 use super::repository::Repository;
+use super::rows::{FieldAddress, Rows};
 use super::working_set::{RowSource, WorkingSet};
 
 /// Reads and writes on one snapshot that become one commit.
@@ -63,9 +67,43 @@ pub(crate) struct RecordingSource {
 }
 
 impl RecordingSource {
+    /// The state that is read.
+    pub(crate) fn point(&self, rows: Rows) -> ReadPoint {
+        let published = Arc::clone(&self.published);
+        ReadPoint { at: published.number, published, rows }
+    }
+
     /// Records that a range of rows was read.
     pub(crate) fn note_range(&self, keyspace: Keyspace, from: Vec<u8>, to: Option<Vec<u8>>) {
         self.reads.borrow_mut().insert(ReadRange::Range(keyspace, (from, to)));
+    }
+}
+
+impl TransactionState {
+    /// Records that elements of a field were read, up to `last` if the reading ended there.
+    pub(crate) fn note_elements(
+        &self,
+        address: FieldAddress<'_>,
+        (lower, upper): ElementBounds,
+        last: Option<&[u8]>,
+    ) {
+        let rows = self.working.rows;
+        let whole = |element: &[u8]| rows.element(address, element).to_vec();
+        // The key right behind another one is the same with a zero byte.
+        let behind = |element: &[u8]| [whole(element).as_slice(), &[0]].concat();
+        let from = match lower {
+            Bound::Included(element) => whole(&element),
+            Bound::Excluded(element) => behind(&element),
+            // The row that counts the elements is none.
+            Bound::Unbounded => behind(&[]),
+        };
+        let to = match (last, upper) {
+            (Some(last), _) => behind(last),
+            (None, Bound::Included(element)) => behind(&element),
+            (None, Bound::Excluded(element)) => whole(&element),
+            (None, Bound::Unbounded) => rows.elements_end(address),
+        };
+        self.source.note_range(Keyspace::Elements, from, Some(to));
     }
 }
 

@@ -29,6 +29,8 @@ pub struct VerifyReport {
     pub commits: u64,
     /// Live records.
     pub records: u64,
+    /// Elements of Collection and Range fields.
+    pub elements: u64,
     /// Atoms, current and past.
     pub atoms: u64,
     /// The first 100 problems, each with the place where it was found.
@@ -44,7 +46,7 @@ impl VerifyReport {
         self.problems_found == 0
     }
 
-    fn problem(&mut self, problem: impl fmt::Display) {
+    pub(super) fn problem(&mut self, problem: impl fmt::Display) {
         self.problems_found += 1;
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem.to_string());
@@ -55,23 +57,25 @@ impl VerifyReport {
 /// Checks a space.
 ///
 /// - commits are numbered without a gap, their times rise, and the head is the last one;
-/// - every record, past cell, earlier life and value decodes, fits its field, and names a commit
-///   of the log;
+/// - every record, element, past atom, earlier life and value decodes, fits its field, and names a
+///   commit of the log;
+/// - elements belong to records, and each field's count of them is right;
 /// - the atoms and births found in records and history are those that the commits list, by schema;
 /// - the counters are what a count finds, and every schema has its state and its hash.
 pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> {
     let mut check = Check { point, report: VerifyReport::default(), found: HashMap::new() };
     let listed = check.commits()?;
     check.records()?;
+    check.elements()?;
     check.history()?;
     check.unused()?;
     check.compare(&listed)?;
     Ok(check.report)
 }
 
-struct Check<'a> {
-    point: &'a ReadPoint,
-    report: VerifyReport,
+pub(super) struct Check<'a> {
+    pub(super) point: &'a ReadPoint,
+    pub(super) report: VerifyReport,
     found: HashMap<SchemaId, Found>,
 }
 
@@ -91,34 +95,46 @@ struct WriteSum(u64);
 const BIRTH: FieldId = FieldId(u32::MAX);
 
 impl WriteSum {
-    fn add(&mut self, record: &[u8], field: FieldId, stamp: Stamp) {
+    fn add(&mut self, record: &[u8], field: FieldId, element: &[u8], stamp: Stamp) {
         let mut hasher = DefaultHasher::new();
-        (record, field, stamp.commit, stamp.writer, stamp.base).hash(&mut hasher);
+        (record, field, element, stamp.commit, stamp.writer, stamp.base).hash(&mut hasher);
         self.0 = self.0.wrapping_add(hasher.finish());
     }
 
     fn add_change(&mut self, change: &Change, commit: &Commit) {
-        let Change::Record { record, kind, base, fields, .. } = change else { return };
-        let stamp = Stamp { commit: commit.number, writer: commit.writer, base: *base };
-        match kind {
-            ChangeKind::Delete => self.add(record, FieldId::RECORD, stamp),
-            ChangeKind::Create => self.add(record, BIRTH, stamp),
-            ChangeKind::Write => {}
-        }
-        for field in fields {
-            self.add(record, *field, stamp);
+        let stamp = |base| Stamp { commit: commit.number, writer: commit.writer, base };
+        match change {
+            Change::Record { record, kind, base, fields, .. } => {
+                let stamp = stamp(*base);
+                match kind {
+                    ChangeKind::Delete => self.add(record, FieldId::RECORD, &[], stamp),
+                    ChangeKind::Create => self.add(record, BIRTH, &[], stamp),
+                    ChangeKind::Write => {}
+                }
+                for field in fields {
+                    self.add(record, *field, &[], stamp);
+                }
+            }
+            Change::Elements { record, base, field, elements, .. } => {
+                for (ordinal, element) in (*base..).zip(elements) {
+                    self.add(record, *field, element, stamp(ordinal));
+                }
+            }
+            Change::Catalogue { .. } => {}
         }
     }
 }
 
 /// A row that is read.
-struct Place<'a> {
-    schema: SchemaId,
-    record: &'a [u8],
+pub(super) struct Place<'a> {
+    pub(super) schema: SchemaId,
+    pub(super) record: &'a [u8],
+    /// The element, encoded; empty if it is not the row of one.
+    pub(super) element: &'a [u8],
     /// The birth that the key tells.
-    birth: Option<CommitNumber>,
-    keyspace: &'static str,
-    key: &'a [u8],
+    pub(super) birth: Option<CommitNumber>,
+    pub(super) keyspace: &'static str,
+    pub(super) key: &'a [u8],
 }
 
 impl fmt::Display for Place<'_> {
@@ -135,7 +151,7 @@ struct Listed {
 }
 
 impl Check<'_> {
-    fn scan(
+    pub(super) fn scan(
         &mut self,
         keyspace: Keyspace,
         mut visit: impl FnMut(&mut Self, &[u8], &[u8]),
@@ -187,7 +203,9 @@ impl Check<'_> {
                     for change in changes {
                         let Some((commit, counted)) = &mut open else { continue };
                         *counted += change.atoms();
-                        if let Change::Record { schema, .. } = &change {
+                        if let Change::Record { schema, .. } | Change::Elements { schema, .. } =
+                            &change
+                        {
                             let listed = listed.entry(*schema).or_default();
                             listed.atoms += u64::from(change.atoms());
                             listed.writes.add_change(&change, commit);
@@ -223,7 +241,8 @@ impl Check<'_> {
             let Some((schema, record)) = check.read_record_key(rows, key) else {
                 return check.report.problem(format!("records: key {} is none", hex(key)));
             };
-            let place = Place { schema, record, birth: None, keyspace: "records", key };
+            let (element, birth, keyspace) = (&[][..], None, "records");
+            let place = Place { schema, record, element, birth, keyspace, key };
             if check.row(&place, row) {
                 check.found.entry(schema).or_default().counters.records += 1;
                 check.report.records += 1;
@@ -242,14 +261,18 @@ impl Check<'_> {
         reader.is_empty().then_some((schema, record))
     }
 
-    /// Nothing writes these keyspaces yet.
+    /// Nothing writes this keyspace yet.
     fn unused(&mut self) -> Result<(), DataLayerError> {
-        for keyspace in [Keyspace::Elements, Keyspace::Indexes] {
-            self.scan(keyspace, |check, key, _| {
-                check.report.problem(format!("{keyspace}: there is a row {}", hex(key)));
-            })?;
-        }
-        Ok(())
+        let keyspace = Keyspace::Indexes;
+        self.scan(keyspace, |check, key, _| {
+            check.report.problem(format!("{keyspace}: there is a row {}", hex(key)));
+        })
+    }
+
+    /// Counts an element that exists.
+    pub(super) fn count_element(&mut self, schema: SchemaId) {
+        self.found.entry(schema).or_default().counters.elements += 1;
+        self.report.elements += 1;
     }
 
     /// Checks the row of a record or of an earlier life; answers whether it is a live one.
@@ -284,11 +307,22 @@ impl Check<'_> {
     }
 
     fn cell(&mut self, place: &Place<'_>, field: FieldId, cell: &Cell) {
-        self.atom(place, field, cell.stamp);
-        let Some(raw) = &cell.value else { return };
-        let problem = match decode_value(raw) {
-            Ok(value) => self.unfit(place.schema, field, value),
-            Err(error) => Some(error.to_string()),
+        self.value(place, field, cell.stamp, cell.value.as_ref());
+    }
+
+    /// Checks an atom of a cell or element, whose base is its own ordinal there.
+    pub(super) fn value(
+        &mut self,
+        place: &Place<'_>,
+        field: FieldId,
+        stamp: Stamp,
+        value: Option<&Bytes>,
+    ) {
+        self.atom(place, field, stamp);
+        let problem = match value.map(|raw| decode_value(raw)) {
+            None => None,
+            Some(Ok(value)) => self.unfit(place, field, value),
+            Some(Err(error)) => Some(error.to_string()),
         };
         if let Some(problem) = problem {
             self.report.problem(format!("{place}: field {}: {problem}", field.0));
@@ -296,8 +330,11 @@ impl Check<'_> {
     }
 
     /// Why a value is none of its field.
-    fn unfit(&self, schema: SchemaId, field: FieldId, value: Value) -> Option<String> {
-        let entry = self.point.published.catalogue.by_id(schema)?;
+    fn unfit(&self, place: &Place<'_>, field: FieldId, value: Value) -> Option<String> {
+        let entry = self.point.published.catalogue.by_id(place.schema)?;
+        if place.element.is_empty() == entry.element_fields.contains(&field) {
+            return Some("is of another kind than its field".into());
+        }
         match entry.field(field).map(|field| field.accept(value.clone())) {
             None => Some("the schema has no such field".into()),
             Some(Err(error)) => Some(error.to_string()),
@@ -313,7 +350,8 @@ impl Check<'_> {
     }
 
     fn write(&mut self, place: &Place<'_>, field: FieldId, stamp: Stamp) {
-        self.found.entry(place.schema).or_default().writes.add(place.record, field, stamp);
+        let found = self.found.entry(place.schema).or_default();
+        found.writes.add(place.record, field, place.element, stamp);
         if stamp.commit == CommitNumber::ZERO || stamp.commit > self.point.published.number {
             let commit = stamp.commit;
             self.report.problem(format!("{place}: is of commit {commit}, which is none"));
@@ -322,33 +360,50 @@ impl Check<'_> {
 
     fn history(&mut self) -> Result<(), DataLayerError> {
         self.scan(Keyspace::History, |check, key, row| {
-            let Some((schema, record, field, birth)) = check.read_history_key(key) else {
+            let Some((place, field, birth)) = check.read_history_key(key) else {
                 return check.report.problem(format!("history: key {} is none", hex(key)));
             };
-            let place = Place { schema, record, birth: Some(birth), keyspace: "history", key };
             if field == FieldId::RECORD {
                 check.row(&place, row);
                 return;
             }
-            match PastCell::decode(&Bytes::copy_from_slice(row)) {
-                Ok(past) => check.cell(&place, field, &past.into_cell(birth)),
-                Err(error) => check.report.problem(format!("{place}: {error}")),
-            }
+            let past = match PastCell::decode(&Bytes::copy_from_slice(row)) {
+                Ok(past) => past.into_cell(birth),
+                Err(error) => return check.report.problem(format!("{place}: {error}")),
+            };
+            check.cell(&place, field, &past);
         })
     }
 
-    fn read_history_key<'k>(
+    fn read_history_key<'k>(&self, key: &'k [u8]) -> Option<(Place<'k>, FieldId, CommitNumber)> {
+        let (schema, record, field, mut reader) = self.read_field_key(key)?;
+        let entry = self.point.published.catalogue.by_id(schema)?;
+        let (element, birth) = if entry.element_fields.contains(&field) {
+            Rows::read_past_element(reader.rest()).ok()?
+        } else {
+            let birth = CommitNumber(reader.descending().ok()?);
+            if !reader.is_empty() {
+                return None;
+            }
+            (&[][..], birth)
+        };
+        let keyspace = "history";
+        let place = Place { schema, record, element, birth: Some(birth), keyspace, key };
+        Some((place, field, birth))
+    }
+
+    /// Schema, record and field of a key, and what stands behind them.
+    pub(super) fn read_field_key<'k>(
         &self,
         key: &'k [u8],
-    ) -> Option<(SchemaId, &'k [u8], FieldId, CommitNumber)> {
+    ) -> Option<(SchemaId, &'k [u8], FieldId, KeyReader<'k>)> {
         let mut reader = KeyReader::new(key);
         reader.id().ok()?;
         let schema = SchemaId(reader.id().ok()?);
         let parts = self.point.published.catalogue.by_id(schema)?.schema.key.len();
         let record = reader.skip_parts(parts).ok()?;
         let field = FieldId(reader.id().ok()?);
-        let birth = CommitNumber(reader.descending().ok()?);
-        reader.is_empty().then_some((schema, record, field, birth))
+        Some((schema, record, field, reader))
     }
 
     /// Compares what was found with what the commits list and what the counters say.
@@ -367,8 +422,14 @@ impl Check<'_> {
             let name = &entry.schema.name;
             if counters != found {
                 self.report.problem(format!(
-                    "{name}: the counters say {} records and {} atoms, there are {} and {}",
-                    counters.records, counters.atoms, found.records, found.atoms
+                    "{name}: the counters say {} records, {} elements and {} atoms, \
+                     there are {}, {} and {}",
+                    counters.records,
+                    counters.elements,
+                    counters.atoms,
+                    found.records,
+                    found.elements,
+                    found.atoms
                 ));
             }
             let listed = listed.get(&entry.id).unwrap_or(&none);

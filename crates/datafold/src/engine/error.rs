@@ -2,7 +2,8 @@
 
 use crate::data_layer::{CommitError, CommitNumber, DataLayerError};
 use crate::model::{
-    FieldName, KeyOfError, RecordKey, SchemaError, SchemaName, SchemaState, ValueError,
+    FieldName, KeyOfError, RecordKey, RecordKeyError, SchemaError, SchemaName, SchemaState, Value,
+    ValueError,
 };
 
 /// What kind of answer an error is; the command line's exit codes and HTTP's status follow it.
@@ -103,7 +104,10 @@ pub enum MutationError {
         rule: &'static str,
     },
     /// The value breaks the field's JSON Schema or a limit.
-    #[error("record {place}: {schema}.{field} does not accept the value: {cause}")]
+    #[error(
+        "record {place}: {schema}.{field}{} does not accept the value: {cause}",
+        in_brackets(element.as_deref())
+    )]
     InvalidValue {
         /// The schema.
         schema: SchemaName,
@@ -111,12 +115,17 @@ pub enum MutationError {
         field: FieldName,
         /// Which record of the mutation.
         place: String,
+        /// The element, if it is the value of one.
+        element: Option<String>,
         /// The rule.
         #[source]
         cause: Box<ValueError>,
     },
     /// A value is larger than any engine takes.
-    #[error("record {place}: {schema}.{field} has {found} bytes, the limit is {limit}")]
+    #[error(
+        "record {place}: {schema}.{field}{} has {found} bytes, the limit is {limit}",
+        in_brackets(element.as_deref())
+    )]
     ValueTooLarge {
         /// The schema.
         schema: SchemaName,
@@ -124,10 +133,51 @@ pub enum MutationError {
         field: FieldName,
         /// Which record of the mutation.
         place: String,
+        /// The element, if it is the value of one.
+        element: Option<String>,
         /// The encoded size, in bytes.
         found: usize,
         /// The largest size, in bytes.
         limit: usize,
+    },
+    /// The field has one value and no elements.
+    #[error("record {place}: {schema}.{field} is a Single field and has no elements; {rule}")]
+    NoElements {
+        /// The schema.
+        schema: SchemaName,
+        /// The field.
+        field: FieldName,
+        /// Which record of the mutation.
+        place: String,
+        /// What does it.
+        rule: &'static str,
+    },
+    /// What is given for a field with elements is not a set of elements.
+    #[error("record {place}: the elements of {schema}.{field} {rule}")]
+    InvalidElements {
+        /// The schema.
+        schema: SchemaName,
+        /// The field.
+        field: FieldName,
+        /// Which record of the mutation.
+        place: String,
+        /// The rule.
+        rule: String,
+    },
+    /// An element key is too long.
+    #[error("record {place}: the element key {} of {schema}.{field}: {cause}", quoted(element))]
+    InvalidElementKey {
+        /// The schema.
+        schema: SchemaName,
+        /// The field.
+        field: FieldName,
+        /// Which record of the mutation.
+        place: String,
+        /// The element key.
+        element: String,
+        /// The rule.
+        #[source]
+        cause: RecordKeyError,
     },
     /// The key is missing, of the wrong type, or too long.
     #[error("record {place} of `{schema}`: {cause}")]
@@ -166,6 +216,63 @@ pub enum MutationError {
         /// The field.
         field: FieldName,
     },
+    /// A put with `"if": "absent"` for an element that exists.
+    #[error("element {} of {schema}.{field} of record {key} already exists", quoted(element))]
+    ElementExists {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The field.
+        field: FieldName,
+        /// The element.
+        element: String,
+    },
+    /// `remove`, or a put with `"if": "exists"`, for an element that does not exist.
+    #[error("element {} of {schema}.{field} of record {key} does not exist", quoted(element))]
+    ElementNotFound {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The field.
+        field: FieldName,
+        /// The element.
+        element: String,
+    },
+    /// Null is given for a field that has elements: they are taken away by name.
+    #[error(
+        "record {key}: {schema}.{field} has {found} elements, which null does not take away;          `remove` does, by element"
+    )]
+    ElementsNotEmpty {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The field.
+        field: FieldName,
+        /// How many elements it has.
+        found: u64,
+    },
+    /// A precondition on an element does not hold; read again and decide.
+    #[error(
+        "element {} of {schema}.{field} of record {key} {found}, but the precondition is that it          {expected}",
+        quoted(element)
+    )]
+    ElementPreconditionFailed {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The field.
+        field: FieldName,
+        /// The element.
+        element: String,
+        /// The condition.
+        expected: String,
+        /// What holds instead.
+        found: String,
+    },
     /// A precondition does not hold; read again and decide.
     #[error("record {key} of `{schema}` {found}, but the precondition is that it {expected}")]
     PreconditionFailed {
@@ -195,7 +302,14 @@ impl MutationError {
             MutationError::RecordExists { .. } => "record_exists",
             MutationError::RecordNotFound { .. } => "record_not_found",
             MutationError::ValueNotFound { .. } => "value_not_found",
-            MutationError::PreconditionFailed { .. } => "precondition_failed",
+            MutationError::NoElements { .. } => "no_elements",
+            MutationError::InvalidElements { .. } => "invalid_elements",
+            MutationError::InvalidElementKey { .. } => "invalid_element_key",
+            MutationError::ElementExists { .. } => "element_exists",
+            MutationError::ElementNotFound { .. } => "element_not_found",
+            MutationError::ElementsNotEmpty { .. } => "elements_not_empty",
+            MutationError::ElementPreconditionFailed { .. }
+            | MutationError::PreconditionFailed { .. } => "precondition_failed",
         }
     }
 }
@@ -239,6 +353,28 @@ pub enum QueryError {
         #[source]
         cause: Box<KeyOfError>,
     },
+    /// The field has one value and no elements.
+    #[error("{schema}.{field} is a Single field and has no elements; a query reads it")]
+    NoElements {
+        /// The schema.
+        schema: SchemaName,
+        /// The field.
+        field: FieldName,
+    },
+    /// A query answers at most 1,000 elements of a field inline.
+    #[error(
+        "{schema}.{field} of record {key} has more than {limit} elements; leave it out of `select`,          and read it by pages: `elements {schema} KEY {field}`"
+    )]
+    TooManyElements {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The field.
+        field: FieldName,
+        /// The largest number that is answered inline.
+        limit: usize,
+    },
     /// The cursor is not one of this query's.
     #[error("the cursor is not one that this query has given")]
     InvalidCursor,
@@ -253,6 +389,8 @@ impl QueryError {
             QueryError::NotApproved { .. } => "schema_not_approved",
             QueryError::UnknownField { .. } => "unknown_field",
             QueryError::InvalidKey { .. } => "invalid_key",
+            QueryError::NoElements { .. } => "no_elements",
+            QueryError::TooManyElements { .. } => "too_many_elements",
             QueryError::InvalidCursor => "invalid_cursor",
         }
     }
@@ -260,6 +398,16 @@ impl QueryError {
 
 fn as_of(at: Option<CommitNumber>) -> String {
     at.map(|at| format!(" as of commit {at}")).unwrap_or_default()
+}
+
+/// An element behind its field: `["a"]`.
+fn in_brackets(element: Option<&str>) -> String {
+    element.map(|element| format!("[{}]", quoted(element))).unwrap_or_default()
+}
+
+/// An element key as JSON writes it.
+fn quoted(element: &str) -> String {
+    Value::from(element).to_json()
 }
 
 fn did_you_mean(suggestion: Option<&FieldName>) -> String {
@@ -288,10 +436,14 @@ impl FoldDbError {
             FoldDbError::Mutation(error) => match error {
                 MutationError::UnknownSchema { .. }
                 | MutationError::RecordNotFound { .. }
-                | MutationError::ValueNotFound { .. } => ErrorClass::NotFound,
+                | MutationError::ValueNotFound { .. }
+                | MutationError::ElementNotFound { .. } => ErrorClass::NotFound,
                 MutationError::NotApproved { .. }
                 | MutationError::NotWritable { .. }
                 | MutationError::RecordExists { .. }
+                | MutationError::ElementExists { .. }
+                | MutationError::ElementsNotEmpty { .. }
+                | MutationError::ElementPreconditionFailed { .. }
                 | MutationError::PreconditionFailed { .. } => ErrorClass::Refused,
                 _ => ErrorClass::Invalid,
             },

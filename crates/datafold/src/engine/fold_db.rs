@@ -1,17 +1,17 @@
 //! The engine: mutations, queries and time travel on one space.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use super::apply::apply;
-use super::error::{FoldDbError, MutationError, RequestError};
-use super::mutation::{Mutation, MutationRequest};
-use super::prepare::{Prepared, prepare};
+use super::error::{FoldDbError, RequestError};
+use super::mutation::MutationRequest;
+use super::prepare::prepare;
 use super::query::{Plan, QueryAnswer, QueryEnd, QueryRequest, Record};
+use super::transaction::FoldTransaction;
 use crate::data_layer::internal::Prefetch;
 use crate::data_layer::{
     Atom, CellName, CommitNumber, DataLayerError, DatabasePool, DatabaseStats, Durability, Moment,
-    PoolOptions, Receipt, Transaction, VerifyReport, WriterId,
+    PoolOptions, Receipt, VerifyReport, WriterId,
 };
 use crate::engine::moment::parse_moment;
 use crate::model::{FieldName, RecordKey, SchemaName, Value};
@@ -134,13 +134,12 @@ impl FoldDb {
         let pipeline = self.pool.operations().pipeline();
         let published = pipeline.published();
         let prepared = prepare(&published.catalogue, request)?;
-        let records = prepared.steps.iter().map(|step| (step.entry.id, step.key.as_bytes()));
-        let prefetch = Prefetch::read(published, pipeline.rows, records)?;
+        let prefetch = Prefetch::read(published, prepared.rows(pipeline.rows))?;
         let run = |execution: &mut crate::data_layer::internal::Execution<'_>| {
             apply(&mut execution.editor(), &prepared)
         };
         let answer = pipeline.execute(WriterId::OWNER, durability, Some(&prefetch), run);
-        answer.map(|((), receipt)| receipt)
+        answer.map(|(_, receipt)| receipt)
     }
 
     /// Answers a query.
@@ -215,13 +214,19 @@ impl FoldDb {
         Plan::of_key(point, schema, key)?.get()
     }
 
-    /// The versions of a cell, or with `field: None` of all cells of a record, the newest first,
-    /// up to the end of the commit that reaches `limit`; the next page is the one `before` it.
+    /// The versions of a cell or of all elements of a field, or with `field: None` of all cells and
+    /// elements of a record, the newest first, up to the end of the commit that reaches `limit`; the next page is the one `before` it.
     ///
     /// # Errors
     ///
     /// [`FoldDbError::Query`] for an unknown or unapproved schema or a wrong key;
     /// [`DataLayerError::NotFound`] for an unknown field.
+    ///
+    /// # Cost
+    ///
+    /// Of a Single field or an element, the rows that are answered. Elements are not ordered by
+    /// commit, so that every page of a field with elements, or of a record with some, reads all
+    /// their rows; memory for `limit` versions.
     pub fn history(
         &self,
         schema: &SchemaName,
@@ -234,15 +239,39 @@ impl FoldDb {
             schema: schema.clone(),
             key: self.key_of(schema, key)?,
             field: field.cloned(),
+            element: None,
+        };
+        Ok(self.pool.atoms().history(&cell, before, limit)?)
+    }
+
+    /// The versions of an element, the newest first, as [`FoldDb::history`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::history`], and [`FoldDbError::Query`] for a field that has no elements.
+    pub fn element_history(
+        &self,
+        schema: &SchemaName,
+        key: &[Value],
+        field: &FieldName,
+        element: &str,
+        before: Option<CommitNumber>,
+        limit: usize,
+    ) -> Result<Vec<Atom>, FoldDbError> {
+        let entry = super::query::readable(&self.pool.operations().now(), schema)?;
+        super::elements::element_field(&entry, field.as_str())?;
+        let cell = CellName {
+            schema: schema.clone(),
+            key: super::query::key_of(&entry, key)?,
+            field: Some(field.clone()),
+            element: Some(element.to_owned()),
         };
         Ok(self.pool.atoms().history(&cell, before, limit)?)
     }
 
     fn key_of(&self, schema: &SchemaName, key: &[Value]) -> Result<RecordKey, FoldDbError> {
         let entry = super::query::readable(&self.pool.operations().now(), schema)?;
-        entry.schema.key_of(key).map_err(|cause| {
-            super::QueryError::InvalidKey { schema: schema.clone(), cause: Box::new(cause) }.into()
-        })
+        Ok(super::query::key_of(&entry, key)?)
     }
 
     /// Reads a moment as people write it; `None` is now.
@@ -291,79 +320,5 @@ impl FoldDb {
     /// Every row of the space is read and decoded.
     pub fn verify(&self) -> Result<VerifyReport, FoldDbError> {
         Ok(crate::data_layer::internal::verify(&self.pool.operations().now())?)
-    }
-}
-
-/// A transaction over records.
-#[derive(Debug)]
-pub struct FoldTransaction<'a> {
-    transaction: &'a mut Transaction,
-}
-
-impl FoldTransaction<'_> {
-    /// The underlying transaction, for typed repositories.
-    pub fn data_layer(&mut self) -> &mut Transaction {
-        self.transaction
-    }
-
-    /// Carries out a mutation inside the transaction: all of it, or on an error nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`FoldDb::mutate`].
-    pub fn mutate(&mut self, mutation: Mutation) -> Result<(), FoldDbError> {
-        let request = MutationRequest::from(mutation);
-        let state = &mut self.transaction.state;
-        let prepared: Prepared = prepare(&state.catalogue, &request)?;
-        let records = prepared.steps.iter().map(|step| (step.entry.id, step.key.bytes()));
-        let before = state.working.savepoint(records);
-        let mut editor = state.editor();
-        for step in &prepared.steps {
-            editor.touch(step.entry.id)?;
-        }
-        let answer = apply(&mut editor, &prepared);
-        if answer.is_err() {
-            // The closure may go on without this mutation.
-            state.working.restore(before);
-        }
-        answer
-    }
-
-    /// The record with this key as the transaction sees it; `None` if it does not exist.
-    ///
-    /// # Errors
-    ///
-    /// [`FoldDbError::Mutation`] for an unknown or unapproved schema or a wrong key.
-    pub fn get(
-        &mut self,
-        schema: &SchemaName,
-        key: &[Value],
-    ) -> Result<Option<Record>, FoldDbError> {
-        let state = &mut self.transaction.state;
-        let entry = super::prepare::approved(&state.catalogue, schema)?;
-        let key = entry.schema.key_of(key).map_err(|cause| {
-            let (schema, place) = (schema.clone(), "of a read".to_owned());
-            MutationError::InvalidKey { schema, place, cause: Box::new(cause) }
-        })?;
-        let mut editor = state.editor();
-        editor.touch(entry.id)?;
-        let draft = editor.working.record(editor.source, entry.id, key.bytes())?;
-        if !draft.exists() && entry.schema.is_keyed() {
-            return Ok(None);
-        }
-        let parts = key.values().map_err(crate::data_layer::SerializationError::from);
-        let parts = parts.map_err(DataLayerError::from)?;
-        let mut values = Vec::with_capacity(entry.schema.fields.len());
-        for (id, field) in entry.fields() {
-            let part = entry.schema.key.iter().position(|part| *part == field.name);
-            values.push(match (part.and_then(|at| parts.get(at)), draft.value(id)) {
-                (Some(part), _) => part.clone(),
-                (None, Some(raw)) => crate::data_layer::internal::decode_cell(raw)?,
-                (None, None) => Value::Null,
-            });
-        }
-        let columns: Arc<[FieldName]> =
-            entry.schema.fields.iter().map(|field| field.name.clone()).collect();
-        Ok(Some(Record { columns, values }))
     }
 }

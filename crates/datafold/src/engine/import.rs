@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::apply::apply_import;
+use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::fold_db::FoldDb;
 use super::mutation::RecordInput;
@@ -16,7 +16,7 @@ use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
 use crate::data_layer::{CommitError, DataLayerError, SchemaEntry, WriterId};
-use crate::model::{Field, FieldName, SchemaName, Value};
+use crate::model::{Field, FieldKind, FieldName, SchemaName, Value};
 
 /// The longest line of NDJSON and the longest row of CSV, in bytes.
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -271,12 +271,7 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
             let value = if self.options.nulls.iter().any(|null| null == text) {
                 Value::Null
             } else {
-                match &field.value {
-                    Some(schema) => schema
-                        .coerce_text(text)
-                        .map_err(|error| format!("{}: {error}", field.name))?,
-                    None => Value::Text(text.to_owned()),
-                }
+                cell_value(field, text).map_err(|error| format!("{}: {error}", field.name))?
             };
             record.insert(field.name.to_string(), value);
         }
@@ -320,7 +315,9 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
         let check = RecordCheck { entry: &self.entry, place: &|| format!("of line {line}") };
         match check.record(record) {
             Ok((key, writes)) => {
-                self.batch_bytes += writes.values().flatten().map(Bytes::len).sum::<usize>();
+                let elements = writes.elements.iter().map(|write| &write.value);
+                let values = writes.cells.values().chain(elements).flatten();
+                self.batch_bytes += values.map(Bytes::len).sum::<usize>();
                 let action = Action::Import { writes };
                 let step = Step { entry: Arc::clone(&self.entry), key, action };
                 self.batch.push(Row { line, step });
@@ -395,14 +392,13 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     /// Answers how many rows had all their values already, and what to wait on.
     fn try_commit(&self, rows: &[Row]) -> Result<(u64, Option<Arc<Ticket>>), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        let records = rows.iter().map(|row| (row.step.entry.id, row.step.key.as_bytes()));
-        let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
         let steps = rows.iter().map(|row| row.step.clone()).collect();
         let prepared = Prepared { preconditions: Vec::new(), steps };
+        let prefetch = Prefetch::read(pipeline.published(), prepared.rows(pipeline.rows))?;
         // The pipeline may execute it several times; the last one counts.
         let unchanged = Cell::new(0);
         let run = |execution: &mut Execution<'_>| {
-            unchanged.set(apply_import(&mut execution.editor(), &prepared)?);
+            unchanged.set(apply(&mut execution.editor(), &prepared)?);
             Ok::<_, FoldDbError>(())
         };
         let ticket = pipeline.execute_buffered(WriterId::OWNER, &prefetch, run)?;
@@ -430,6 +426,15 @@ fn format_hint(name: &str) -> &'static str {
         name if name.trim_start().starts_with('{') => "; NDJSON has no header: is it that format?",
         name if name.contains([';', '\t']) => "; columns are divided by commas",
         _ => "",
+    }
+}
+
+/// The value of a cell of a CSV file; elements stand there as JSON.
+fn cell_value(field: &Field, text: &str) -> Result<Value, String> {
+    match (field.kind, text) {
+        (FieldKind::Single, _) => field.coerce_text(text).map_err(|error| error.to_string()),
+        (_, "") => Ok(Value::Null),
+        (_, json) => Value::parse_json(json).map_err(|error| json_error(&error)),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The engine: mutations, queries and time travel.
 
 mod apply;
+mod element_filter;
+mod elements;
 mod error;
 mod fold_db;
+mod glob;
 mod import;
 mod moment;
 mod mutation;
@@ -11,17 +14,24 @@ mod prepare;
 mod query;
 mod request;
 pub(crate) mod suggest;
+mod transaction;
 
+pub use element_filter::ElementFilter;
+pub use elements::{Element, ElementAnswer, ElementQuery, INLINE_ELEMENTS_MAX};
 pub use error::{ErrorClass, FoldDbError, MutationError, QueryError, RequestError};
-pub use fold_db::{FoldDb, FoldTransaction};
+pub use fold_db::FoldDb;
+pub use glob::Glob;
 pub use import::{
     ImportError, ImportFormat, ImportOptions, ImportProgress, ImportReport, ImportRowError,
 };
 pub use moment::{MomentError, parse_moment};
-pub use mutation::{Condition, Mutation, MutationKind, MutationRequest, Precondition, RecordInput};
+pub use mutation::{
+    Condition, ElementPlace, Mutation, MutationKind, MutationRequest, Precondition, PutCondition,
+    RecordInput,
+};
 pub use operation::{
-    ElementFilter, Operation, OperationAnswer, OperationFilter, OperationKind, OperationMutation,
-    OperationQuery,
+    Operation, OperationAnswer, OperationFilter, OperationKind, OperationMutation, OperationQuery,
 };
 pub use prepare::VALUE_BYTES_MAX;
 pub use query::{KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
+pub use transaction::FoldTransaction;

@@ -19,10 +19,23 @@ pub enum MutationKind {
     Upsert,
 }
 
-/// One request to write records of one schema.
+/// What must hold for each element of a put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutCondition {
+    /// The record has no such element: the put adds it.
+    Absent,
+    /// The record has the element: the put replaces its value.
+    Exists,
+}
+
+/// One request to write records of one schema, or elements of one of its fields.
 ///
 /// The record of a schema without key always exists: create, update and upsert merge into it,
 /// and delete empties it.
+///
+/// A record's Collection and Range fields take an object of elements, which are put one by one;
+/// what is not named stays. An array stands for the object with the ids `"0"`, `"1"`… (Collections
+/// only). An element that is null is taken away.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mutation {
     /// Writes records; the key fields are among their fields.
@@ -40,6 +53,30 @@ pub enum Mutation {
         schema: SchemaName,
         /// Their keys.
         keys: Vec<Vec<Value>>,
+    },
+    /// Creates or replaces elements of a record, which must exist.
+    Put {
+        /// The schema.
+        schema: SchemaName,
+        /// The key of the record.
+        key: Vec<Value>,
+        /// A Collection or Range field.
+        field: String,
+        /// Values by element key; null takes an element away.
+        elements: BTreeMap<String, Value>,
+        /// What must hold for each of them.
+        condition: Option<PutCondition>,
+    },
+    /// Takes elements away, each of which must exist.
+    Remove {
+        /// The schema.
+        schema: SchemaName,
+        /// The key of the record.
+        key: Vec<Value>,
+        /// A Collection or Range field.
+        field: String,
+        /// Their element keys.
+        elements: Vec<String>,
     },
 }
 
@@ -68,23 +105,58 @@ impl Mutation {
         Mutation::Delete { schema, keys }
     }
 
+    /// A mutation that creates or replaces elements.
+    #[must_use]
+    pub fn put(
+        schema: SchemaName,
+        key: Vec<Value>,
+        field: impl Into<String>,
+        elements: BTreeMap<String, Value>,
+    ) -> Self {
+        Mutation::Put { schema, key, field: field.into(), elements, condition: None }
+    }
+
+    /// A mutation that takes elements away.
+    #[must_use]
+    pub fn remove(
+        schema: SchemaName,
+        key: Vec<Value>,
+        field: impl Into<String>,
+        elements: Vec<String>,
+    ) -> Self {
+        Mutation::Remove { schema, key, field: field.into(), elements }
+    }
+
     /// The schema.
     #[must_use]
     pub fn schema(&self) -> &SchemaName {
         match self {
-            Mutation::Write { schema, .. } | Mutation::Delete { schema, .. } => schema,
+            Mutation::Write { schema, .. }
+            | Mutation::Delete { schema, .. }
+            | Mutation::Put { schema, .. }
+            | Mutation::Remove { schema, .. } => schema,
         }
     }
 }
 
-/// What a precondition asks of a record.
+/// Names an element of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElementPlace {
+    /// A Collection or Range field.
+    pub field: String,
+    /// The element key.
+    pub element: String,
+}
+
+/// What a precondition asks of a record or element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// The record exists.
+    /// It exists.
     Exists,
-    /// The record does not exist.
+    /// It does not exist.
     Absent,
-    /// No commit after this one has touched the record.
+    /// It exists, and no commit after this one has touched it. Of a record, its life and its Single
+    /// fields count; elements have conditions of their own.
     UnchangedSince(CommitNumber),
 }
 
@@ -95,6 +167,8 @@ pub struct Precondition {
     pub schema: SchemaName,
     /// The key of the record.
     pub key: Vec<Value>,
+    /// The element that it is about; without it, it is about the record.
+    pub element: Option<ElementPlace>,
     /// What must hold.
     pub condition: Condition,
 }

@@ -1,5 +1,6 @@
 //! Requests to read, and their answers.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 
@@ -8,12 +9,15 @@ use datafold_store::{Keyspace, Scan};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::elements::inline;
 use super::error::{FoldDbError, QueryError};
 use super::suggest::closest;
-use crate::data_layer::internal::{Projection, ReadPoint, RecordAt};
+use crate::data_layer::internal::{
+    BEHIND_PARTS, ElementScan, FieldAddress, Projection, ReadPoint, RecordAt,
+};
 use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry};
 use crate::model::{
-    FieldName, RecordKey, SchemaName, SchemaState, Timestamp, Value, value_of_part,
+    FieldName, RecordKey, Schema, SchemaName, SchemaState, Timestamp, Value, value_of_part,
 };
 
 /// Which records of a schema a query reads.
@@ -123,7 +127,10 @@ pub struct QueryAnswer {
     pub commit: CommitNumber,
 }
 
-fn commit_number<S: Serializer>(commit: &CommitNumber, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn commit_number<S: Serializer>(
+    commit: &CommitNumber,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(commit.0)
 }
 
@@ -167,17 +174,7 @@ impl Reach {
 
 impl Plan {
     pub(crate) fn new(mut point: ReadPoint, request: &QueryRequest) -> Result<Self, FoldDbError> {
-        let after = match &request.cursor {
-            None => None,
-            Some(cursor) => {
-                let (at, key) = read_cursor(cursor).ok_or(QueryError::InvalidCursor)?;
-                if at > point.published.number {
-                    return Err(QueryError::InvalidCursor.into());
-                }
-                point.at = at;
-                Some(key)
-            }
-        };
+        let after = pinned(&mut point, request.cursor.as_deref())?;
         let entry = readable(&point, &request.schema)?;
         let projection = match request.select.as_deref() {
             None => entry.projection.clone(),
@@ -219,13 +216,7 @@ impl Plan {
                 cursor = self.run_range(lower.clone(), upper.clone(), limit, &mut visit)?;
             }
         }
-        let commit = self.point.at;
-        let time = match commit {
-            CommitNumber::ZERO => Timestamp::from_micros(0),
-            _ if self.point.is_current() => self.point.published.time,
-            _ => self.point.commit(commit)?.time,
-        };
-        Ok(QueryEnd { cursor, commit, time })
+        Ok(QueryEnd { cursor, commit: self.point.at, time: time_of(&self.point)? })
     }
 
     /// The record of a plan for one key.
@@ -236,7 +227,7 @@ impl Plan {
         }
     }
 
-    fn one(&self, key: &RecordKey) -> Result<Option<Record>, DataLayerError> {
+    fn one(&self, key: &RecordKey) -> Result<Option<Record>, FoldDbError> {
         let bytes = key.as_bytes();
         self.point.record(self.entry.id, bytes, |found| match found {
             Some(found) => {
@@ -246,7 +237,15 @@ impl Plan {
             }
             None if self.entry.schema.is_keyed() => Ok(None),
             // The record of a schema without key always exists.
-            None => Ok(Some(self.empty())),
+            None => {
+                let mut record = self.empty();
+                for (_, column) in self.projection.elements.iter() {
+                    if let Some(place) = record.values.get_mut(*column) {
+                        *place = Value::Object(BTreeMap::new());
+                    }
+                }
+                Ok(Some(record))
+            }
         })
     }
 
@@ -268,7 +267,7 @@ impl Plan {
         let mut last: Vec<u8> = Vec::new();
         let mut cursor = None;
         let mut record = self.empty();
-        let mut one = |row_key: &[u8], row: &[u8]| -> Result<ControlFlow<()>, DataLayerError> {
+        let mut one = |row_key: &[u8], row: &[u8]| -> Result<ControlFlow<()>, FoldDbError> {
             let key = row_key.get(prefix..).unwrap_or_default();
             let Some(found) = self.point.resolve(self.entry.id, key, row)? else {
                 return Ok(ControlFlow::Continue(()));
@@ -294,7 +293,7 @@ impl Plan {
             })
         });
         match failed {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
             None => {
                 read.map_err(DataLayerError::from)?;
                 Ok(cursor)
@@ -308,7 +307,7 @@ impl Plan {
         key: &[u8],
         found: RecordAt<'_>,
         record: &mut Record,
-    ) -> Result<(), DataLayerError> {
+    ) -> Result<(), FoldDbError> {
         if !self.projection.key_parts.is_empty() {
             let read = self.answer_key(key, &mut record.values);
             read.map_err(|error| {
@@ -316,9 +315,19 @@ impl Plan {
                 DataLayerError::key(Keyspace::Records, &row, error)
             })?;
         }
+        let birth = found.birth;
         found
             .project(&self.projection.cells, &mut record.values)
-            .map_err(|error| self.point.record_error(self.entry.id, key, error))
+            .map_err(|error| self.point.record_error(self.entry.id, key, error))?;
+        for (field, column) in self.projection.elements.iter() {
+            let address = FieldAddress { schema: self.entry.id, record: key, field: *field };
+            let scan = ElementScan { point: &self.point, address, birth };
+            let elements = inline(&scan, &self.entry)?;
+            if let Some(place) = record.values.get_mut(*column) {
+                *place = Value::Object(elements);
+            }
+        }
+        Ok(())
     }
 
     fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
@@ -339,6 +348,29 @@ impl Plan {
     }
 }
 
+/// The time of the commit that is read at.
+pub(super) fn time_of(point: &ReadPoint) -> Result<Timestamp, DataLayerError> {
+    match point.at {
+        CommitNumber::ZERO => Ok(Timestamp::from_micros(0)),
+        _ if point.is_current() => Ok(point.published.time),
+        commit => Ok(point.commit(commit)?.time),
+    }
+}
+
+/// The point that a cursor pins, and the key that it stands behind.
+pub(super) fn pinned(
+    point: &mut ReadPoint,
+    cursor: Option<&str>,
+) -> Result<Option<Vec<u8>>, QueryError> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    let (at, key) = read_cursor(cursor).ok_or(QueryError::InvalidCursor)?;
+    if at > point.published.number {
+        return Err(QueryError::InvalidCursor);
+    }
+    point.at = at;
+    Ok(Some(key))
+}
+
 /// The schema, if it may be queried and existed at the moment.
 pub(crate) fn readable(
     point: &ReadPoint,
@@ -355,7 +387,7 @@ pub(crate) fn readable(
     Ok(Arc::clone(entry))
 }
 
-fn key_of(entry: &SchemaEntry, parts: &[Value]) -> Result<RecordKey, QueryError> {
+pub(super) fn key_of(entry: &SchemaEntry, parts: &[Value]) -> Result<RecordKey, QueryError> {
     entry.schema.key_of(parts).map_err(|cause| {
         let schema = entry.schema.name.clone();
         QueryError::InvalidKey { schema, cause: Box::new(cause) }
@@ -375,9 +407,8 @@ fn reach_of(
         })?;
         Ok::<_, QueryError>(point.rows.record(entry.id, key.as_bytes()).to_vec())
     };
-    // No part begins with this byte, and a text goes on with it behind a NUL: the key `"a\0"` does
-    // not begin with the part `"a"`, although its bytes do.
-    let end_of = |prefix: &[u8]| Bound::Excluded([prefix, &[0xFF]].concat());
+    // The key `"a\0"` does not begin with the part `"a"`, although its bytes do.
+    let end_of = |prefix: &[u8]| Bound::Excluded([prefix, &[BEHIND_PARTS]].concat());
     let prefix_range = |prefix: Vec<u8>| {
         let end = end_of(&prefix);
         Reach::Range(Bound::Included(prefix), end)
@@ -404,20 +435,23 @@ fn reach_of(
 fn columns(entry: &SchemaEntry, select: &[String]) -> Result<Arc<[FieldName]>, QueryError> {
     let schema = &entry.schema;
     let column = |name: &String| {
-        schema.field(name).map(|field| field.name.clone()).ok_or_else(|| {
-            let names = schema.fields.iter().map(|field| &field.name);
-            QueryError::UnknownField {
-                schema: schema.name.clone(),
-                field: name.clone(),
-                suggestion: closest(name, names).cloned(),
-            }
-        })
+        let field = schema.field(name).map(|field| field.name.clone());
+        field.ok_or_else(|| unknown_field(schema, name))
     };
     select.iter().map(column).collect()
 }
 
+pub(super) fn unknown_field(schema: &Schema, name: &str) -> QueryError {
+    let names = schema.fields.iter().map(|field| &field.name);
+    QueryError::UnknownField {
+        schema: schema.name.clone(),
+        field: name.to_owned(),
+        suggestion: closest(name, names).cloned(),
+    }
+}
+
 /// A cursor is the commit that was read at and the last key, in hexadecimal digits.
-fn write_cursor(at: CommitNumber, key: &[u8]) -> String {
+pub(super) fn write_cursor(at: CommitNumber, key: &[u8]) -> String {
     use std::fmt::Write;
     let mut cursor = format!("{:x}-", at.0);
     for byte in key {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::error::RequestError;
-use super::mutation::{Condition, Mutation, MutationKind, MutationRequest, Precondition};
+use super::mutation::{
+    Condition, ElementPlace, Mutation, MutationKind, MutationRequest, Precondition, PutCondition,
+};
 use super::query::{KeyCondition, QueryRequest};
 use crate::data_layer::CommitNumber;
 use crate::model::{SchemaName, Value};
@@ -56,6 +58,37 @@ impl<'p> Object<'p> {
         list(&place, self.need(member)?)
     }
 
+    pub(super) fn limit(&mut self) -> Result<Option<usize>, RequestError> {
+        match self.take("limit") {
+            None => Ok(None),
+            Some(Value::Int(limit)) if limit > 0 => Ok(usize::try_from(limit).ok()),
+            Some(other) => Err(wrong(&self.at("limit"), "a positive integer", &other)),
+        }
+    }
+
+    pub(super) fn cursor(&mut self) -> Result<Option<String>, RequestError> {
+        self.optional_text("cursor")
+    }
+
+    pub(super) fn optional_text(&mut self, member: &str) -> Result<Option<String>, RequestError> {
+        match self.take(member) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(&self.at(member), "text", &other)),
+        }
+    }
+
+    pub(super) fn as_of(&mut self) -> Result<Option<String>, RequestError> {
+        match self.take("as_of") {
+            None => Ok(None),
+            Some(Value::Text(moment)) => Ok(Some(moment)),
+            Some(number @ Value::Int(_)) => {
+                Ok(Some(commit(&self.at("as_of"), &number)?.to_string()))
+            }
+            Some(other) => Err(wrong(&self.at("as_of"), "a commit number or a time", &other)),
+        }
+    }
+
     pub(super) fn done(self) -> Result<(), RequestError> {
         match self.members.keys().next() {
             None => Ok(()),
@@ -83,7 +116,7 @@ pub(super) fn key(value: Value) -> Vec<Value> {
     }
 }
 
-fn commit(place: &str, value: &Value) -> Result<CommitNumber, RequestError> {
+pub(super) fn commit(place: &str, value: &Value) -> Result<CommitNumber, RequestError> {
     match value {
         Value::Int(number) if *number >= 0 => Ok(CommitNumber(number.unsigned_abs())),
         other => Err(wrong(place, "a commit number", other)),
@@ -98,7 +131,10 @@ impl MutationRequest {
     /// A [`RequestError`] that names the member and the rule.
     pub fn from_value(request: Value) -> Result<Self, RequestError> {
         let mut object = Object::new("request", request)?;
-        let preconditions = match object.take("if") {
+        // Beside a put stands the condition of its elements.
+        let is_of_put = matches!(object.members.get("if"), Some(Value::Text(_)));
+        let conditions = if is_of_put { None } else { object.take("if") };
+        let preconditions = match conditions {
             None => Vec::new(),
             Some(conditions) => list("if", conditions)?
                 .into_iter()
@@ -147,8 +183,11 @@ fn mutation(place: &str, value: Value) -> Result<Mutation, RequestError> {
             object.done()?;
             return Ok(Mutation::Delete { schema, keys });
         }
+        "put" => return put(object, schema),
+        "remove" => return remove(object, schema),
         other => {
-            let rule = format!("must be create, update, upsert or delete, not `{other}`");
+            let rule =
+                format!("must be create, update, upsert, delete, put or remove, not `{other}`");
             return Err(RequestError::new(object.at("mutation"), rule));
         }
     };
@@ -163,10 +202,57 @@ fn mutation(place: &str, value: Value) -> Result<Mutation, RequestError> {
     Ok(Mutation::Write { kind, schema, records: records.collect::<Result<_, _>>()? })
 }
 
+fn put(mut object: Object<'_>, schema: SchemaName) -> Result<Mutation, RequestError> {
+    let key = key(object.need("key")?);
+    let field = object.text("field")?;
+    let place = object.at("elements");
+    let elements = match object.need("elements")? {
+        Value::Object(elements) => elements,
+        other => return Err(wrong(&place, "an object of elements", &other)),
+    };
+    let condition = match object.take("if") {
+        None => None,
+        Some(Value::Text(text)) if text == "absent" => Some(PutCondition::Absent),
+        Some(Value::Text(text)) if text == "exists" => Some(PutCondition::Exists),
+        Some(_) => {
+            return Err(RequestError::new(object.at("if"), "must be `absent` or `exists`"));
+        }
+    };
+    object.done()?;
+    Ok(Mutation::Put { schema, key, field, elements, condition })
+}
+
+fn remove(mut object: Object<'_>, schema: SchemaName) -> Result<Mutation, RequestError> {
+    let key = key(object.need("key")?);
+    let field = object.text("field")?;
+    let place = object.at("elements");
+    let elements = texts(&place, object.need("elements")?)?;
+    object.done()?;
+    Ok(Mutation::Remove { schema, key, field, elements })
+}
+
+/// An array of element keys.
+pub(super) fn texts(place: &str, value: Value) -> Result<Vec<String>, RequestError> {
+    let each = list(place, value)?.into_iter().enumerate();
+    let text = |(at, value)| match value {
+        Value::Text(text) => Ok(text),
+        other => Err(wrong(&format!("{place}[{at}]"), "text", &other)),
+    };
+    each.map(text).collect()
+}
+
 fn precondition(place: &str, value: Value) -> Result<Precondition, RequestError> {
     let mut object = Object::new(place, value)?;
     let schema = object.schema()?;
     let key = key(object.need("key")?);
+    let element =
+        match (object.members.contains_key("field"), object.members.contains_key("element")) {
+            (false, false) => None,
+            _ => {
+                let (field, element) = (object.text("field")?, object.text("element")?);
+                Some(ElementPlace { field, element })
+            }
+        };
     let conditions = [object.take("exists"), object.take("absent"), object.take("unchanged_since")];
     let condition = match conditions {
         [Some(Value::Bool(exists)), None, None] => existence(exists),
@@ -181,7 +267,7 @@ fn precondition(place: &str, value: Value) -> Result<Precondition, RequestError>
         }
     };
     object.done()?;
-    Ok(Precondition { schema, key, condition })
+    Ok(Precondition { schema, key, element, condition })
 }
 
 fn existence(exists: bool) -> Condition {
@@ -208,24 +294,9 @@ impl QueryRequest {
         if let Some(condition) = object.take("key") {
             query.key = key_condition(condition)?;
         }
-        match object.take("limit") {
-            None => {}
-            Some(Value::Int(limit)) if limit > 0 => query.limit = usize::try_from(limit).ok(),
-            Some(other) => return Err(wrong("limit", "a positive integer", &other)),
-        }
-        match object.take("cursor") {
-            None => {}
-            Some(Value::Text(cursor)) => query.cursor = Some(cursor),
-            Some(other) => return Err(wrong("cursor", "text", &other)),
-        }
-        match object.take("as_of") {
-            None => {}
-            Some(Value::Text(moment)) => query.as_of = Some(moment),
-            Some(number @ Value::Int(_)) => {
-                query.as_of = Some(commit("as_of", &number)?.to_string());
-            }
-            Some(other) => return Err(wrong("as_of", "a commit number or a time", &other)),
-        }
+        query.limit = object.limit()?;
+        query.cursor = object.cursor()?;
+        query.as_of = object.as_of()?;
         object.done()?;
         Ok(query)
     }

@@ -3,6 +3,7 @@
 //! Everything here is pure: no store, file, clock or thread.
 
 mod codec;
+mod element_key;
 mod json;
 mod json_parser;
 mod json_schema;
@@ -14,6 +15,10 @@ mod value;
 
 pub use codec::{CodecError, decode_from, decode_value, encode_value};
 pub use datafold_store::encoding::KeyPart;
+pub use element_key::ELEMENT_KEY_BYTES_MAX;
+pub(crate) use element_key::{
+    decode_element, encode_element, encode_element_bound, encode_element_prefix,
+};
 pub use json::{JsonError, JsonRule};
 pub use json_schema::{ScalarType, ValueError, ValueSchema, ValueSchemaError, ValueSchemaRule};
 pub use name::{FieldName, NAME_BYTES_MAX, NameError, SchemaName};

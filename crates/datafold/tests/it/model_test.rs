@@ -7,10 +7,15 @@ use std::sync::Arc;
 
 use datafold::clock::{Clock, ManualClock};
 use datafold::data_layer::{
-    Atom, AtomId, CellName, CommitNumber, DataLayerError, Durability, ReadRepository, Receipt,
+    Atom, AtomId, CellName, CommitNumber, DataLayerError, Durability, Moment, ReadRepository,
+    Receipt,
 };
-use datafold::engine::{FoldDbError, KeyCondition};
-use datafold::model::{RecordKey, Schema, SchemaState, Timestamp, Value, part_of_value};
+use datafold::engine::{
+    ElementFilter, ElementQuery, FoldDbError, FoldTransaction, KeyCondition, Mutation,
+};
+use datafold::model::{
+    FieldKind, RecordKey, Schema, SchemaName, SchemaState, Timestamp, Value, part_of_value,
+};
 use datafold::{FoldDb, MutationRequest, QueryRequest};
 use datafold_testkit::{ApplyFault, FaultStore, Random, is_full_size, replay, seed_from_env};
 
@@ -42,6 +47,30 @@ struct Run {
     cursor: Option<OpenCursor>,
     /// The latest time that was read as of since the space was opened.
     settled: Timestamp,
+}
+
+/// What a transaction must read after its own writes.
+struct Inside {
+    schema: SchemaName,
+    key: Key,
+    row: Option<Vec<Value>>,
+    filter: ElementFilter,
+    limit: Option<usize>,
+    /// Elements of a field that fit the filter.
+    elements: Option<(String, Vec<(String, Value)>)>,
+}
+
+impl Inside {
+    fn check(&self, transaction: &mut FoldTransaction<'_>) -> Result<(), FoldDbError> {
+        let (schema, key) = (&self.schema, &self.key.0);
+        let row = transaction.get(schema, key)?.map(|record| record.values);
+        assert_eq!(row, self.row, "{schema}{key:?} inside");
+        let Some((field, expected)) = &self.elements else { return Ok(()) };
+        let found = transaction.elements(schema, key, field, &self.filter, self.limit)?;
+        let found: Vec<_> = found.into_iter().map(|found| (found.key, found.value)).collect();
+        assert_eq!(&found, expected, "{field} of {schema}{key:?} inside, {:?}", self.filter);
+        Ok(())
+    }
 }
 
 fn open(place: &mut Place, bare: bool, clock: &Arc<ManualClock>) -> (FaultStore, FoldDb) {
@@ -163,17 +192,58 @@ impl Run {
         let refused = expected == Expected::Code("schema_not_approved");
         let answer = match self.random.below(5) {
             0 => self.db.mutate(&MutationRequest::parse(&program::json(&request)).unwrap()),
-            1 if request.preconditions.is_empty() && !refused => self.transact(&request),
+            1 if request.preconditions.is_empty() && !refused => {
+                let read = self.read_inside(&request, &expected);
+                self.transact(&request, read)
+            }
             2 => self.buffer(&request),
             _ => self.db.mutate(&request),
         };
         self.check_answer(&expected, answer);
     }
 
-    fn transact(&mut self, request: &MutationRequest) -> Result<Receipt, FoldDbError> {
-        let run = |transaction: &mut datafold::engine::FoldTransaction<'_>| {
+    /// What a transaction must read of one of the records that it has written.
+    fn read_inside(&mut self, request: &MutationRequest, expected: &Expected) -> Option<Inside> {
+        let mutation = self.random.choose(&request.mutations)?;
+        if matches!(expected, Expected::Code(_)) {
+            return None;
+        }
+        let model = &self.model.schemas[self.model.schema(mutation.schema().as_str())];
+        let key = match mutation {
+            Mutation::Write { records, .. } => {
+                let parts = model.schema.key.iter();
+                Key(parts.map(|part| records[0][part.as_str()].clone()).collect())
+            }
+            Mutation::Delete { keys, .. } => Key(keys[0].clone()),
+            Mutation::Put { key, .. } | Mutation::Remove { key, .. } => Key(key.clone()),
+        };
+        let record = model.records.get(&key).cloned().unwrap_or_default();
+        let row = model.query(&KeyCondition::Exact(key.0.clone()), u64::MAX);
+        let row = row.into_iter().next().map(|(_, row)| row);
+        let fields = program::element_fields(&model.schema);
+        let field = self.random.choose(&fields).map(|field| field.name.to_string());
+        let filter = program::filter(&mut self.random);
+        let limit = self.random.one_in(2).then(|| self.random.below(4));
+        let elements = field.map(|field| {
+            let fits = |key: &str, value: &Value| program::fits(&filter, key, value);
+            let mut elements = record.elements(&field, u64::MAX, fits);
+            elements.truncate(limit.unwrap_or(usize::MAX));
+            (field, elements)
+        });
+        Some(Inside { schema: model.schema.name.clone(), key, row, filter, limit, elements })
+    }
+
+    fn transact(
+        &mut self,
+        request: &MutationRequest,
+        read: Option<Inside>,
+    ) -> Result<Receipt, FoldDbError> {
+        let run = |transaction: &mut FoldTransaction<'_>| {
             for mutation in &request.mutations {
                 transaction.mutate(mutation.clone())?;
+            }
+            if let Some(read) = &read {
+                read.check(transaction)?;
             }
             Ok::<_, FoldDbError>(())
         };
@@ -226,6 +296,7 @@ impl Run {
         self.check_query();
         self.check_query();
         self.check_cursor();
+        self.check_elements();
         for _ in 0..2 {
             let at = self.random.below(self.schemas.len());
             let key = program::key(&mut self.random, &self.schemas[at].clone());
@@ -244,12 +315,16 @@ impl Run {
         assert_eq!(Some(&stats.time), self.model.times.last());
         let live: u64 = self.model.schemas.iter().map(SchemaModel::live_records).sum();
         let atoms: u64 = self.model.schemas.iter().map(SchemaModel::atoms).sum();
-        assert_eq!((stats.total_records, stats.total_atoms), (live, atoms));
+        let elements: u64 = self.model.schemas.iter().map(SchemaModel::live_elements).sum();
+        let totals = (stats.total_records, stats.total_elements, stats.total_atoms);
+        assert_eq!(totals, (live, elements, atoms));
         assert_eq!(stats.total_schemas, self.model.schemas.len() as u64);
         for found in &stats.schemas {
             let schema = &self.model.schemas[self.model.schema(found.name.as_str())];
-            let counters = (found.counters.records, found.counters.atoms, found.state);
-            assert_eq!(counters, (schema.live_records(), schema.atoms(), schema.state));
+            let counters = found.counters;
+            let expected = (schema.live_records(), schema.live_elements(), schema.atoms());
+            assert_eq!((counters.records, counters.elements, counters.atoms), expected);
+            assert_eq!(found.state, schema.state);
         }
     }
 
@@ -370,6 +445,7 @@ impl Run {
             schema: schema.name.clone(),
             key: RecordKey::from_parts(&parts).unwrap(),
             field: field.map(|name| schema.field(name).unwrap().name.clone()),
+            element: None,
         }
     }
 
@@ -384,7 +460,17 @@ impl Run {
         };
         let (name, parts) = (schema.name.clone(), key.0.clone());
         let before = before.map(CommitNumber);
-        let found = self.db.history(&name, &parts, field.as_ref(), before, limit);
+        let element = field
+            .as_ref()
+            .filter(|name| schema.field(name.as_str()).unwrap().kind != FieldKind::Single);
+        let element = element.map(|_| program::element(&mut self.random));
+        let element = element.filter(|_| self.random.one_in(2));
+        let found = match (&field, &element) {
+            (Some(field), Some(element)) => {
+                self.db.element_history(&name, &parts, field, element, before, limit)
+            }
+            _ => self.db.history(&name, &parts, field.as_ref(), before, limit),
+        };
         if self.model.schemas[at].state != SchemaState::Approved {
             assert_eq!(found.unwrap_err().code(), "schema_not_approved");
             return;
@@ -394,7 +480,7 @@ impl Run {
         let known = |atom: &&&crate::node_model::ModelAtom| {
             before.is_none_or(|before| atom.commit < before.0)
         };
-        let expected: Vec<_> = self.model.history(at, key, field);
+        let expected: Vec<_> = self.model.history(at, key, field, element.as_deref());
         let expected: Vec<_> = expected.iter().filter(known).collect();
         // What one commit wrote is not split.
         let last = limit.checked_sub(1).and_then(|at| expected.get(at)).map(|atom| atom.commit);
@@ -405,11 +491,12 @@ impl Run {
         let expected: Vec<_> = expected.map(|(_, atom)| atom).collect();
         let shape = |atom: &Atom| {
             let field = atom.cell.field.as_ref().map(|name| name.to_string());
-            (atom.commit.0, field, atom.value.clone(), atom.status)
+            (atom.commit.0, field, atom.cell.element.clone(), atom.value.clone(), atom.status)
         };
         let found_shapes: Vec<_> = found.iter().map(shape).collect();
-        let shapes =
-            expected.iter().map(|a| (a.commit, a.field.clone(), a.value.clone(), a.status));
+        let shapes = expected
+            .iter()
+            .map(|a| (a.commit, a.field.clone(), a.element.clone(), a.value.clone(), a.status));
         assert_eq!(found_shapes, shapes.collect::<Vec<_>>(), "{field:?} {before:?} {limit}");
         for (atom, expected) in found.iter().zip(expected) {
             let previous = self.model.previous(at, key, expected).map(|atom| atom.commit);
@@ -425,12 +512,16 @@ impl Run {
 
     fn check_current(&mut self, at: usize, key: &Key) {
         let schema = self.model.schemas[at].schema.clone();
-        let field = self.random.choose(&schema.fields).unwrap().name.clone();
-        let cell = self.cell(at, key, Some(field.as_str()));
+        let field = self.random.choose(&schema.fields).unwrap();
+        let has_elements = field.kind != FieldKind::Single;
+        let element = has_elements.then(|| program::element(&mut self.random));
+        let field = field.name.clone();
+        let cell = CellName { element, ..self.cell(at, key, Some(field.as_str())) };
         let found = self.db.pool().atoms().current(&cell).unwrap();
         let record = self.model.schemas[at].records.get(key);
         let alive = record.is_some_and(|record| record.now().is_some());
-        let newest = self.model.history(at, key, Some(field.as_str())).into_iter().next();
+        let history = self.model.history(at, key, Some(field.as_str()), cell.element.as_deref());
+        let newest = history.into_iter().next();
         let birth = record.and_then(|record| {
             let past = record.past.iter().rev();
             past.take_while(|(_, cells)| cells.is_some()).last().map(|(commit, _)| *commit)
@@ -439,11 +530,60 @@ impl Run {
         // A life that follows another in the same commit hides what that one had.
         if alive && expected.is_some() && found.is_none() {
             let cells = record.and_then(|record| record.now()).unwrap();
-            assert!(!cells.contains_key(field.as_str()));
+            assert!(!cells.contains_key(&(field.to_string(), cell.element.clone())));
             return;
         }
         let shape = found.map(|atom| (atom.atom.commit.0, atom.status));
         assert_eq!(shape, expected.map(|atom| (atom.commit, atom.status)), "{cell:?}");
+    }
+
+    /// Elements of some field, by some filter, at some moment, in pages.
+    fn check_elements(&mut self) {
+        let at = self.random.below(self.schemas.len());
+        let schema = self.schemas[at].clone();
+        let fields = program::element_fields(&schema);
+        let Some(field) = self.random.choose(&fields).map(|field| field.name.to_string()) else {
+            return;
+        };
+        let key = program::key(&mut self.random, &schema);
+        let Ok((commit, as_of)) = self.moment() else { return };
+        let filter = program::filter(&mut self.random);
+        let mut request = ElementQuery::new(schema.name.clone(), key.0.clone(), field.clone());
+        (request.filter, request.as_of) = (filter.clone(), as_of);
+        let model = &self.model.schemas[at];
+        if model.state != SchemaState::Approved || model.loaded > commit {
+            let approved = model.state == SchemaState::Approved;
+            let code = if approved { "schema_not_found" } else { "schema_not_approved" };
+            assert_eq!(self.db.elements(&request).unwrap_err().code(), code);
+            return;
+        }
+        let record = model.records.get(&key).cloned().unwrap_or_default();
+        let mut expected =
+            record.elements(&field, commit, |key, value| program::fits(&filter, key, value));
+        let reverse = self.random.one_in(2);
+        if reverse {
+            expected.reverse();
+        }
+        request.reverse = reverse;
+        request.limit = self.random.one_in(2).then(|| 1 + self.random.below(3));
+        let mut found = Vec::new();
+        loop {
+            let page = self.db.elements(&request).unwrap();
+            assert_eq!(page.commit.0, commit);
+            assert!(request.limit.is_none_or(|limit| page.elements.len() <= limit));
+            found.extend(page.elements.into_iter().map(|element| (element.key, element.value)));
+            request.cursor = page.cursor;
+            if request.cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{request:?}");
+        let element = program::element(&mut self.random);
+        let id = (field.clone(), Some(element.clone()));
+        let expected = record.at(commit).and_then(|cells| cells.get(&id));
+        let moment = Moment::Commit(CommitNumber(commit));
+        let found = self.db.element_as_of(&schema.name, &key.0, &field, &element, moment).unwrap();
+        assert_eq!(found.as_ref(), expected);
     }
 
     /// An atom that was seen is found again by its id.

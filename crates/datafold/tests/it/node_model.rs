@@ -4,8 +4,10 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use datafold::data_layer::{AtomId, AtomStatus};
-use datafold::engine::{Condition, KeyCondition, Mutation, MutationKind, MutationRequest};
-use datafold::model::{Schema, SchemaState, Timestamp, Value};
+use datafold::engine::{
+    Condition, KeyCondition, Mutation, MutationKind, MutationRequest, PutCondition,
+};
+use datafold::model::{FieldKind, Schema, SchemaState, Timestamp, Value};
 
 /// The parts of a key, in the order of values.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,14 +27,18 @@ impl PartialOrd for Key {
     }
 }
 
-/// The cells of a live record that have a value.
-pub(crate) type Cells = BTreeMap<String, Value>;
+/// A field, and for a Collection or Range one of its elements.
+pub(crate) type CellId = (String, Option<String>);
+
+/// The cells and elements of a live record that have a value.
+pub(crate) type Cells = BTreeMap<CellId, Value>;
 
 /// One atom; `field` is none for the deletion of the record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ModelAtom {
     pub(crate) commit: u64,
     pub(crate) field: Option<String>,
+    pub(crate) element: Option<String>,
     pub(crate) value: Value,
     pub(crate) status: AtomStatus,
     /// What the node answered when the atom was first seen.
@@ -43,8 +49,10 @@ pub(crate) struct ModelAtom {
 pub(crate) struct RecordModel {
     /// Each commit that changed the record, and what it was from then on.
     pub(crate) past: Vec<(u64, Option<Cells>)>,
-    /// In the order in which they were written; within a commit by field.
+    /// By commit; within a commit by field, then element.
     pub(crate) atoms: Vec<ModelAtom>,
+    /// The last commit that began or ended a life of the record or wrote one of its Single fields.
+    touched: u64,
 }
 
 impl RecordModel {
@@ -56,8 +64,29 @@ impl RecordModel {
         self.at(u64::MAX)
     }
 
-    fn changed(&self) -> Option<u64> {
-        self.past.last().map(|(commit, _)| *commit)
+    /// The elements of a field that fit, in order.
+    pub(crate) fn elements(
+        &self,
+        field: &str,
+        at: u64,
+        mut fits: impl FnMut(&str, &Value) -> bool,
+    ) -> Vec<(String, Value)> {
+        let cells = self.at(at).into_iter().flatten();
+        let elements = cells.filter_map(|((name, element), value)| {
+            let element = element.as_ref().filter(|_| name == field)?;
+            fits(element, value).then(|| (element.clone(), value.clone()))
+        });
+        elements.collect()
+    }
+
+    /// The last commit that wrote an element, if it is there.
+    fn changed_element(&self, field: &str, element: &str) -> Option<u64> {
+        let id = (field.to_owned(), Some(element.to_owned()));
+        self.now()?.get(&id)?;
+        let mut atoms = self.atoms.iter().rev();
+        let is_it =
+            |atom: &&ModelAtom| (atom.field.as_ref(), &atom.element) == (Some(&id.0), &id.1);
+        atoms.find(is_it).map(|atom| atom.commit)
     }
 }
 
@@ -74,6 +103,11 @@ impl SchemaModel {
         self.records.values().filter(|record| record.now().is_some()).count() as u64
     }
 
+    pub(crate) fn live_elements(&self) -> u64 {
+        let cells = self.records.values().filter_map(RecordModel::now).flat_map(BTreeMap::keys);
+        cells.filter(|(_, element)| element.is_some()).count() as u64
+    }
+
     pub(crate) fn atoms(&self) -> u64 {
         self.records.values().map(|record| record.atoms.len() as u64).sum()
     }
@@ -84,7 +118,17 @@ impl SchemaModel {
             let part = self.schema.key.iter().position(|part| *part == field.name);
             match part {
                 Some(part) => key.0[part].clone(),
-                None => cells.get(field.name.as_str()).cloned().unwrap_or_default(),
+                None if field.kind == FieldKind::Single => {
+                    cells.get(&(field.name.to_string(), None)).cloned().unwrap_or_default()
+                }
+                None => {
+                    let of_field =
+                        cells.iter().filter(|((name, _), _)| field.name.as_str() == name);
+                    let element = |((_, element), value): (&CellId, &Value)| {
+                        (element.clone().unwrap(), value.clone())
+                    };
+                    of_field.map(element).collect()
+                }
             }
         };
         self.schema.fields.iter().map(value).collect()
@@ -178,9 +222,22 @@ impl NodeModel {
         for condition in &request.preconditions {
             let model = &self.schemas[self.schema(condition.schema.as_str())];
             let record = model.records.get(&Key(condition.key.clone()));
+            if let Some(place) = &condition.element {
+                let changed =
+                    record.and_then(|record| record.changed_element(&place.field, &place.element));
+                let holds = match condition.condition {
+                    Condition::Exists => changed.is_some(),
+                    Condition::Absent => changed.is_none(),
+                    Condition::UnchangedSince(since) => changed.is_some_and(|at| at <= since.0),
+                };
+                if !holds {
+                    return Err("precondition_failed");
+                }
+                continue;
+            }
             let exists = record.is_some_and(|record| record.now().is_some());
             let keyed = model.schema.is_keyed();
-            let changed = record.and_then(RecordModel::changed);
+            let changed = record.map(|record| record.touched);
             let holds = match condition.condition {
                 Condition::Exists => exists || !keyed,
                 Condition::Absent => !exists && keyed,
@@ -221,6 +278,23 @@ impl NodeModel {
                     }
                 }
             }
+            Mutation::Put { key, field, elements, condition, .. } => {
+                let draft = self.draft(at, Key(key.clone()), drafts);
+                need_record(schema, draft)?;
+                if draft.cells.is_none() && !elements.is_empty() {
+                    write(schema, MutationKind::Upsert, &BTreeMap::new(), draft)?;
+                }
+                for (element, value) in elements {
+                    draft.put(field, element, value.clone(), *condition)?;
+                }
+            }
+            Mutation::Remove { key, field, elements, .. } => {
+                let draft = self.draft(at, Key(key.clone()), drafts);
+                need_record(schema, draft)?;
+                for element in elements {
+                    draft.put(field, element, Value::Null, Some(PutCondition::Exists))?;
+                }
+            }
             Mutation::Write { kind, records, .. } => {
                 for record in records {
                     let key = schema.key.iter().map(|part| record[part.as_str()].clone()).collect();
@@ -241,46 +315,60 @@ impl NodeModel {
                 model.schema.fields.iter().map(|field| field.name.to_string()).collect();
             let record = model.records.entry(key).or_default();
             let before = record.now().cloned();
-            let mut new: Vec<(Option<String>, Value)> = Vec::new();
-            match (&before, &draft.cells) {
-                (Some(_), None) => new.push((None, Value::Null)),
+            let mut new: Vec<(Option<CellId>, Value)> = Vec::new();
+            let is_new_life = match (&before, &draft.cells) {
+                (Some(_), None) => {
+                    new.push((None, Value::Null));
+                    true
+                }
                 (None, None) => continue,
                 (Some(before), Some(_)) if !draft.ended => {
-                    for field in fields {
-                        if let Some(value) = draft.written.get(&field)
-                            && (!value.is_null() || before.contains_key(&field))
-                        {
-                            new.push((Some(field), value.clone()));
-                        }
-                    }
+                    let is_trace = |(id, value): &(&CellId, &Value)| {
+                        !value.is_null() || before.contains_key(*id)
+                    };
+                    new.extend(in_order(&fields, draft.written.iter().filter(is_trace)));
                     if new.is_empty() {
                         continue;
                     }
+                    false
                 }
                 (_, Some(cells)) => {
-                    for field in fields {
-                        if let Some(value) = cells.get(&field) {
-                            new.push((Some(field), value.clone()));
-                        }
-                    }
+                    new.extend(in_order(&fields, cells.iter()));
+                    true
                 }
-            }
+            };
             written = true;
             atoms += u32::try_from(new.len()).unwrap();
             record.past.push((commit, draft.cells));
-            for (field, value) in new {
+            let is_cell = |(id, _): &(Option<CellId>, Value)| {
+                id.as_ref().is_some_and(|(_, element)| element.is_none())
+            };
+            if is_new_life || new.iter().any(is_cell) {
+                record.touched = commit;
+            }
+            for (id, value) in new {
                 let status = if value.is_null() { AtomStatus::Deleted } else { AtomStatus::Active };
-                record.atoms.push(ModelAtom { commit, field, value, status, id: None });
+                let (field, element) =
+                    id.map_or((None, None), |(field, element)| (Some(field), element));
+                record.atoms.push(ModelAtom { commit, field, element, value, status, id: None });
             }
         }
         if written { Expected::Atoms(atoms) } else { Expected::Nothing }
     }
 
-    /// The atoms of one record, or of one of its fields, the newest first.
-    pub(crate) fn history(&self, at: usize, key: &Key, field: Option<&str>) -> Vec<&ModelAtom> {
+    /// The atoms of one record, of one of its fields, or of one element, the newest first.
+    pub(crate) fn history(
+        &self,
+        at: usize,
+        key: &Key,
+        field: Option<&str>,
+        element: Option<&str>,
+    ) -> Vec<&ModelAtom> {
         let Some(record) = self.schemas[at].records.get(key) else { return Vec::new() };
         let wanted = |atom: &&ModelAtom| {
-            field.is_none() || atom.field.is_none() || atom.field.as_deref() == field
+            let is_field = atom.field.as_deref() == field;
+            let is_element = element.is_none() || atom.element.as_deref() == element;
+            field.is_none() || atom.field.is_none() || (is_field && is_element)
         };
         let mut atoms: Vec<_> = record.atoms.iter().filter(wanted).collect();
         // Newest commit first, fields in their order.
@@ -288,8 +376,8 @@ impl NodeModel {
         atoms
     }
 
-    /// The atom before another one: of a cell its own or the record's deletion, of a deletion the
-    /// deletion before.
+    /// The atom before another one: of a cell or element its own or the record's deletion, of a
+    /// deletion the deletion before.
     pub(crate) fn previous<'m>(
         &'m self,
         at: usize,
@@ -298,9 +386,55 @@ impl NodeModel {
     ) -> Option<&'m ModelAtom> {
         let atoms = &self.schemas[at].records[key].atoms;
         atoms.iter().rev().find(|other| {
-            other.commit < atom.commit && (other.field.is_none() || other.field == atom.field)
+            let is_same = other.field == atom.field && other.element == atom.element;
+            other.commit < atom.commit && (other.field.is_none() || is_same)
         })
     }
+}
+
+/// Cells by the order of their fields, then by element.
+fn in_order<'c>(
+    fields: &[String],
+    cells: impl Iterator<Item = (&'c CellId, &'c Value)>,
+) -> Vec<(Option<CellId>, Value)> {
+    let place = |(id, _): &(&CellId, &Value)| fields.iter().position(|field| *field == id.0);
+    let mut cells: Vec<_> = cells.collect();
+    cells.sort_by_key(place);
+    cells.into_iter().map(|(id, value)| (Some(id.clone()), value.clone())).collect()
+}
+
+impl Draft {
+    fn put(
+        &mut self,
+        field: &str,
+        element: &str,
+        value: Value,
+        condition: Option<PutCondition>,
+    ) -> Result<(), &'static str> {
+        let id = (field.to_owned(), Some(element.to_owned()));
+        let exists = self.cells.as_ref().is_some_and(|cells| cells.contains_key(&id));
+        match condition {
+            Some(PutCondition::Absent) if exists => return Err("element_exists"),
+            Some(PutCondition::Exists) if !exists => return Err("element_not_found"),
+            _ => {}
+        }
+        self.set(id, value);
+        Ok(())
+    }
+
+    fn set(&mut self, id: CellId, value: Value) {
+        let Some(cells) = &mut self.cells else { return };
+        if value.is_null() {
+            cells.remove(&id);
+        } else {
+            cells.insert(id.clone(), value.clone());
+        }
+        self.written.insert(id, value);
+    }
+}
+
+fn need_record(schema: &Schema, draft: &Draft) -> Result<(), &'static str> {
+    if draft.cells.is_some() || !schema.is_keyed() { Ok(()) } else { Err("record_not_found") }
 }
 
 type Drafts = BTreeMap<(usize, Key), Draft>;
@@ -317,26 +451,40 @@ fn write(
         _ => {}
     }
     let is_new = draft.cells.is_none();
-    let cells = draft.cells.get_or_insert_default();
-    for field in &schema.fields {
+    draft.cells.get_or_insert_default();
+    for field in schema.fields.iter().filter(|field| !schema.is_key_field(field.name.as_str())) {
         let name = field.name.as_str();
-        if schema.is_key_field(name) {
+        let given = record.get(name).cloned();
+        if field.kind == FieldKind::Single {
+            let value = match (&field.default, is_new) {
+                (Some(default), true) if given.as_ref().is_none_or(Value::is_null) => {
+                    Some(default.clone())
+                }
+                _ => given,
+            };
+            if let Some(value) = value {
+                draft.set((name.to_owned(), None), value);
+            }
             continue;
         }
-        let given = record.get(name).cloned();
-        let value = match (&field.default, is_new) {
-            (Some(default), true) if given.as_ref().is_none_or(Value::is_null) => {
-                Some(default.clone())
+        let elements: Vec<(String, Value)> = match given {
+            None => continue,
+            Some(Value::Null) => {
+                let mut ids = draft.cells.iter().flat_map(BTreeMap::keys);
+                if ids.any(|(field, _)| field == name) {
+                    return Err("elements_not_empty");
+                }
+                continue;
             }
-            _ => given,
+            Some(Value::Array(values)) => {
+                values.into_iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect()
+            }
+            Some(Value::Object(elements)) => elements.into_iter().collect(),
+            Some(other) => panic!("{other:?} is no set of elements"),
         };
-        let Some(value) = value else { continue };
-        if value.is_null() {
-            cells.remove(name);
-        } else {
-            cells.insert(name.to_owned(), value.clone());
+        for (element, value) in elements {
+            draft.set((name.to_owned(), Some(element)), value);
         }
-        draft.written.insert(name.to_owned(), value);
     }
     Ok(())
 }

@@ -138,3 +138,107 @@ fn what_cannot_be_done_says_where_and_why() {
     assert_eq!(code(query(&db, ALL)), "schema_not_approved");
     assert_eq!(mutate(&db, "update", r#"{"age": 1}"#).unwrap_err().code(), "schema_not_approved");
 }
+
+const PRODUCT: &str = r#"{"name": "Product", "fields": {
+    "name": {"value": {"type": "string"}}, "tags": {"field_type": "Collection"},
+    "stock": {"field_type": "Range", "value": {"type": "integer", "minimum": 0}},
+    "size": {"field_type": "Range"}}}"#;
+
+/// A database with a product, and what carries out mutations of it.
+fn product() -> (FoldDb, impl Fn(&FoldDb, &str, &str) -> Result<(), FoldDbError>) {
+    let db = memory();
+    approve(&db, PRODUCT);
+    let mutate = |db: &FoldDb, kind: &str, data: &str| {
+        let operation = format!(
+            r#"{{"type": "mutation", "schema": "Product", "mutation_type": "{kind}",
+                 "data": {data}}}"#
+        );
+        run(db, &operation).map(|_| ())
+    };
+    let stock = r#"{"name": "cog", "tags": ["a", "b"],
+        "stock": {"eu:berlin": 12, "eu:london": 40, "us:boston": 3, "x": 12}}"#;
+    mutate(&db, "create", stock).unwrap();
+    (db, mutate)
+}
+
+fn fields(db: &FoldDb, fields: &str, filter: &str) -> Result<String, FoldDbError> {
+    query(db, &format!(r#""schema": "Product", "fields": {fields}, "filter": {filter}"#))
+}
+
+#[test]
+fn elements_are_answered_whole_or_by_the_six_filters() {
+    let (db, _) = product();
+    let all = fields(&db, r#"["tags", "name", "stock", "size"]"#, "null").unwrap();
+    let stock = r#"{"eu:berlin":12,"eu:london":40,"us:boston":3,"x":12}"#;
+    assert_eq!(all, format!(r#"[{{"0":"a","1":"b"}},"cog",{stock},{{}}]"#));
+    for (filter, matches, count) in [
+        (r#"{"Key": "x"}"#, r#""x":12"#, 1),
+        (r#"{"Key": "y"}"#, "", 0),
+        (r#"{"KeyPrefix": "eu:"}"#, r#""eu:berlin":12,"eu:london":40"#, 2),
+        (r#"{"KeyPrefix": ""}"#, &stock[1..stock.len() - 1], 4),
+        (r#"{"KeyRange": {"start": "eu:c", "end": "x"}}"#, r#""eu:london":40,"us:boston":3"#, 2),
+        (r#"{"KeyRange": {"start": "x", "end": "a"}}"#, "", 0),
+        (r#"{"Keys": ["x", "eu:berlin", "x", "y"]}"#, r#""eu:berlin":12,"x":12"#, 2),
+        (r#"{"Keys": []}"#, "", 0),
+        (r#"{"KeyPattern": "*:?o*"}"#, r#""eu:london":40,"us:boston":3"#, 2),
+        (r#"{"KeyPattern": "?"}"#, r#""x":12"#, 1),
+        (r#"{"Value": 12}"#, r#""eu:berlin":12,"x":12"#, 2),
+        (r#"{"Value": "12"}"#, "", 0),
+    ] {
+        let expected = format!(r#"{{"matches":{{{matches}}},"total_count":{count}}}"#);
+        let framed = format!(r#"{{"field": "stock", "range_filter": {filter}}}"#);
+        let found = fields(&db, r#"["stock", "name"]"#, &framed).unwrap();
+        assert_eq!(found, format!(r#"[{expected},"cog"]"#), "{filter}");
+        // Without a field it is for every Range field of the query, and for no other.
+        let found = fields(&db, r#"["tags", "stock", "size"]"#, filter).unwrap();
+        let none = r#"{"matches":{},"total_count":0}"#;
+        assert_eq!(found, format!(r#"[{{"0":"a","1":"b"}},{expected},{none}]"#), "{filter}");
+    }
+}
+
+#[test]
+fn collection_operations_name_an_element_that_is_absent_or_exists() {
+    let (db, mutate) = product();
+    let code = |kind: &str, data: &str| mutate(&db, kind, data).unwrap_err().code();
+    mutate(&db, "add_to_collection:New:One", r#"{"tags": "c"}"#).unwrap();
+    assert_eq!(code("add_to_collection:New:One", r#"{"tags": "d"}"#), "element_exists");
+    mutate(&db, "update_to_collection:New:One", r#"{"tags": "e"}"#).unwrap();
+    assert_eq!(code("update_to_collection:new:one", r#"{"tags": "d"}"#), "element_not_found");
+    mutate(&db, "delete_from_collection:0", r#"{"tags": null}"#).unwrap();
+    assert_eq!(code("delete_from_collection:0", r#"{"tags": null}"#), "element_not_found");
+    assert_eq!(code("add_to_collection:7", r#"{"stock": 1}"#), "invalid_request");
+    assert_eq!(code("add_to_collection:7", r#"{"tags": null}"#), "invalid_request");
+    // All or nothing: the second field is no Collection.
+    assert_eq!(code("add_to_collection:7", r#"{"tags": 1, "name": "x"}"#), "invalid_request");
+    let tags = fields(&db, r#"["tags"]"#, "null").unwrap();
+    assert_eq!(tags, r#"[{"1":"b","New:One":"e"}]"#);
+    check_sound(&db);
+}
+
+#[test]
+fn range_fields_are_merged_and_their_keys_deleted() {
+    let (db, mutate) = product();
+    let stock = || fields(&db, r#"["stock"]"#, "null").unwrap();
+    let code = |kind: &str, data: &str| mutate(&db, kind, data).unwrap_err().code();
+    mutate(&db, "update", r#"{"stock": {"x": 1, "y": 2}}"#).unwrap();
+    assert_eq!(stock(), r#"[{"eu:berlin":12,"eu:london":40,"us:boston":3,"x":1,"y":2}]"#);
+    mutate(&db, "delete", r#"{"stock": ["x", "y"], "name": null}"#).unwrap();
+    let before = r#"[{"eu:berlin":12,"eu:london":40,"us:boston":3}]"#;
+    assert_eq!(stock(), before);
+    for (kind, data, expected) in [
+        ("delete", r#"{"stock": ["us:boston", "x"]}"#, "element_not_found"),
+        ("delete", r#"{"stock": ["us:boston"], "name": null}"#, "value_not_found"),
+        ("delete", r#"{"stock": "us:boston"}"#, "invalid_request"),
+        ("delete", r#"{"stock": [1]}"#, "invalid_request"),
+        ("delete", r#"{"stock": []}"#, "value_not_found"),
+        ("delete", r#"{"tags": null}"#, "invalid_request"),
+        ("update", r#"{"stock": {"a": 1, "b": -1}}"#, "invalid_value"),
+    ] {
+        assert_eq!(code(kind, data), expected, "{data}");
+        assert_eq!(stock(), before, "{data}");
+    }
+    mutate(&db, "delete", r#"{"stock": null}"#).unwrap();
+    assert_eq!(stock(), "[{}]");
+    assert_eq!(code("delete", r#"{"stock": null}"#), "value_not_found");
+    check_sound(&db);
+}

@@ -32,7 +32,7 @@ enum Step {
 fn steps(seed: u64, count: usize) -> Vec<Step> {
     let mut random = Random::new(seed);
     let schemas: Vec<_> = SCHEMAS.iter().map(|text| Schema::parse(text).unwrap().schema).collect();
-    let names = ["Flight", "Reading", "Settings", "Tag"];
+    let names = ["Flight", "Reading", "Settings", "Tag", "Product", "Board"];
     let mut steps = Vec::new();
     for (text, name) in SCHEMAS.into_iter().zip(names) {
         steps.push(Step::Load(text));

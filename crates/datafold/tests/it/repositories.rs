@@ -272,6 +272,7 @@ fn cell(id: i64, field: Option<&str>) -> CellName {
         schema: name("Item"),
         key: RecordKey::from_parts(&parts).unwrap(),
         field: field.map(|field| FieldName::parse(field).unwrap()),
+        element: None,
     }
 }
 

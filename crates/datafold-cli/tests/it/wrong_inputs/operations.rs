@@ -48,8 +48,8 @@ pub(super) const WRONG: &[Wrong] = &[
     wrong(
         5,
         r#"{"type": "query", "schema": "Note", "fields": ["text"], "filter": {"gt": 1}}"#,
-        "filter.gt",
-        "none of Key",
+        "filter: ",
+        "exactly one of `Key`",
     ),
     wrong(
         5,

@@ -16,7 +16,7 @@ use super::mutation::RecordInput;
 use crate::data_layer::Receipt;
 use crate::model::{SchemaName, Value};
 
-pub use filter::{ElementFilter, OperationFilter};
+pub use filter::OperationFilter;
 
 /// One operation.
 ///

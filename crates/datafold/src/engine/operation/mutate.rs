@@ -1,9 +1,14 @@
 //! Mutations, said in the words of this version.
 
+use std::collections::BTreeMap;
+
+use super::super::element_filter::ElementFilter;
 use super::super::error::{FoldDbError, MutationError, RequestError};
-use super::super::fold_db::{FoldDb, FoldTransaction};
-use super::super::mutation::{Mutation, MutationRequest, RecordInput};
+use super::super::fold_db::FoldDb;
+use super::super::mutation::{Mutation, MutationRequest, PutCondition, RecordInput};
 use super::super::prepare::approved;
+use super::super::request::texts;
+use super::super::transaction::FoldTransaction;
 use super::{OperationKind, OperationMutation};
 use crate::data_layer::{Receipt, SchemaEntry};
 use crate::model::{FieldKind, FieldName, Value};
@@ -12,107 +17,144 @@ use crate::model::{FieldKind, FieldName, Value};
 pub(super) fn run(db: &FoldDb, mutation: &OperationMutation) -> Result<Receipt, FoldDbError> {
     let catalogue = db.pool().operations().catalogue();
     let entry = approved(&catalogue, &mutation.schema)?;
-    let (schema, data) = (mutation.schema.clone(), &mutation.data);
+    let (schema, data) = (mutation.schema.clone(), vec![mutation.data.clone()]);
     let request = match &mutation.kind {
-        OperationKind::Create => Mutation::create(schema, vec![data.clone()]),
-        OperationKind::Update => Mutation::update(schema, vec![data.clone()]),
-        OperationKind::Delete => {
-            let names = data.keys().filter(|name| !entry.schema.is_key_field(name));
-            let names: Vec<&String> = names.collect();
-            if !names.is_empty() {
-                return take_away(db, &entry, mutation, &names);
-            }
-            Mutation::delete(schema, vec![key_in(&entry, data)])
-        }
+        OperationKind::Create => Mutation::create(schema, data).into(),
+        OperationKind::Update => Mutation::update(schema, data).into(),
+        OperationKind::Delete => return delete(db, &entry, mutation),
         OperationKind::AddToCollection(id)
         | OperationKind::UpdateToCollection(id)
-        | OperationKind::DeleteFromCollection(id) => {
-            return db.mutate(&element_request(&entry, mutation, id)?);
-        }
+        | OperationKind::DeleteFromCollection(id) => collection(&entry, mutation, id)?,
     };
-    db.mutate(&MutationRequest::from(request))
+    db.mutate(&request)
 }
 
-/// The requests `put` and `remove` that do the same, one for each field.
-fn element_request(
+/// The mutation of one element of each Collection that the data name.
+fn collection(
     entry: &SchemaEntry,
     mutation: &OperationMutation,
     id: &str,
-) -> Result<MutationRequest, FoldDbError> {
+) -> Result<MutationRequest, RequestError> {
     let schema = &entry.schema;
-    let key = Value::Array(key_in(entry, &mutation.data));
-    let data = mutation.data.iter().filter(|(name, _)| !schema.is_key_field(name));
-    let mut steps = Vec::new();
-    for (name, value) in data {
+    let key = key_in(entry, &mutation.data);
+    let mut mutations = Vec::new();
+    for (name, value) in mutation.data.iter().filter(|(name, _)| !schema.is_key_field(name)) {
         if let Some(field) = schema.field(name)
             && field.kind != FieldKind::Collection
         {
             let kind = field.kind.as_str();
             let rule = format!("is a {kind} field; only Collection fields have elements with ids");
-            return Err(RequestError::new(format!("data.{name}"), rule).into());
+            return Err(RequestError::new(format!("data.{name}"), rule));
         }
-        let (kind, elements, condition) = match mutation.kind {
-            OperationKind::DeleteFromCollection(_) => {
-                ("remove", Value::Array(vec![id.into()]), None)
+        let (schema, key, field) = (schema.name.clone(), key.clone(), name.clone());
+        let condition = match mutation.kind {
+            OperationKind::AddToCollection(_) => PutCondition::Absent,
+            OperationKind::UpdateToCollection(_) => PutCondition::Exists,
+            _ => {
+                mutations.push(Mutation::remove(schema, key, field, vec![id.to_owned()]));
+                continue;
             }
-            OperationKind::AddToCollection(_) => ("put", element(id, value), Some("absent")),
-            _ => ("put", element(id, value), Some("exists")),
         };
-        let mut step = RecordInput::from([
-            ("mutation".to_owned(), kind.into()),
-            ("schema".to_owned(), schema.name.as_str().into()),
-            ("key".to_owned(), key.clone()),
-            ("field".to_owned(), name.as_str().into()),
-            ("elements".to_owned(), elements),
-        ]);
-        if let Some(condition) = condition {
-            step.insert("if".to_owned(), condition.into());
+        if value.is_null() {
+            let rule = "must not be null; delete_from_collection takes an element away";
+            return Err(RequestError::new(format!("data.{name}"), rule));
         }
-        steps.push(Value::Object(step));
+        let elements = BTreeMap::from([(id.to_owned(), value.clone())]);
+        let condition = Some(condition);
+        mutations.push(Mutation::Put { schema, key, field, elements, condition });
     }
-    if steps.is_empty() {
-        return Err(RequestError::new("data", "must name a Collection field").into());
+    if mutations.is_empty() {
+        return Err(RequestError::new("data", "must name a Collection field"));
     }
-    let request = RecordInput::from([("transaction".to_owned(), Value::Array(steps))]);
-    Ok(MutationRequest::from_value(Value::Object(request))?)
+    Ok(MutationRequest { mutations, preconditions: Vec::new() })
 }
 
-fn element(id: &str, value: &Value) -> Value {
-    Value::Object(RecordInput::from([(id.to_owned(), value.clone())]))
-}
-
-/// Sets fields to null, each of which must have a value.
-fn take_away(
+/// Deletes the record if only its key is given, else the values of the fields.
+fn delete(
     db: &FoldDb,
     entry: &SchemaEntry,
     mutation: &OperationMutation,
-    names: &[&String],
 ) -> Result<Receipt, FoldDbError> {
     let schema = &entry.schema;
     let key = key_in(entry, &mutation.data);
-    let mut record: RecordInput = mutation.data.clone();
-    for name in names {
-        record.insert((*name).clone(), Value::Null);
+    if mutation.data.keys().all(|name| schema.is_key_field(name)) {
+        return db.mutate(&Mutation::delete(schema.name.clone(), vec![key]).into());
     }
-    let update = Mutation::update(schema.name.clone(), vec![record]);
     let take = |transaction: &mut FoldTransaction<'_>| {
-        let before = transaction.get(&schema.name, &key)?;
-        // Also says what is wrong with the names and the record.
-        transaction.mutate(update.clone())?;
-        let is_null = |name: &str| match before.as_ref().map(|record| record.get(name)) {
-            Some(Some(value)) => value.is_null(),
-            _ => true,
-        };
-        let missing = schema.fields.iter().find(|field| {
-            names.iter().any(|name| field.name.as_str() == name.as_str())
-                && is_null(field.name.as_str())
-        });
-        match missing {
-            None => Ok(()),
-            Some(field) => Err(no_value(entry, &key, &field.name)),
+        for step in deletions(transaction, entry, &key, &mutation.data)? {
+            transaction.mutate(step)?;
         }
+        Ok(())
     };
     db.transact(take).map(|((), receipt)| receipt)
+}
+
+/// The mutations that take the values away, each of which must be there.
+fn deletions(
+    transaction: &mut FoldTransaction<'_>,
+    entry: &SchemaEntry,
+    key: &[Value],
+    data: &RecordInput,
+) -> Result<Vec<Mutation>, FoldDbError> {
+    let name = &entry.schema.name;
+    let mut record = data.clone();
+    record.retain(|field, _| entry.schema.is_key_field(field));
+    let mut removals = Vec::new();
+    for (field_name, value) in data.iter().filter(|(name, _)| !entry.schema.is_key_field(name)) {
+        let field = entry.schema.field(field_name);
+        let elements = match field.map(|field| field.kind) {
+            Some(FieldKind::Range) => range_elements(transaction, entry, key, field_name, value)?,
+            Some(FieldKind::Collection) => {
+                let rule = "is a Collection field; its elements are taken away by \
+                            delete_from_collection:ID";
+                return Err(RequestError::new(format!("data.{field_name}"), rule).into());
+            }
+            // What is wrong with a name that no field has, the update says.
+            Some(_) | None => {
+                record.insert(field_name.clone(), Value::Null);
+                continue;
+            }
+        };
+        if let (Some(field), true) = (field, elements.is_empty()) {
+            return Err(no_value(entry, key, &field.name));
+        }
+        removals.push(Mutation::remove(name.clone(), key.to_vec(), field_name, elements));
+    }
+    let nulls: Vec<_> = record.keys().filter(|name| !entry.schema.is_key_field(name)).collect();
+    if nulls.is_empty() {
+        return Ok(removals);
+    }
+    for field in nulls.into_iter().filter_map(|name| entry.schema.field(name)) {
+        let is_writable = field.writable && field.transform.is_none();
+        if is_writable && transaction.value(name, key, &field.name)?.is_none() {
+            return Err(no_value(entry, key, &field.name));
+        }
+    }
+    removals.push(Mutation::update(name.clone(), vec![record]));
+    Ok(removals)
+}
+
+/// The keys of the elements that are to be removed: those that are listed, or with null all.
+fn range_elements(
+    transaction: &mut FoldTransaction<'_>,
+    entry: &SchemaEntry,
+    key: &[Value],
+    field: &str,
+    value: &Value,
+) -> Result<Vec<String>, FoldDbError> {
+    let place = format!("data.{field}");
+    match value {
+        Value::Array(_) => Ok(texts(&place, value.clone())?),
+        Value::Null => {
+            let name = &entry.schema.name;
+            let found = transaction.elements(name, key, field, &ElementFilter::All, None)?;
+            Ok(found.into_iter().map(|element| element.key).collect())
+        }
+        _ => {
+            let rule = "must be an array of the elements' keys, or null for all of them";
+            Err(RequestError::new(place, rule).into())
+        }
+    }
 }
 
 fn no_value(entry: &SchemaEntry, key: &[Value], field: &FieldName) -> FoldDbError {

@@ -48,7 +48,7 @@ fn query(mut object: Object<'_>) -> Result<OperationQuery, RequestError> {
     });
     let fields = fields.collect::<Result<_, _>>()?;
     let key = object.take("key").map(key);
-    let filter = object.take("filter").map(|filter| OperationFilter::read("filter", filter));
+    let filter = object.take("filter").map(|filter| OperationFilter::read(filter));
     let filter = filter.transpose()?;
     object.done()?;
     Ok(OperationQuery { schema, key, fields, filter })
@@ -123,7 +123,7 @@ fn kind(value: Value) -> Result<OperationKind, RequestError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ElementFilter;
+    use super::super::super::{ElementFilter, Glob};
     use super::*;
 
     fn kind_of(mutation_type: &str) -> Result<OperationKind, RequestError> {
@@ -162,13 +162,13 @@ mod tests {
                 Operation::Mutation(_) => panic!("a query"),
             }
         };
-        let range = ElementFilter::KeyRange { start: "a".into(), end: "b".into() };
+        let range = ElementFilter::KeyRange { start: Some("a".into()), end: Some("b".into()) };
         for (text, elements) in [
             (r#"{"Key": "k"}"#, ElementFilter::Key("k".into())),
             (r#"{"KeyPrefix": ""}"#, ElementFilter::KeyPrefix(String::new())),
             (r#"{"KeyRange": {"start": "a", "end": "b"}}"#, range),
             (r#"{"Keys": ["a", "b"]}"#, ElementFilter::Keys(vec!["a".into(), "b".into()])),
-            (r#"{"KeyPattern": "*c?"}"#, ElementFilter::KeyPattern("*c?".into())),
+            (r#"{"KeyPattern": "*c?"}"#, ElementFilter::KeyPattern(Glob::new("*c?"))),
             (r#"{"Value": 5}"#, ElementFilter::Value(5.into())),
         ] {
             let expected = OperationFilter { field: None, elements };
@@ -194,12 +194,12 @@ mod tests {
             (format!("{query},\"filter\":1"), "filter", "an object"),
             (format!("{query},\"filter\":{{}}"), "filter", "exactly one of"),
             (format!("{query},\"filter\":{{\"Key\":1}}"), "filter.Key", "text"),
-            (format!("{query},\"filter\":{{\"gt\":1}}"), "filter.gt", "none of"),
+            (format!("{query},\"filter\":{{\"gt\":1}}"), "filter", "exactly one of"),
             (format!("{query},\"filter\":{{\"Keys\":[1]}}"), "filter.Keys[0]", "text"),
             (
                 format!("{query},\"filter\":{{\"KeyRange\":{{\"start\":\"a\"}}}}"),
-                "filter.KeyRange.end",
-                "is missing",
+                "filter.KeyRange",
+                "`start` and `end`",
             ),
             (
                 format!("{query},\"filter\":{{\"field\":\"a\"}}"),
