@@ -70,7 +70,9 @@ fn by_code(code: &str, invocation: &Invocation) -> Option<String> {
         ),
         "record_exists" => Some("an `update` or `upsert` writes into a record that exists".into()),
         "record_not_found" => Some("a `create` or `upsert` makes a record".into()),
-        "element_exists" => Some("a put with \"if\": \"exists\", or without it, replaces it".into()),
+        "element_exists" => {
+            Some("a put with \"if\": \"exists\", or without it, replaces it".into())
+        }
         "element_not_found" => Some("a put without \"if\", or with \"absent\", makes it".into()),
         "elements_not_empty" => Some("take them away with `remove`, by their keys".into()),
         "too_many_elements" => {

@@ -39,6 +39,8 @@ const TYPED: &str = r#"{"name": "Typed", "key": ["id"], "fields": {
 const PAIR: &str = r#"{"name": "Pair", "key": ["a", "b"], "fields": {
     "a": {"value": {"type": "string"}}, "b": {"value": {"type": "integer"}}, "c": {}}}"#;
 const NOTE: &str = r#"{"name": "Note", "fields": {"text": {"value": {"type": "string"}}}}"#;
+const SHELF: &str = r#"{"name": "Shelf", "fields": {"title": {}, "tags": {"field_type": "Collection"},
+    "stock": {"field_type": "Range", "value": {"type": "integer", "minimum": 0}}}}"#;
 const WAITING: &str = r#"{"name": "Waiting", "key": ["id"], "fields": {"id": {}}}"#;
 
 /// A store with schemas and records, and what it holds.
@@ -52,15 +54,18 @@ struct Store {
 impl Store {
     fn new() -> Self {
         let folder = Folder::with_cities();
-        for (name, schema) in [("t", TYPED), ("p", PAIR), ("n", NOTE), ("w", WAITING)] {
+        for (name, schema) in [("t", TYPED), ("p", PAIR), ("n", NOTE), ("w", WAITING), ("s", SHELF)]
+        {
             folder.write(&format!("{name}.json"), schema);
         }
-        folder.run(["schema", "load", "t.json", "p.json", "n.json", "w.json"]).done();
-        folder.run(["schema", "approve", "Typed", "Pair", "Note"]).done();
+        folder.run(["schema", "load", "t.json", "p.json", "n.json", "w.json", "s.json"]).done();
+        folder.run(["schema", "approve", "Typed", "Pair", "Note", "Shelf"]).done();
         let typed =
             r#"{"mutation": "create", "schema": "Typed", "records": [{"id": 1, "any": 1}]}"#;
         let note = r#"{"mutation": "create", "schema": "Note", "records": [{"text": "hello"}]}"#;
-        folder.pipe(["mutate", "-"], format!("{typed}\n{note}\n")).done();
+        let shelf =
+            r#"{"mutation": "create", "schema": "Shelf", "records": [{"stock": {"a": 1}}]}"#;
+        folder.pipe(["mutate", "-"], format!("{typed}\n{note}\n{shelf}\n")).done();
         let before = holds(&folder);
         Self { folder, before, problems: String::new(), count: 0 }
     }
@@ -112,6 +117,8 @@ fn holds(folder: &Folder) -> String {
         &["query", "Typed"],
         &["query", "Pair"],
         &["query", "Note"],
+        &["query", "Shelf"],
+        &["history", "Shelf", "[]"],
         &["history", "City", "Ulm"],
         &["history", "Note", "[]"],
         &["schema", "status"],

@@ -293,6 +293,90 @@ pub(super) const WRONG: &[Wrong] = &[
         "record [\"Rome\"] of `City`",
         "does not exist",
     ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "field": "stock", "elements": {}}"#,
+        "key",
+        "is missing",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "elements": {}}"#,
+        "field",
+        "is missing",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock"}"#,
+        "elements",
+        "is missing",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": [1]}"#,
+        "elements",
+        "an object of elements",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stok", "elements": {"a": 1}}"#,
+        "no field `stok`",
+        "did you mean `stock`?",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "title", "elements": {"a": 1}}"#,
+        "Shelf.title",
+        "has no elements",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"b": -1}}"#,
+        "Shelf.stock[\"b\"]",
+        "`minimum`",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"b": 1}, "if": "new"}"#,
+        "if",
+        "`absent` or `exists`",
+    ),
+    wrong(
+        4,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"a": 2}, "if": "absent"}"#,
+        "element \"a\" of Shelf.stock",
+        "already exists",
+    ),
+    wrong(
+        3,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"b": 2}, "if": "exists"}"#,
+        "element \"b\" of Shelf.stock",
+        "does not exist",
+    ),
+    wrong(
+        3,
+        r#"{"mutation": "remove", "schema": "Shelf", "key": [], "field": "stock", "elements": ["a", "b"]}"#,
+        "element \"b\" of Shelf.stock",
+        "does not exist",
+    ),
+    wrong(
+        5,
+        r#"{"mutation": "remove", "schema": "Shelf", "key": [], "field": "stock", "elements": [1]}"#,
+        "elements[0]",
+        "must be text",
+    ),
+    wrong(
+        4,
+        r#"{"mutation": "update", "schema": "Shelf", "records": [{"stock": null}]}"#,
+        "Shelf.stock",
+        "null does not take away",
+    ),
+    wrong(
+        4,
+        r#"{"transaction": [], "if": [{"schema": "Shelf", "key": [], "field": "stock", "element": "a", "unchanged_since": 1}]}"#,
+        "element \"a\" of Shelf.stock",
+        "unchanged since commit 1",
+    ),
 ];
 
 #[test]

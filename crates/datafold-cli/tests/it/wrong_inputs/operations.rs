@@ -123,6 +123,42 @@ pub(super) const WRONG: &[Wrong] = &[
         "record [7]",
         "does not exist",
     ),
+    wrong(
+        5,
+        r#"{"type": "mutation", "schema": "Shelf", "mutation_type": "add_to_collection:x", "data": {"tags": "t", "stock": 1}}"#,
+        "data.stock",
+        "only Collection fields",
+    ),
+    wrong(
+        5,
+        r#"{"type": "mutation", "schema": "Shelf", "mutation_type": "delete", "data": {"tags": null}}"#,
+        "data.tags",
+        "delete_from_collection:ID",
+    ),
+    wrong(
+        5,
+        r#"{"type": "mutation", "schema": "Shelf", "mutation_type": "delete", "data": {"stock": "a"}}"#,
+        "data.stock",
+        "an array of the elements' keys",
+    ),
+    wrong(
+        3,
+        r#"{"type": "mutation", "schema": "Shelf", "mutation_type": "update_to_collection:x", "data": {"tags": "t"}}"#,
+        "element \"x\" of Shelf.tags",
+        "does not exist",
+    ),
+    wrong(
+        5,
+        r#"{"type": "query", "schema": "Shelf", "fields": ["tags"], "filter": {"Key": "a"}}"#,
+        "filter",
+        "a Range field",
+    ),
+    wrong(
+        5,
+        r#"{"type": "query", "schema": "Shelf", "fields": ["stock"], "filter": {"Key": 1}}"#,
+        "filter.Key",
+        "must be text",
+    ),
 ];
 
 #[test]
