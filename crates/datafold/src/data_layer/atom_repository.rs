@@ -1,5 +1,6 @@
 //! Atoms by id, and the versions of a cell.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,13 +12,14 @@ use super::commit::{Change, ChangeKind};
 use super::db_operations::DbOperations;
 use super::element::ElementCell;
 use super::error::DataLayerError;
-use super::history::{History, Scope, Version};
+use super::history::{History, Scope, Version, newest};
 use super::ids::{AtomId, CommitNumber, FieldId, SchemaId};
+use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::RecordRow;
 use super::repository::{Page, ReadRepository};
 use super::rows::FieldAddress;
-use crate::model::{RecordKey, encode_element};
+use crate::model::{FieldKind, RecordKey, encode_element};
 
 /// Atoms. They never change, so there is only the read half of a repository.
 ///
@@ -56,12 +58,21 @@ impl AtomRepository {
     ) -> Result<Vec<Atom>, DataLayerError> {
         let point = self.ops.now();
         let entry = entry_of(&point, cell)?;
-        let scope = scope_of(&entry, cell)?;
-        History { point: &point, entry: &entry, origin: self.ops.origin() }
-            .atoms(&cell.key, &scope, before, limit)
+        let origin = self.ops.origin();
+        let mut atoms = Vec::new();
+        for (schema, scope) in scopes_of(&entry, cell)? {
+            let name = |field| {
+                let field = entry.field_at(CellPlace { schema, field });
+                (entry.schema.name.clone(), field.map(|field| field.name.clone()))
+            };
+            let history = History { point: &point, schema, name: &name, origin };
+            atoms.push(history.atoms(&cell.key, &scope, before, limit)?);
+        }
+        Ok(newest(atoms, limit))
     }
 
-    /// The versions of all cells and elements of a record, the newest first, as [`AtomRepository::history`].
+    /// The versions of all cells and elements of a record, the newest first, as
+    /// [`AtomRepository::history`].
     ///
     /// # Errors
     ///
@@ -89,17 +100,17 @@ impl AtomRepository {
     pub fn current(&self, cell: &CellName) -> Result<Option<AtomRef>, DataLayerError> {
         let point = self.ops.now();
         let entry = entry_of(&point, cell)?;
-        let key = point.rows.record(entry.id, cell.key.as_bytes());
+        let place = cell.field.as_ref().and_then(|name| entry.place(name.as_str()));
+        let schema = place.map_or(entry.records(), |place| place.schema);
+        let key = point.rows.record(schema, cell.key.as_bytes());
         let Some(row) = point.published.get(Keyspace::Records, &key)? else { return Ok(None) };
         let row = RecordRow::decode(&row)
             .map_err(|error| DataLayerError::row(Keyspace::Records, &key, error))?;
-        let field = cell.field.as_ref().and_then(|name| entry.field_id(name.as_str()));
-        let version = match (&row, field) {
+        let version = match (&row, place.map(|place| place.field)) {
             (RecordRow::Tombstone(stamp), _) => Some(Version::deletion(*stamp)),
             (RecordRow::Live(live), Some(field)) => match &cell.element {
                 Some(element) => {
-                    let key = cell.key.as_bytes();
-                    let address = FieldAddress { schema: entry.id, record: key, field };
+                    let address = FieldAddress { schema, record: cell.key.as_bytes(), field };
                     current_element(&point, address, element, live.birth.commit)?
                 }
                 None => live.cell(field).map(|cell| Version::of(field, cell)),
@@ -132,10 +143,15 @@ impl AtomRepository {
         written: &Written<'_>,
     ) -> Result<Option<Atom>, DataLayerError> {
         let schema = written.schema;
-        let entry = point.published.catalogue.by_id(schema).cloned();
-        let entry = entry
+        let catalogue = &point.published.catalogue;
+        let entry = catalogue
+            .by_id(schema)
             .ok_or_else(|| DataLayerError::missing(format!("the schema with number {schema}")))?;
-        let history = History { point, entry: &entry, origin: id.origin };
+        let name = |field| match catalogue.field_at(CellPlace { schema, field }) {
+            Some((schema, field)) => (schema.clone(), Some(field.name.clone())),
+            None => (entry.schema.name.clone(), None),
+        };
+        let history = History { point, schema, name: &name, origin: id.origin };
         let before = Some(id.commit.next());
         let key = RecordKey::from_bytes(written.record.clone());
         let mut scope = Scope::default();
@@ -150,28 +166,37 @@ impl AtomRepository {
     }
 }
 
-/// Of what a cell's name asks for the versions.
-fn scope_of(entry: &SchemaEntry, cell: &CellName) -> Result<Scope, DataLayerError> {
-    let mut scope = Scope::default();
+/// Of what a cell's name asks for the versions, by the schemas that have the records.
+fn scopes_of(
+    entry: &SchemaEntry,
+    cell: &CellName,
+) -> Result<BTreeMap<SchemaId, Scope>, DataLayerError> {
+    let mut scopes = BTreeMap::<SchemaId, Scope>::new();
     let Some(name) = &cell.field else {
-        scope.elements = entry.element_fields.to_vec();
-        let is_single = |id: &FieldId| !entry.element_fields.contains(id);
-        scope.cells = entry.fields().map(|(id, _)| id).filter(is_single).collect();
-        return Ok(scope);
+        scopes.insert(entry.records(), Scope::default());
+        for (place, field) in entry.fields() {
+            let scope = scopes.entry(place.schema).or_default();
+            match field.kind {
+                FieldKind::Single => scope.cells.push(place.field),
+                _ => scope.elements.push(place.field),
+            }
+        }
+        return Ok(scopes);
     };
-    let field = entry.field_id(name.as_str());
-    let unknown = || DataLayerError::not_found("field", format!("{}.{name}", cell.schema));
-    let field = field.ok_or_else(unknown)?;
-    match (&cell.element, entry.element_fields.contains(&field)) {
-        (None, true) => scope.elements.push(field),
-        (None, false) => scope.cells.push(field),
+    let (place, field) = entry
+        .placed_field(name.as_str())
+        .ok_or_else(|| DataLayerError::not_found("field", format!("{}.{name}", cell.schema)))?;
+    let scope = scopes.entry(place.schema).or_default();
+    match (&cell.element, field.kind) {
+        (None, FieldKind::Single) => scope.cells.push(place.field),
+        (None, _) => scope.elements.push(place.field),
         // A Single field has no elements, and an element key that is too long is none of one.
-        (Some(element), has_elements) => {
-            let key = encode_element(element).ok().filter(|_| has_elements);
-            scope.element = key.map(|key| (field, key));
+        (Some(_), FieldKind::Single) => {}
+        (Some(element), _) => {
+            scope.element = encode_element(element).ok().map(|key| (place.field, key));
         }
     }
-    Ok(scope)
+    Ok(scopes)
 }
 
 /// The current atom of an element, if it is one of the record's present life.

@@ -8,15 +8,14 @@ use bytes::Bytes;
 use datafold_store::{Keyspace, Scan};
 
 use super::atom::{Atom, AtomStatus, CellName};
-use super::catalogue::SchemaEntry;
 use super::element::ElementCell;
 use super::error::DataLayerError;
-use super::ids::{AtomId, CommitNumber, FieldId, WriterId};
+use super::ids::{AtomId, CommitNumber, FieldId, SchemaId, WriterId};
 use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::{FieldAddress, Rows};
 use super::serialization::RowError;
-use crate::model::{RecordKey, Value, decode_element, decode_value};
+use crate::model::{FieldName, RecordKey, SchemaName, Value, decode_element, decode_value};
 
 /// A version of a cell or element before its time and predecessor are looked up.
 #[derive(Debug, Clone)]
@@ -67,7 +66,10 @@ pub(super) struct Scope {
 /// Collects the versions of one record.
 pub(super) struct History<'a> {
     pub(super) point: &'a ReadPoint,
-    pub(super) entry: &'a SchemaEntry,
+    /// The schema that has the records.
+    pub(super) schema: SchemaId,
+    /// The schema and the field that a version is shown as.
+    pub(super) name: &'a dyn Fn(FieldId) -> (SchemaName, Option<FieldName>),
     pub(super) origin: u32,
 }
 
@@ -127,7 +129,7 @@ impl History<'_> {
     }
 
     fn address<'k>(&self, key: &'k RecordKey, field: FieldId) -> FieldAddress<'k> {
-        FieldAddress { schema: self.entry.id, record: key.as_bytes(), field }
+        FieldAddress { schema: self.schema, record: key.as_bytes(), field }
     }
 
     /// Adds versions of one cell or element, each with the one before.
@@ -154,7 +156,7 @@ impl History<'_> {
         key: &RecordKey,
         newest: CommitNumber,
     ) -> Result<Vec<RecordRow>, DataLayerError> {
-        let (point, schema) = (self.point, self.entry.id);
+        let (point, schema) = (self.point, self.schema);
         let mut raw = Vec::new();
         let current = point.rows.record(schema, key.as_bytes());
         raw.extend(point.published.get(Keyspace::Records, &current)?);
@@ -180,7 +182,7 @@ impl History<'_> {
             .filter(|cell| cell.stamp.commit <= newest)
             .map(|cell| Version::of(field, cell))
             .collect();
-        let (point, schema) = (self.point, self.entry.id);
+        let (point, schema) = (self.point, self.schema);
         let mut rows = Vec::new();
         point.scan_history(schema, key.as_bytes(), field, newest, wanted, |birth, row| {
             rows.push((birth, row));
@@ -312,21 +314,17 @@ impl History<'_> {
             };
             let value = match &version.value {
                 Some(raw) => decode_value(raw).map_err(|error| {
-                    self.point.record_error(self.entry.id, key.as_bytes(), error.into())
+                    self.point.record_error(self.schema, key.as_bytes(), error.into())
                 })?,
                 None => Value::Null,
             };
             let element = version.element.as_deref().map(decode_element).transpose();
             let element =
                 element.map_err(|error| DataLayerError::key(Keyspace::Elements, &[], error))?;
+            let (schema, field) = (self.name)(version.field);
             atoms.push(Atom {
                 id: version.id(self.origin),
-                cell: CellName {
-                    schema: self.entry.schema.name.clone(),
-                    key: key.clone(),
-                    field: self.entry.field(version.field).map(|field| field.name.clone()),
-                    element,
-                },
+                cell: CellName { schema, key: key.clone(), field, element },
                 value,
                 status: version.status(),
                 writer: version.writer,
@@ -337,6 +335,20 @@ impl History<'_> {
         }
         Ok(atoms)
     }
+}
+
+/// The newest of the versions of several schemas, up to the end of the commit that reaches `limit`.
+pub(super) fn newest(mut parts: Vec<Vec<Atom>>, limit: usize) -> Vec<Atom> {
+    if parts.len() <= 1 {
+        return parts.pop().unwrap_or_default();
+    }
+    let mut atoms = parts.concat();
+    atoms.sort_by_key(|atom| Reverse(atom.commit));
+    match limit.checked_sub(1).and_then(|at| atoms.get(at)).map(|atom| atom.commit) {
+        Some(last) => atoms.retain(|atom| atom.commit >= last),
+        None => atoms.truncate(limit),
+    }
+    atoms
 }
 
 /// Keeps the newest versions that it is given, in bounded memory.

@@ -15,6 +15,7 @@ pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
 pub(crate) use super::draft::{Draft, FieldWrites};
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
+pub(crate) use super::layout::CellPlace;
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::rows::{BEHIND_PARTS, FieldAddress, Rows};

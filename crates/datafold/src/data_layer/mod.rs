@@ -21,6 +21,7 @@ mod flusher;
 mod history;
 mod ids;
 pub(crate) mod internal;
+mod layout;
 mod materialize;
 mod meter;
 mod moment;

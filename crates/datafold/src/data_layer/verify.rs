@@ -14,10 +14,11 @@ use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
 use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
-use crate::model::{Timestamp, Value, decode_value};
+use crate::model::{FieldKind, Timestamp, Value, decode_value};
 
 /// At most this many problems are described; the others are counted.
 const PROBLEMS_MAX: usize = 100;
@@ -331,11 +332,15 @@ impl Check<'_> {
 
     /// Why a value is none of its field.
     fn unfit(&self, place: &Place<'_>, field: FieldId, value: Value) -> Option<String> {
-        let entry = self.point.published.catalogue.by_id(place.schema)?;
-        if place.element.is_empty() == entry.element_fields.contains(&field) {
+        let catalogue = &self.point.published.catalogue;
+        catalogue.by_id(place.schema)?;
+        let field = catalogue.field_at(CellPlace { schema: place.schema, field });
+        if let Some((_, field)) = field
+            && place.element.is_empty() != (field.kind == FieldKind::Single)
+        {
             return Some("is of another kind than its field".into());
         }
-        match entry.field(field).map(|field| field.accept(value.clone())) {
+        match field.map(|(_, field)| field.accept(value.clone())) {
             None => Some("the schema has no such field".into()),
             Some(Err(error)) => Some(error.to_string()),
             Some(Ok(stored)) if stored != value => Some("is not the value that is stored".into()),

@@ -1,14 +1,14 @@
 //! Carries out a prepared request on the records as they are.
 
-use bytes::Bytes;
+use datafold_store::Keyspace;
 
 use super::error::{FoldDbError, MutationError};
 use super::mutation::{Condition, MutationKind, PutCondition};
 use super::prepare::{
-    Action, ElementWrite, NamedElement, Prepared, PreparedCondition, RecordWrites, Step, recheck,
+    Action, ElementWrite, MappedWrites, NamedElement, Prepared, PreparedCondition, Step, recheck,
 };
-use crate::data_layer::internal::{Draft, Editor, ElementName, FieldWrites};
-use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry, SerializationHelper};
+use crate::data_layer::internal::{CellPlace, Draft, Editor, FieldWrites};
+use crate::data_layer::{CommitNumber, DataLayerError, FieldId, SchemaEntry};
 use crate::model::{FieldName, decode_element};
 
 /// Checks the preconditions, then carries out the steps. The first error ends it. Answers how many
@@ -17,12 +17,50 @@ pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<u64,
     recheck(editor.catalogue, prepared)?;
     for condition in &prepared.preconditions {
         check(editor, condition)?;
+        let (Condition::UnchangedSince(since), None) = (condition.condition, &condition.element)
+        else {
+            continue;
+        };
+        let entry = &condition.entry;
+        for (cell, _) in entry.fields().filter(|(cell, _)| cell.schema != entry.records()) {
+            let draft = editor.working.record(editor.source, cell.schema, condition.key.bytes())?;
+            check_mapped(condition, since, draft, cell.field)?;
+        }
     }
     let mut unchanged = 0;
     for step in &prepared.steps {
-        unchanged += u64::from(!carry_out(editor, step)?);
+        let mut has_written = carry_out(editor, step)?;
+        for MappedWrites { entry, writes } in &step.mapped {
+            let draft = editor.working.record(editor.source, entry.id, step.key.bytes())?;
+            if draft.exists() || writes.values().any(Option::is_some) {
+                let is_import = matches!(step.action, Action::Import { .. });
+                has_written |= write(entry, draft, writes.clone(), is_import);
+            }
+        }
+        check_empty(editor, step)?;
+        for write in &step.elements {
+            has_written |= put(editor, step, write)?;
+        }
+        unchanged += u64::from(!has_written);
     }
     Ok(unchanged)
+}
+
+/// Merges values into a record or begins its life with them; answers whether there was anything to
+/// write. An import writes only what differs.
+fn write(entry: &SchemaEntry, draft: &mut Draft, mut writes: FieldWrites, is_import: bool) -> bool {
+    if !draft.exists() {
+        draft.create(with_defaults(entry, writes));
+        return true;
+    }
+    if is_import {
+        writes.retain(|field, value| draft.value(*field) != value.as_ref());
+    }
+    let differs = !is_import || !writes.is_empty();
+    if differs {
+        draft.merge(writes);
+    }
+    differs
 }
 
 /// What a precondition looks at.
@@ -40,8 +78,7 @@ fn check(editor: &mut Editor<'_>, condition: &PreparedCondition) -> Result<(), F
     let failed = |expected: String, found: String| {
         let (schema, key) = (condition.entry.schema.name.clone(), condition.key.clone());
         Err(match condition.element.clone() {
-            Some(NamedElement { field_name: field, text: element, .. }) => {
-                let (field, element) = (field, element);
+            Some(NamedElement { field, text: element, .. }) => {
                 MutationError::ElementPreconditionFailed {
                     schema,
                     key,
@@ -75,7 +112,7 @@ fn find_record(
     editor: &mut Editor<'_>,
     condition: &PreparedCondition,
 ) -> Result<Found, DataLayerError> {
-    let (id, key) = (condition.entry.id, condition.key.bytes());
+    let (id, key) = (condition.entry.records(), condition.key.bytes());
     let draft = editor.working.record(editor.source, id, key)?;
     // The record of a schema without key exists, changed or not.
     let always = !condition.entry.schema.is_keyed();
@@ -89,69 +126,69 @@ fn find_record(
 fn find_element(
     editor: &mut Editor<'_>,
     condition: &PreparedCondition,
-    NamedElement { field, element, .. }: &NamedElement,
+    NamedElement { cell, element, .. }: &NamedElement,
 ) -> Result<Found, DataLayerError> {
-    let name = ElementName {
-        schema: condition.entry.id,
-        record: condition.key.bytes().clone(),
-        field: *field,
-        element: element.clone(),
-    };
+    let name = cell.element(&condition.key, element.clone());
     let (record, draft) = editor.working.element(editor.source, &name)?;
     Ok(Found { exists: draft.value(record).is_some(), changed: draft.changed(record) })
 }
 
-/// Does what a step asks; answers whether there was anything to write.
+/// Checks a cell that a schema without key maps from another one.
+fn check_mapped(
+    condition: &PreparedCondition,
+    since: CommitNumber,
+    draft: &Draft,
+    field: FieldId,
+) -> Result<(), MutationError> {
+    match draft.cell_changed(field) {
+        Some(changed) if changed > since => Err(MutationError::PreconditionFailed {
+            schema: condition.entry.schema.name.clone(),
+            key: condition.key.clone(),
+            expected: format!("is unchanged since commit {since}"),
+            found: format!("changed in commit {changed}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Does with the record itself what the step says; answers whether there was anything to write.
 fn carry_out(editor: &mut Editor<'_>, step: &Step) -> Result<bool, FoldDbError> {
-    let draft = editor.working.record(editor.source, step.entry.id, step.key.bytes())?;
+    let id = step.entry.records();
+    let draft = editor.working.record(editor.source, id, step.key.bytes())?;
     match &step.action {
         Action::Delete => {
             need_record(step, draft)?;
             draft.delete();
-            Ok(true)
         }
-        Action::Write { kind, writes } => {
-            match kind {
-                MutationKind::Create if step.entry.schema.is_keyed() && draft.exists() => {
-                    let (schema, key) = (step.entry.schema.name.clone(), step.key.clone());
-                    return Err(MutationError::RecordExists { schema, key }.into());
-                }
-                MutationKind::Update => need_record(step, draft)?,
-                MutationKind::Create | MutationKind::Upsert => {}
-            }
-            write_cells(step, draft, writes.cells.clone());
-            write_elements(editor, step, writes, false)?;
-            Ok(true)
+        Action::Put { .. } => need_record(step, draft)?,
+        Action::Write { kind: MutationKind::Create, .. }
+            if step.entry.schema.is_keyed() && draft.exists() =>
+        {
+            let (schema, key) = (step.entry.schema.name.clone(), step.key.clone());
+            return Err(MutationError::RecordExists { schema, key }.into());
         }
-        Action::Import { writes } => {
-            let mut cells = writes.cells.clone();
-            if draft.exists() {
-                cells.retain(|field, value| draft.value(*field) != value.as_ref());
-            }
-            let differs = !cells.is_empty() || !draft.exists();
-            if differs {
-                write_cells(step, draft, cells);
-            }
-            Ok(write_elements(editor, step, writes, true)? || differs)
-        }
-        Action::Put { elements, condition } => {
+        Action::Write { kind: MutationKind::Update, .. }
+            if step.entry.schema.is_keyed() && !draft.exists() =>
+        {
             need_record(step, draft)?;
-            if !draft.exists() && !elements.is_empty() {
-                write_cells(step, draft, FieldWrites::new());
-            }
-            for write in elements {
-                put(editor, step, write, *condition)?;
-            }
-            Ok(true)
         }
-        Action::Remove { elements } => {
-            need_record(step, draft)?;
-            for write in elements {
-                put(editor, step, write, Some(PutCondition::Exists))?;
-            }
-            Ok(true)
+        // Everything that was given belongs to other records.
+        Action::Write { writes, .. } | Action::Import { writes }
+            if writes.is_empty() && is_elsewhere(step) =>
+        {
+            return Ok(false);
         }
+        Action::Write { writes, .. } => return Ok(write(&step.entry, draft, writes.clone(), false)),
+        Action::Import { writes } => return Ok(write(&step.entry, draft, writes.clone(), true)),
     }
+    Ok(true)
+}
+
+/// Whether a step writes something, and only to the records of other schemas.
+fn is_elsewhere(step: &Step) -> bool {
+    let own = step.entry.records();
+    !(step.mapped.is_empty() && step.elements.is_empty())
+        && step.elements.iter().all(|write| write.cell.schema != own)
 }
 
 /// Refuses a record that does not exist; that of a schema without key always does.
@@ -163,62 +200,47 @@ fn need_record(step: &Step, draft: &Draft) -> Result<(), MutationError> {
     Err(MutationError::RecordNotFound { schema, key })
 }
 
-/// Merges cells into a record, or begins its life with them.
-fn write_cells(step: &Step, draft: &mut Draft, cells: FieldWrites) {
-    if draft.exists() {
-        draft.merge(cells);
-    } else {
-        draft.create(with_defaults(&step.entry, cells));
+/// Refuses to pass over elements that are said to be none. An import does: it takes single values
+/// away, not elements that others have put.
+fn check_empty(editor: &mut Editor<'_>, step: &Step) -> Result<(), FoldDbError> {
+    if matches!(step.action, Action::Import { .. }) {
+        return Ok(());
     }
-}
-
-/// Writes the elements that are among the fields of a record, which exists by now; answers whether
-/// there was any to write.
-fn write_elements(
-    editor: &mut Editor<'_>,
-    step: &Step,
-    writes: &RecordWrites,
-    only_changed: bool,
-) -> Result<bool, FoldDbError> {
-    for field in &writes.nulls {
-        let (id, record) = (step.entry.id, step.key.bytes());
-        let found = editor.working.element_count(editor.source, id, record, *field)?;
-        if let (1.., Some(name)) = (found, name_of(&step.entry, *field)) {
+    for cell in &step.empty {
+        let (working, source) = (&mut *editor.working, &mut *editor.source);
+        let found = working.element_count(source, cell.schema, step.key.bytes(), cell.field)?;
+        if found > 0 {
             let (schema, key) = (step.entry.schema.name.clone(), step.key.clone());
-            return Err(MutationError::ElementsNotEmpty { schema, key, field: name, found }.into());
+            let field = name_of(&step.entry, *cell)?;
+            return Err(MutationError::ElementsNotEmpty { schema, key, field, found }.into());
         }
     }
-    let mut has_written = false;
-    for write in &writes.elements {
-        let name = step.element_name(write);
-        let (record, draft) = editor.working.element(editor.source, &name)?;
-        if !only_changed || draft.value(record) != write.value.as_ref() {
-            draft.set(record, write.value.clone());
-            has_written = true;
-        }
-    }
-    Ok(has_written)
+    Ok(())
 }
 
-fn put(
-    editor: &mut Editor<'_>,
-    step: &Step,
-    write: &ElementWrite,
-    condition: Option<PutCondition>,
-) -> Result<(), FoldDbError> {
+/// Writes an element, and begins the life of a record that always exists; answers whether there was
+/// anything to write.
+fn put(editor: &mut Editor<'_>, step: &Step, write: &ElementWrite) -> Result<bool, FoldDbError> {
+    let id = write.cell.schema;
+    let draft = editor.working.record(editor.source, id, step.key.bytes())?;
+    if !draft.exists() && write.value.is_some() {
+        let other = (id != step.entry.records()).then(|| editor.catalogue.by_id(id)).flatten();
+        draft.create(with_defaults(other.unwrap_or(&step.entry), FieldWrites::new()));
+    }
     let name = step.element_name(write);
     let (record, draft) = editor.working.element(editor.source, &name)?;
-    let exists = draft.value(record).is_some();
-    let (refused, is_there) = match condition {
-        Some(PutCondition::Absent) => (exists, true),
-        Some(PutCondition::Exists) => (!exists, false),
-        None => (false, exists),
+    let before = draft.value(record);
+    let refused = match &step.action {
+        Action::Put { condition: Some(PutCondition::Absent) } if before.is_some() => Some(true),
+        Action::Put { condition: Some(PutCondition::Exists) } if before.is_none() => Some(false),
+        Action::Import { .. } if before == write.value.as_ref() => return Ok(false),
+        _ => None,
     };
-    if refused {
+    if let Some(is_there) = refused {
         return Err(refusal(step, write, is_there)?.into());
     }
     draft.set(record, write.value.clone());
-    Ok(())
+    Ok(true)
 }
 
 /// What is said of an element that must not be there, or must.
@@ -228,10 +250,9 @@ fn refusal(
     is_there: bool,
 ) -> Result<MutationError, DataLayerError> {
     let (schema, key) = (step.entry.schema.name.clone(), step.key.clone());
-    let field = name_of(&step.entry, write.field);
-    let field = field.ok_or_else(|| DataLayerError::missing("the field of an element"))?;
+    let field = name_of(&step.entry, write.cell)?;
     let element = decode_element(&write.element)
-        .map_err(|error| DataLayerError::key(datafold_store::Keyspace::Elements, &[], error))?;
+        .map_err(|error| DataLayerError::key(Keyspace::Elements, &[], error))?;
     Ok(if is_there {
         MutationError::ElementExists { schema, key, field, element }
     } else {
@@ -239,19 +260,18 @@ fn refusal(
     })
 }
 
-fn name_of(entry: &SchemaEntry, field: crate::data_layer::FieldId) -> Option<FieldName> {
-    entry.field(field).map(|field| field.name.clone())
+fn name_of(entry: &SchemaEntry, cell: CellPlace) -> Result<FieldName, DataLayerError> {
+    let field = entry.field_at(cell).map(|field| field.name.clone());
+    field.ok_or_else(|| DataLayerError::missing("a field with elements"))
 }
 
 /// The values of a new record: what was given, else the fields' defaults.
-fn with_defaults(entry: &SchemaEntry, mut cells: FieldWrites) -> FieldWrites {
-    for (id, field) in entry.fields() {
-        if let Some(default) = &field.default {
-            let value: &mut Option<Bytes> = cells.entry(id).or_default();
-            if value.is_none() {
-                *value = Some(SerializationHelper::serialize(default));
-            }
+fn with_defaults(entry: &SchemaEntry, mut writes: FieldWrites) -> FieldWrites {
+    for (field, default) in &*entry.defaults {
+        let value = writes.entry(*field).or_default();
+        if value.is_none() {
+            *value = Some(default.clone());
         }
     }
-    cells
+    writes
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow, RangeBounds};
-use std::sync::Arc;
 
 use datafold_store::{Keyspace, Order};
 use serde::ser::SerializeMap;
@@ -17,9 +16,9 @@ use super::query::{
 };
 use super::request::{Object, key, parse, texts};
 use crate::data_layer::internal::{
-    ElementBounds, ElementScan, FieldAddress, ReadPoint, decode_cell,
+    CellPlace, ElementBounds, ElementScan, FieldAddress, ReadPoint, decode_cell,
 };
-use crate::data_layer::{CommitNumber, DataLayerError, FieldId, Moment, SchemaEntry};
+use crate::data_layer::{CommitNumber, DataLayerError, Moment, SchemaEntry};
 use crate::model::{
     Field, FieldKind, RecordKey, SchemaName, Value, decode_element, encode_element,
 };
@@ -253,18 +252,18 @@ impl FoldDb {
     }
 }
 
-/// The Collection or Range field with this name.
+/// The Collection or Range field with this name, and where its data are.
 pub(super) fn element_field<'e>(
     entry: &'e SchemaEntry,
     name: &str,
-) -> Result<(FieldId, &'e Field), QueryError> {
-    let found = entry.field_id(name).and_then(|id| Some((id, entry.field(id)?)));
-    let (id, field) = found.ok_or_else(|| unknown_field(&entry.schema, name))?;
+) -> Result<(CellPlace, &'e Field), QueryError> {
+    let found = entry.placed_field(name);
+    let (cell, field) = found.ok_or_else(|| unknown_field(&entry.schema, name))?;
     if field.kind == FieldKind::Single {
         let (schema, field) = (entry.schema.name.clone(), field.name.clone());
         return Err(QueryError::NoElements { schema, field });
     }
-    Ok((id, field))
+    Ok((cell, field))
 }
 
 /// The filter with its value as the field would store it.
@@ -281,9 +280,8 @@ pub(super) fn settled(filter: &ElementFilter, field: &Field) -> ElementFilter {
 /// A request for elements that is checked against its schema.
 struct ElementPlan {
     point: ReadPoint,
-    entry: Arc<SchemaEntry>,
     key: RecordKey,
-    field: FieldId,
+    cell: CellPlace,
     filter: ElementFilter,
     order: Order,
 }
@@ -292,10 +290,10 @@ impl ElementPlan {
     fn new(point: ReadPoint, query: &ElementQuery) -> Result<Self, QueryError> {
         let entry = readable(&point, &query.schema)?;
         let key = key_of(&entry, &query.key)?;
-        let (id, field) = element_field(&entry, &query.field)?;
+        let (cell, field) = element_field(&entry, &query.field)?;
         let filter = settled(&query.filter, field);
         let order = if query.reverse { Order::Reverse } else { Order::Forward };
-        Ok(Self { point, key, field: id, filter, order, entry })
+        Ok(Self { point, key, cell, filter, order })
     }
 
     /// Answers where to go on if the limit was reached.
@@ -305,15 +303,15 @@ impl ElementPlan {
         limit: Option<usize>,
         mut visit: impl FnMut(Element) -> ControlFlow<()>,
     ) -> Result<Option<String>, FoldDbError> {
-        let (schema, record) = (self.entry.id, self.key.as_bytes());
+        let address = self.cell.address(self.key.as_bytes());
         let reach = self.filter.reach();
         if let (Some(after), ElementReach::Range(bounds)) = (&after, &reach)
             && !bounds.contains(after)
         {
             return Err(QueryError::InvalidCursor.into());
         }
-        let Some(birth) = self.point.birth(schema, record)? else { return Ok(None) };
-        let address = FieldAddress { schema, record, field: self.field };
+        let birth = self.point.birth(address.schema, address.record)?;
+        let Some(birth) = birth else { return Ok(None) };
         let scan = ElementScan { point: &self.point, address, birth };
         let (mut visited, mut last, mut cursor) = (0, Vec::new(), None);
         let mut one = |key: &[u8], raw: &[u8]| -> Result<ControlFlow<()>, FoldDbError> {
@@ -416,7 +414,8 @@ pub(super) fn inline(
 }
 
 pub(super) fn too_many(entry: &SchemaEntry, address: FieldAddress<'_>) -> FoldDbError {
-    let Some(field) = entry.field(address.field) else {
+    let place = CellPlace { schema: address.schema, field: address.field };
+    let Some(field) = entry.field_at(place) else {
         return DataLayerError::missing("a field with elements").into();
     };
     let key = RecordKey::from_bytes(address.record.to_vec());

@@ -240,9 +240,11 @@ pub enum MutationError {
         /// The element.
         element: String,
     },
-    /// Null is given for a field that has elements: they are taken away by name.
+    /// Null is given for a field that has elements, or a record is deleted that shows the elements
+    /// of another schema's: they are taken away by name.
     #[error(
-        "record {key}: {schema}.{field} has {found} elements, which null does not take away;          `remove` does, by element"
+        "record {key}: {schema}.{field} has {found} elements, which this does not take away; \
+         `remove` does, by element"
     )]
     ElementsNotEmpty {
         /// The schema.
@@ -256,7 +258,8 @@ pub enum MutationError {
     },
     /// A precondition on an element does not hold; read again and decide.
     #[error(
-        "element {} of {schema}.{field} of record {key} {found}, but the precondition is that it          {expected}",
+        "element {} of {schema}.{field} of record {key} {found}, but the precondition is that it \
+         {expected}",
         quoted(element)
     )]
     ElementPreconditionFailed {
@@ -363,7 +366,8 @@ pub enum QueryError {
     },
     /// A query answers at most 1,000 elements of a field inline.
     #[error(
-        "{schema}.{field} of record {key} has more than {limit} elements; leave it out of `select`,          and read it by pages: `elements {schema} KEY {field}`"
+        "{schema}.{field} of record {key} has more than {limit} elements; leave it out of \
+         `select`, and read it by pages: `elements {schema} KEY {field}`"
     )]
     TooManyElements {
         /// The schema.

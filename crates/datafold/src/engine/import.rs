@@ -6,8 +6,6 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::fold_db::FoldDb;
@@ -15,7 +13,7 @@ use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
-use crate::data_layer::{CommitError, DataLayerError, SchemaEntry, WriterId};
+use crate::data_layer::{Catalogue, CommitError, DataLayerError, SchemaEntry, WriterId};
 use crate::model::{Field, FieldKind, FieldName, SchemaName, Value};
 
 /// The longest line of NDJSON and the longest row of CSV, in bytes.
@@ -114,7 +112,7 @@ impl From<ImportError> for FoldDbError {
 
 impl FoldDb {
     /// Creates or merges one record for each row of `input`. Cells that have their value already
-    /// are not written again.
+    /// are not written again. A null takes the value of a Single field away; elements stay.
     ///
     /// A row that breaks a rule is refused, reported with its line, and skipped; the others are
     /// imported. Rows become durable in batches, in order. `progress` is called after each, and
@@ -157,6 +155,7 @@ impl FoldDb {
             in_flight: Vec::new(),
             read: ImportProgress::default(),
             report: ImportReport::default(),
+            catalogue,
             entry,
         };
         let read = without_mark(input).map_err(|error| io_error(&error)).and_then(|input| {
@@ -196,6 +195,7 @@ struct InFlight {
 struct Import<'a, P> {
     db: &'a FoldDb,
     options: &'a ImportOptions,
+    catalogue: Arc<Catalogue>,
     entry: Arc<SchemaEntry>,
     progress: P,
     batch: Vec<Row>,
@@ -232,7 +232,7 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
 
     /// The field of each column.
     fn header(&self, header: &csv::StringRecord) -> Result<Vec<Field>, FoldDbError> {
-        let schema = &self.entry.schema;
+        let schema = &self.entry.shape;
         let mut fields: Vec<Field> = Vec::with_capacity(header.len());
         for name in header {
             let refuse = |rule: String| RequestError::new("line 1", rule);
@@ -312,14 +312,11 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     }
 
     fn record(&mut self, line: u64, record: &RecordInput) -> Result<(), FoldDbError> {
-        let check = RecordCheck { entry: &self.entry, place: &|| format!("of line {line}") };
-        match check.record(record) {
-            Ok((key, writes)) => {
-                let elements = writes.elements.iter().map(|write| &write.value);
-                let values = writes.cells.values().chain(elements).flatten();
-                self.batch_bytes += values.map(Bytes::len).sum::<usize>();
-                let action = Action::Import { writes };
-                let step = Step { entry: Arc::clone(&self.entry), key, action };
+        let place = &|| format!("of line {line}");
+        let check = RecordCheck { catalogue: &self.catalogue, entry: &self.entry, place };
+        match check.step(record, |writes| Action::Import { writes }) {
+            Ok(step) => {
+                self.batch_bytes += step.value_bytes();
                 self.batch.push(Row { line, step });
                 self.batch_if_full()
             }

@@ -34,8 +34,8 @@ pub enum PutCondition {
 /// and delete empties it.
 ///
 /// A record's Collection and Range fields take an object of elements, which are put one by one;
-/// what is not named stays. An array stands for the object with the ids `"0"`, `"1"`… (Collections
-/// only). An element that is null is taken away.
+/// what is not named stays. An array stands for the object with the ids `"0"`, `"1"`… for a
+/// Collection. An element that is null is taken away.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mutation {
     /// Writes records; the key fields are among their fields.

@@ -10,8 +10,8 @@ use super::mutation::{
     Condition, ElementPlace, Mutation, MutationKind, MutationRequest, PutCondition, RecordInput,
 };
 use super::suggest::closest;
-use crate::data_layer::internal::{ElementName, FieldAddress, FieldWrites, Rows};
-use crate::data_layer::{Catalogue, FieldId, SchemaEntry, SchemaId, SerializationHelper};
+use crate::data_layer::internal::{CellPlace, ElementName, FieldAddress, FieldWrites, Rows};
+use crate::data_layer::{Catalogue, SchemaEntry, SchemaId, SerializationHelper};
 use crate::model::{
     Field, FieldKind, FieldName, RecordKey, SchemaName, SchemaState, Value, encode_element,
 };
@@ -37,27 +37,18 @@ pub(crate) struct PreparedCondition {
 /// An element of a record, with its names for messages.
 #[derive(Debug, Clone)]
 pub(crate) struct NamedElement {
-    pub(crate) field: FieldId,
+    pub(crate) cell: CellPlace,
     pub(crate) element: Bytes,
-    pub(crate) field_name: FieldName,
+    pub(crate) field: FieldName,
     pub(crate) text: String,
 }
 
 /// An element and its new value, both encoded; `None` takes it away.
 #[derive(Debug, Clone)]
 pub(crate) struct ElementWrite {
-    pub(crate) field: FieldId,
+    pub(crate) cell: CellPlace,
     pub(crate) element: Bytes,
     pub(crate) value: Option<Bytes>,
-}
-
-/// What is written to a record.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RecordWrites {
-    pub(crate) cells: FieldWrites,
-    pub(crate) elements: Vec<ElementWrite>,
-    /// Collection and Range fields that are said to be null.
-    pub(crate) nulls: Vec<FieldId>,
 }
 
 /// One record and what is done with it.
@@ -66,69 +57,93 @@ pub(crate) struct Step {
     pub(crate) entry: Arc<SchemaEntry>,
     pub(crate) key: RecordKey,
     pub(crate) action: Action,
+    /// What is written to the records of other schemas, which a schema without key maps from.
+    pub(crate) mapped: Vec<MappedWrites>,
+    /// Elements that are written, of these records and those.
+    pub(crate) elements: Vec<ElementWrite>,
+    /// Fields that must have no elements.
+    pub(crate) empty: Vec<CellPlace>,
+}
+
+/// Cells of the one record of a schema.
+#[derive(Debug, Clone)]
+pub(crate) struct MappedWrites {
+    pub(crate) entry: Arc<SchemaEntry>,
+    pub(crate) writes: FieldWrites,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     Write {
         kind: MutationKind,
-        writes: RecordWrites,
+        writes: FieldWrites,
     },
     /// An upsert that leaves cells and elements alone that have their value already.
     Import {
-        writes: RecordWrites,
+        writes: FieldWrites,
     },
     Delete,
+    /// Writes elements and nothing else.
     Put {
-        elements: Vec<ElementWrite>,
         condition: Option<PutCondition>,
-    },
-    Remove {
-        elements: Vec<ElementWrite>,
     },
 }
 
 impl Step {
-    /// The elements that are written by name.
-    fn elements(&self) -> &[ElementWrite] {
-        match &self.action {
-            Action::Write { writes, .. } | Action::Import { writes } => &writes.elements,
-            Action::Put { elements, .. } | Action::Remove { elements } => elements,
-            Action::Delete => &[],
-        }
+    /// The bytes of the values that it writes.
+    pub(crate) fn value_bytes(&self) -> usize {
+        let own = match &self.action {
+            Action::Write { writes, .. } | Action::Import { writes } => Some(writes),
+            Action::Delete | Action::Put { .. } => None,
+        };
+        let writes = own.into_iter().chain(self.mapped.iter().map(|mapped| &mapped.writes));
+        let elements = self.elements.iter().map(|write| &write.value);
+        writes.flat_map(FieldWrites::values).chain(elements).flatten().map(Bytes::len).sum()
+    }
+
+    /// The records that it writes, or whose elements it does.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (SchemaId, &RecordKey)> {
+        let mapped = self.mapped.iter().map(|mapped| mapped.entry.id);
+        let elements = self.elements.iter().map(|write| write.cell.schema);
+        let schemas = std::iter::once(self.entry.records()).chain(mapped).chain(elements);
+        schemas.map(|schema| (schema, &self.key))
     }
 
     pub(crate) fn element_name(&self, write: &ElementWrite) -> ElementName {
-        ElementName {
-            schema: self.entry.id,
-            record: self.key.bytes().clone(),
-            field: write.field,
-            element: write.element.clone(),
-        }
+        write.cell.element(&self.key, write.element.clone())
     }
 
     /// The names of the elements that are written.
     pub(crate) fn element_names(&self) -> impl Iterator<Item = ElementName> {
-        self.elements().iter().map(|write| self.element_name(write))
+        self.elements.iter().map(|write| self.element_name(write))
     }
 
     /// The rows that carrying it out reads.
     fn rows(&self, rows: Rows, out: &mut Vec<BatchKey>) {
-        let (schema, record) = (self.entry.id, self.key.as_bytes());
-        out.push((Keyspace::Records, rows.record(schema, record)));
-        let address = |field| FieldAddress { schema, record, field };
+        let record = self.key.as_bytes();
+        let row = |schema| (Keyspace::Records, rows.record(schema, record));
+        out.push(row(self.entry.records()));
+        out.extend(self.mapped.iter().map(|mapped| row(mapped.entry.id)));
+        let count = |at| (Keyspace::Elements, rows.element_count(at));
         let mut counted = None;
-        for write in self.elements() {
-            let address = address(write.field);
-            out.push((Keyspace::Elements, rows.element(address, &write.element)));
-            if counted.replace(write.field) != Some(write.field) {
-                out.push((Keyspace::Elements, rows.element_count(address)));
+        for write in &self.elements {
+            let at = write.cell.address(record);
+            out.push((Keyspace::Elements, rows.element(at, &write.element)));
+            if counted.replace(write.cell) != Some(write.cell) {
+                out.extend([row(at.schema), count(at)]);
             }
         }
-        if matches!(self.action, Action::Delete) {
-            let counts = self.entry.element_fields.iter().map(|field| address(*field));
-            out.extend(counts.map(|at| (Keyspace::Elements, rows.element_count(at))));
+        out.extend(self.empty.iter().map(|cell| count(cell.address(record))));
+        if let (Action::Delete, Some(entry)) = (&self.action, &self.records_entry()) {
+            let fields = entry.element_fields.iter();
+            let schema = entry.id;
+            out.extend(fields.map(|field| count(FieldAddress { schema, record, field: *field })));
         }
+    }
+
+    /// The schema's own entry, if it has the records.
+    fn records_entry(&self) -> Option<&Arc<SchemaEntry>> {
+        (self.entry.records() == self.entry.id).then_some(&self.entry)
     }
 }
 
@@ -137,12 +152,16 @@ impl Prepared {
     pub(crate) fn rows(&self, rows: Rows) -> Vec<BatchKey> {
         let mut out = Vec::with_capacity(self.steps.len() + self.preconditions.len());
         for condition in &self.preconditions {
-            let (schema, record) = (condition.entry.id, condition.key.as_bytes());
+            let record = condition.key.as_bytes();
+            let schema = match &condition.element {
+                None => condition.entry.records(),
+                Some(NamedElement { cell, element, .. }) => {
+                    let at = cell.address(record);
+                    out.push((Keyspace::Elements, rows.element(at, element)));
+                    cell.schema
+                }
+            };
             out.push((Keyspace::Records, rows.record(schema, record)));
-            if let Some(NamedElement { field, element, .. }) = &condition.element {
-                let at = FieldAddress { schema, record, field: *field };
-                out.push((Keyspace::Elements, rows.element(at, element)));
-            }
         }
         for step in &self.steps {
             step.rows(rows, &mut out);
@@ -164,11 +183,11 @@ pub(crate) fn prepare(
         let element = match &precondition.element {
             None => None,
             Some(ElementPlace { field, element }) => {
-                let check = RecordCheck { entry: &entry, place: &place };
-                let (id, found) = check.element_field(&key, field)?;
+                let check = RecordCheck { catalogue, entry: &entry, place: &place };
+                let (cell, found) = check.element_field(&key, field)?;
                 let encoded = check.element_key(&key, found, element)?;
-                let (field_name, text) = (found.name.clone(), element.clone());
-                Some(NamedElement { field: id, element: encoded, field_name, text })
+                let (field, text) = (found.name.clone(), element.clone());
+                Some(NamedElement { cell, element: encoded, field, text })
             }
         };
         let condition = precondition.condition;
@@ -189,42 +208,67 @@ fn prepare_mutation(
     match mutation {
         Mutation::Write { kind, records, .. } => {
             for (at, record) in records.iter().enumerate() {
-                let check = RecordCheck { entry: &entry, place: &|| place_name(at) };
-                let (key, writes) = check.record(record)?;
-                let action = Action::Write { kind: *kind, writes };
-                steps.push(Step { entry: Arc::clone(&entry), key, action });
+                let place = &|| place_name(at);
+                let check = RecordCheck { catalogue, entry: &entry, place };
+                let action = |writes| Action::Write { kind: *kind, writes };
+                steps.push(check.step(record, action)?);
             }
         }
         Mutation::Delete { keys, .. } => {
             for (at, key) in keys.iter().enumerate() {
                 let key = entry.key_of(key, || place_name(at))?;
-                let entry = Arc::clone(&entry);
-                steps.push(Step { entry, key, action: Action::Delete });
+                steps.push(deletion(catalogue, &entry, key)?);
             }
         }
         Mutation::Put { key, field, elements, condition, .. } => {
-            let place = || "of a put".to_owned();
-            let key = entry.key_of(key, place)?;
-            let check = RecordCheck { entry: &entry, place: &|| "[]".to_owned() };
-            let (id, field) = check.writable_elements(&key, field)?;
-            let elements = check.elements(&key, id, field, elements)?;
-            let action = Action::Put { elements, condition: *condition };
-            steps.push(Step { entry, key, action });
+            let key = entry.key_of(key, || "of a put".to_owned())?;
+            let check = RecordCheck { catalogue, entry: &entry, place: &|| "[]".to_owned() };
+            let (cell, field) = check.element_field(&key, field)?;
+            check.check_writable(&key, field)?;
+            let elements = check.elements(&key, cell, field, elements)?;
+            steps.push(element_step(&entry, key, *condition, elements));
         }
         Mutation::Remove { key, field, elements, .. } => {
-            let place = || "of a remove".to_owned();
-            let key = entry.key_of(key, place)?;
-            let check = RecordCheck { entry: &entry, place: &|| "[]".to_owned() };
-            let (id, field) = check.writable_elements(&key, field)?;
+            let key = entry.key_of(key, || "of a remove".to_owned())?;
+            let check = RecordCheck { catalogue, entry: &entry, place: &|| "[]".to_owned() };
+            let (cell, field) = check.element_field(&key, field)?;
+            check.check_writable(&key, field)?;
             let removed = |element: &String| {
                 let element = check.element_key(&key, field, element)?;
-                Ok(ElementWrite { field: id, element, value: None })
+                Ok(ElementWrite { cell, element, value: None })
             };
             let elements = elements.iter().map(removed).collect::<Result<_, MutationError>>()?;
-            steps.push(Step { entry, key, action: Action::Remove { elements } });
+            steps.push(element_step(&entry, key, Some(PutCondition::Exists), elements));
         }
     }
     Ok(())
+}
+
+/// The step that deletes a record. The cells that a schema without key maps from others are
+/// emptied; elements there must have been removed before.
+fn deletion(
+    catalogue: &Catalogue,
+    entry: &Arc<SchemaEntry>,
+    key: RecordKey,
+) -> Result<Step, MutationError> {
+    let is_mapped = |(cell, _): &(CellPlace, &Field)| cell.schema != entry.records();
+    let has_elements = |(_, field): &(CellPlace, &Field)| field.kind != FieldKind::Single;
+    let cells = entry.fields().filter(|field| !has_elements(field)).map(|(cell, _)| (cell, None));
+    let mapped = mapped_writes(catalogue, entry, cells)?.1;
+    let empty = entry.fields().filter(|field| is_mapped(field) && has_elements(field));
+    let empty = empty.map(|(cell, _)| cell).collect();
+    let (entry, elements) = (Arc::clone(entry), Vec::new());
+    Ok(Step { entry, key, action: Action::Delete, mapped, elements, empty })
+}
+
+fn element_step(
+    entry: &Arc<SchemaEntry>,
+    key: RecordKey,
+    condition: Option<PutCondition>,
+    elements: Vec<ElementWrite>,
+) -> Step {
+    let (entry, action) = (Arc::clone(entry), Action::Put { condition });
+    Step { entry, key, action, mapped: Vec::new(), elements, empty: Vec::new() }
 }
 
 /// The schema with this name, if the owner has approved it.
@@ -270,46 +314,84 @@ fn place_name(at: usize) -> String {
     format!("number {}", at + 1)
 }
 
+/// Writes of cells by the schemas that have them: those of the schema's own records, and those of
+/// others.
+fn mapped_writes(
+    catalogue: &Catalogue,
+    entry: &SchemaEntry,
+    cells: impl Iterator<Item = (CellPlace, Option<Bytes>)>,
+) -> Result<(FieldWrites, Vec<MappedWrites>), MutationError> {
+    let mut own = FieldWrites::new();
+    let mut mapped = Vec::<MappedWrites>::new();
+    for (cell, write) in cells {
+        if cell.schema == entry.records() {
+            own.insert(cell.field, write);
+            continue;
+        }
+        let known = mapped.iter().position(|mapped| mapped.entry.id == cell.schema);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                // A source cannot be deleted while it is mapped from.
+                let source = catalogue.by_id(cell.schema).cloned().ok_or_else(|| {
+                    MutationError::UnknownSchema { schema: entry.schema.name.clone() }
+                })?;
+                mapped.push(MappedWrites { entry: source, writes: FieldWrites::new() });
+                mapped.len() - 1
+            }
+        };
+        if let Some(mapped) = mapped.get_mut(at) {
+            mapped.writes.insert(cell.field, write);
+        }
+    }
+    Ok((own, mapped))
+}
+
 /// Checks one record of a mutation or import.
 pub(crate) struct RecordCheck<'a> {
-    pub(crate) entry: &'a SchemaEntry,
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) entry: &'a Arc<SchemaEntry>,
     /// Which record it is, for errors before its key is known.
     pub(crate) place: &'a dyn Fn() -> String,
 }
 
 impl RecordCheck<'_> {
-    /// The key and the encoded values of the other fields.
-    pub(crate) fn record(
+    /// The step that writes the record, its values checked and encoded.
+    pub(crate) fn step(
         &self,
         record: &RecordInput,
-    ) -> Result<(RecordKey, RecordWrites), MutationError> {
+        action: impl FnOnce(FieldWrites) -> Action,
+    ) -> Result<Step, MutationError> {
         let schema = &self.entry.schema;
         let part = |name: &FieldName| record.get(name.as_str()).cloned().unwrap_or(Value::Null);
         let parts: Vec<Value> = schema.key.iter().map(part).collect();
         let key = self.entry.key_of(&parts, || (self.place)())?;
-        let mut writes = RecordWrites::default();
+        let mut cells = Vec::with_capacity(record.len());
+        let (mut elements, mut empty) = (Vec::new(), Vec::new());
         for (name, value) in record {
             if schema.key.iter().any(|part| part.as_str() == name) {
                 continue;
             }
-            let (id, field) = self.writable(&key, name)?;
+            let (cell, field) = self.field(&key, name)?;
+            self.check_writable(&key, field)?;
             match (field.kind, value) {
                 (FieldKind::Single, _) => {
-                    let value = self.value(&key, field, None, value)?;
-                    writes.cells.insert(id, value);
+                    cells.push((cell, self.value(&key, field, None, value)?));
                 }
-                (_, Value::Null) => writes.nulls.push(id),
-                (_, Value::Object(elements)) => {
-                    writes.elements.extend(self.elements(&key, id, field, elements)?);
+                (_, Value::Null) => empty.push(cell),
+                (_, Value::Object(members)) => {
+                    elements.extend(self.elements(&key, cell, field, members)?);
                 }
                 (FieldKind::Collection, Value::Array(values)) => {
                     let ids = values.iter().enumerate().map(|(at, value)| (at.to_string(), value));
-                    writes.elements.extend(self.elements(&key, id, field, ids)?);
+                    elements.extend(self.elements(&key, cell, field, ids)?);
                 }
                 (_, other) => return Err(self.no_elements(&key, field, other)),
             }
         }
-        Ok((key, writes))
+        let (writes, mapped) = mapped_writes(self.catalogue, self.entry, cells.into_iter())?;
+        let entry = Arc::clone(self.entry);
+        Ok(Step { entry, key, action: action(writes), mapped, elements, empty })
     }
 
     fn no_elements(&self, key: &RecordKey, field: &Field, found: &Value) -> MutationError {
@@ -330,11 +412,10 @@ impl RecordCheck<'_> {
         if key.is_empty() { (self.place)() } else { key.to_string() }
     }
 
-    /// The field with this name.
-    fn field(&self, key: &RecordKey, name: &str) -> Result<(FieldId, &Field), MutationError> {
+    /// The field with this name, and where its data are.
+    fn field(&self, key: &RecordKey, name: &str) -> Result<(CellPlace, &Field), MutationError> {
         let schema = &self.entry.schema;
-        let id = self.entry.field_id(name);
-        id.and_then(|id| Some((id, self.entry.field(id)?))).ok_or_else(|| {
+        self.entry.placed_field(name).ok_or_else(|| {
             let names = schema.fields.iter().map(|field| &field.name);
             MutationError::UnknownField {
                 schema: schema.name.clone(),
@@ -350,8 +431,8 @@ impl RecordCheck<'_> {
         &self,
         key: &RecordKey,
         name: &str,
-    ) -> Result<(FieldId, &Field), MutationError> {
-        let (id, field) = self.field(key, name)?;
+    ) -> Result<(CellPlace, &Field), MutationError> {
+        let (cell, field) = self.field(key, name)?;
         if field.kind == FieldKind::Single {
             return Err(MutationError::NoElements {
                 schema: self.entry.schema.name.clone(),
@@ -360,28 +441,13 @@ impl RecordCheck<'_> {
                 rule: "`update` and `upsert` write it",
             });
         }
-        Ok((id, field))
-    }
-
-    /// The field with this name, which users may write.
-    fn writable(&self, key: &RecordKey, name: &str) -> Result<(FieldId, &Field), MutationError> {
-        let (id, field) = self.field(key, name)?;
-        self.check_writable(key, field)?;
-        Ok((id, field))
-    }
-
-    fn writable_elements(
-        &self,
-        key: &RecordKey,
-        name: &str,
-    ) -> Result<(FieldId, &Field), MutationError> {
-        let (id, field) = self.element_field(key, name)?;
-        self.check_writable(key, field)?;
-        Ok((id, field))
+        Ok((cell, field))
     }
 
     fn check_writable(&self, key: &RecordKey, field: &Field) -> Result<(), MutationError> {
-        let rule = if !field.writable {
+        let rule = if !field.writable && !field.mappers.is_empty() {
+            "it, or what it maps from, is not writable"
+        } else if !field.writable {
             "its schema says `writable: false`"
         } else if field.transform.is_some() {
             "it is computed"
@@ -400,7 +466,7 @@ impl RecordCheck<'_> {
     fn elements<'e>(
         &self,
         key: &RecordKey,
-        id: FieldId,
+        cell: CellPlace,
         field: &Field,
         elements: impl IntoIterator<Item = (impl AsRef<str>, &'e Value)>,
     ) -> Result<Vec<ElementWrite>, MutationError> {
@@ -408,7 +474,7 @@ impl RecordCheck<'_> {
             let text: &str = AsRef::as_ref(&text);
             let element = self.element_key(key, field, text)?;
             let value = self.value(key, field, Some(text), value)?;
-            Ok(ElementWrite { field: id, element, value })
+            Ok(ElementWrite { cell, element, value })
         };
         elements.into_iter().map(write).collect()
     }

@@ -97,6 +97,12 @@ impl Record {
         Record { columns, values: std::mem::take(&mut self.values) }
     }
 
+    fn set(&mut self, column: usize, value: Value) {
+        if let Some(place) = self.values.get_mut(column) {
+            *place = value;
+        }
+    }
+
     /// Makes every value null, also after [`Record::take`].
     fn clear(&mut self) {
         self.values.clear();
@@ -178,11 +184,11 @@ impl Plan {
         let entry = readable(&point, &request.schema)?;
         let projection = match request.select.as_deref() {
             None => entry.projection.clone(),
-            Some(select) => Projection::new(&entry.schema, columns(&entry, select)?),
+            Some(select) => entry.project(columns(&entry, select)?),
         };
         let mut reach = reach_of(&entry, &point, &request.key)?;
         if let Some(key) = after {
-            reach = reach.behind(point.rows.record(entry.id, &key).to_vec())?;
+            reach = reach.behind(point.rows.record(entry.records(), &key).to_vec())?;
         }
         Ok(Self { point, entry, projection, reach })
     }
@@ -229,24 +235,49 @@ impl Plan {
 
     fn one(&self, key: &RecordKey) -> Result<Option<Record>, FoldDbError> {
         let bytes = key.as_bytes();
-        self.point.record(self.entry.id, bytes, |found| match found {
+        let found = self.point.record(self.entry.records(), bytes, |found| match found {
             Some(found) => {
                 let mut record = self.empty();
                 self.answer(bytes, found, &mut record)?;
-                Ok(Some(record))
+                Ok::<_, FoldDbError>(Some(record))
             }
             None if self.entry.schema.is_keyed() => Ok(None),
             // The record of a schema without key always exists.
             None => {
                 let mut record = self.empty();
-                for (_, column) in self.projection.elements.iter() {
-                    if let Some(place) = record.values.get_mut(*column) {
-                        *place = Value::Object(BTreeMap::new());
-                    }
+                for (_, column) in &*self.projection.elements {
+                    record.set(*column, Value::Object(BTreeMap::new()));
                 }
                 Ok(Some(record))
             }
-        })
+        })?;
+        let Some(mut record) = found else { return Ok(None) };
+        for (schema, cells) in &*self.projection.mapped {
+            self.point.record(*schema, bytes, |found| {
+                found.map_or(Ok(()), |found| {
+                    found
+                        .project(cells, &mut record.values)
+                        .map_err(|error| self.point.record_error(*schema, bytes, error))
+                })
+            })?;
+        }
+        for (cell, column) in &*self.projection.mapped_elements {
+            let elements = match self.point.birth(cell.schema, bytes)? {
+                Some(birth) => self.inline(cell.address(bytes), birth)?,
+                None => BTreeMap::new(),
+            };
+            record.set(*column, Value::Object(elements));
+        }
+        Ok(Some(record))
+    }
+
+    /// The elements of a field in a life of its record.
+    fn inline(
+        &self,
+        address: FieldAddress<'_>,
+        birth: CommitNumber,
+    ) -> Result<BTreeMap<String, Value>, FoldDbError> {
+        inline(&ElementScan { point: &self.point, address, birth }, &self.entry)
     }
 
     fn empty(&self) -> Record {
@@ -262,14 +293,14 @@ impl Plan {
         visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<String>, FoldDbError> {
         let scan = Scan::range(Keyspace::Records, lower, upper);
-        let prefix = self.point.rows.records(self.entry.id).len();
+        let prefix = self.point.rows.records(self.entry.records()).len();
         let mut visited = 0;
         let mut last: Vec<u8> = Vec::new();
         let mut cursor = None;
         let mut record = self.empty();
         let mut one = |row_key: &[u8], row: &[u8]| -> Result<ControlFlow<()>, FoldDbError> {
             let key = row_key.get(prefix..).unwrap_or_default();
-            let Some(found) = self.point.resolve(self.entry.id, key, row)? else {
+            let Some(found) = self.point.resolve(self.entry.records(), key, row)? else {
                 return Ok(ControlFlow::Continue(()));
             };
             if limit.is_some_and(|limit| visited >= limit) {
@@ -311,21 +342,18 @@ impl Plan {
         if !self.projection.key_parts.is_empty() {
             let read = self.answer_key(key, &mut record.values);
             read.map_err(|error| {
-                let row = self.point.rows.record(self.entry.id, key);
+                let row = self.point.rows.record(self.entry.records(), key);
                 DataLayerError::key(Keyspace::Records, &row, error)
             })?;
         }
         let birth = found.birth;
         found
             .project(&self.projection.cells, &mut record.values)
-            .map_err(|error| self.point.record_error(self.entry.id, key, error))?;
-        for (field, column) in self.projection.elements.iter() {
-            let address = FieldAddress { schema: self.entry.id, record: key, field: *field };
-            let scan = ElementScan { point: &self.point, address, birth };
-            let elements = inline(&scan, &self.entry)?;
-            if let Some(place) = record.values.get_mut(*column) {
-                *place = Value::Object(elements);
-            }
+            .map_err(|error| self.point.record_error(self.entry.records(), key, error))?;
+        for (field, column) in &*self.projection.elements {
+            let schema = self.entry.records();
+            let address = FieldAddress { schema, record: key, field: *field };
+            record.set(*column, Value::Object(self.inline(address, birth)?));
         }
         Ok(())
     }
@@ -405,7 +433,7 @@ fn reach_of(
             let schema = schema.name.clone();
             QueryError::InvalidKey { schema, cause: Box::new(cause) }
         })?;
-        Ok::<_, QueryError>(point.rows.record(entry.id, key.as_bytes()).to_vec())
+        Ok::<_, QueryError>(point.rows.record(entry.records(), key.as_bytes()).to_vec())
     };
     // The key `"a\0"` does not begin with the part `"a"`, although its bytes do.
     let end_of = |prefix: &[u8]| Bound::Excluded([prefix, &[BEHIND_PARTS]].concat());

@@ -16,11 +16,9 @@ use super::error::{FoldDbError, MutationError};
 use super::mutation::{Mutation, MutationRequest};
 use super::prepare::{Prepared, Step, approved, prepare};
 use super::query::Record;
-use crate::data_layer::internal::{
-    ElementBounds, ElementName, ElementScan, FieldAddress, decode_cell,
-};
-use crate::data_layer::{DataLayerError, FieldId, SchemaEntry, SerializationError, Transaction};
-use crate::model::{FieldName, RecordKey, SchemaName, Value, encode_element};
+use crate::data_layer::internal::{CellPlace, ElementBounds, ElementScan, decode_cell};
+use crate::data_layer::{DataLayerError, SchemaEntry, SerializationError, Transaction};
+use crate::model::{FieldKind, FieldName, RecordKey, SchemaName, Value, encode_element};
 
 /// A transaction over records.
 #[derive(Debug)]
@@ -43,7 +41,8 @@ impl FoldTransaction<'_> {
         let request = MutationRequest::from(mutation);
         let state = &mut self.transaction.state;
         let prepared: Prepared = prepare(&state.catalogue, &request)?;
-        let records = prepared.steps.iter().map(|step| (step.entry.id, step.key.bytes()));
+        let records = prepared.steps.iter().flat_map(Step::records);
+        let records = records.map(|(schema, key)| (schema, key.bytes()));
         let elements = prepared.steps.iter().flat_map(Step::element_names);
         let before = state.working.savepoint(records, elements);
         let mut editor = state.editor();
@@ -71,24 +70,24 @@ impl FoldTransaction<'_> {
     ) -> Result<Option<Record>, FoldDbError> {
         let (entry, key) = self.find(schema, key)?;
         let editor = self.transaction.state.editor();
-        let draft = editor.working.record(editor.source, entry.id, key.bytes())?;
+        let draft = editor.working.record(editor.source, entry.records(), key.bytes())?;
         if !draft.exists() && entry.schema.is_keyed() {
             return Ok(None);
         }
         let parts = key.values().map_err(SerializationError::from).map_err(DataLayerError::from)?;
         let mut values = Vec::with_capacity(entry.schema.fields.len());
-        for (id, field) in entry.fields() {
+        for (cell, field) in entry.fields() {
             let part = entry.schema.key.iter().position(|part| *part == field.name);
-            values.push(match (part.and_then(|at| parts.get(at)), draft.value(id)) {
+            let draft = editor.working.record(editor.source, cell.schema, key.bytes())?;
+            values.push(match (part.and_then(|at| parts.get(at)), draft.value(cell.field)) {
                 (Some(part), _) => part.clone(),
                 (None, Some(raw)) => decode_cell(raw)?,
                 (None, None) => Value::Null,
             });
         }
-        for (field, column) in entry.projection.elements.iter() {
-            let elements = self.inline(&entry, &key, *field)?;
-            if let Some(place) = values.get_mut(*column) {
-                *place = Value::Object(elements);
+        for ((cell, field), value) in entry.fields().zip(&mut values) {
+            if field.kind != FieldKind::Single {
+                *value = Value::Object(self.inline(&entry, &key, cell)?);
             }
         }
         let columns: Arc<[FieldName]> = Arc::clone(&entry.projection.columns);
@@ -108,9 +107,11 @@ impl FoldTransaction<'_> {
         field: &FieldName,
     ) -> Result<Option<Value>, FoldDbError> {
         let (entry, key) = self.find(schema, key)?;
+        let found = entry.fields().find(|(_, candidate)| candidate.name == *field);
+        let Some((cell, _)) = found else { return Ok(None) };
         let editor = self.transaction.state.editor();
-        let draft = editor.working.record(editor.source, entry.id, key.bytes())?;
-        let raw = entry.field_id(field.as_str()).and_then(|id| draft.value(id));
+        let draft = editor.working.record(editor.source, cell.schema, key.bytes())?;
+        let raw = draft.value(cell.field);
         Ok(raw.map(|raw| decode_cell(raw)).transpose()?)
     }
 
@@ -138,8 +139,8 @@ impl FoldTransaction<'_> {
     /// Elements of a field as the transaction sees them, in the order of their keys, at most
     /// `limit`.
     ///
-    /// The transaction conflicts with commits that write an element in the range that was read, also
-    /// one that was not there.
+    /// The transaction conflicts with commits that write an element in the range that was read,
+    /// also one that was not there.
     ///
     /// # Errors
     ///
@@ -153,9 +154,9 @@ impl FoldTransaction<'_> {
         limit: Option<usize>,
     ) -> Result<Vec<Element>, FoldDbError> {
         let (entry, key) = self.find(schema, key)?;
-        let (id, field) = element_field(&entry, field)?;
+        let (cell, field) = element_field(&entry, field)?;
         let filter = settled(filter, field);
-        self.read_elements(&entry, &key, id, &filter, limit)
+        self.read_elements(&key, cell, &filter, limit)
     }
 
     /// The schema, which the transaction then depends on, and the key.
@@ -178,39 +179,34 @@ impl FoldTransaction<'_> {
         &mut self,
         entry: &SchemaEntry,
         key: &RecordKey,
-        field: FieldId,
+        cell: CellPlace,
     ) -> Result<BTreeMap<String, Value>, FoldDbError> {
         let limit = Some(INLINE_ELEMENTS_MAX + 1);
-        let elements = self.read_elements(entry, key, field, &ElementFilter::All, limit)?;
+        let elements = self.read_elements(key, cell, &ElementFilter::All, limit)?;
         if elements.len() > INLINE_ELEMENTS_MAX {
-            let address = FieldAddress { schema: entry.id, record: key.as_bytes(), field };
-            return Err(too_many(entry, address));
+            return Err(too_many(entry, cell.address(key.as_bytes())));
         }
         Ok(elements.into_iter().map(|element| (element.key, element.value)).collect())
     }
 
     fn read_elements(
         &mut self,
-        entry: &SchemaEntry,
         key: &RecordKey,
-        field: FieldId,
+        cell: CellPlace,
         filter: &ElementFilter,
         limit: Option<usize>,
     ) -> Result<Vec<Element>, FoldDbError> {
         let limit = limit.unwrap_or(usize::MAX);
         match filter.reach() {
-            ElementReach::Keys(keys) => self.read_named(entry, key, field, keys, limit),
-            ElementReach::Range(bounds) => {
-                self.read_range(entry, key, field, filter, bounds, limit)
-            }
+            ElementReach::Keys(keys) => self.read_named(key, cell, keys, limit),
+            ElementReach::Range(bounds) => self.read_range(key, cell, filter, bounds, limit),
         }
     }
 
     fn read_named(
         &mut self,
-        entry: &SchemaEntry,
         key: &RecordKey,
-        field: FieldId,
+        cell: CellPlace,
         keys: Vec<String>,
         limit: usize,
     ) -> Result<Vec<Element>, FoldDbError> {
@@ -222,8 +218,7 @@ impl FoldTransaction<'_> {
             }
             // A key that is too long is none of an element.
             let Ok(element) = encode_element(&text) else { continue };
-            let (schema, record) = (entry.id, key.bytes().clone());
-            let name = ElementName { schema, record, field, element };
+            let name = cell.element(key, element);
             let (record, draft) = editor.working.element(editor.source, &name)?;
             if let Some(raw) = draft.value(record) {
                 found.push(Element { value: decode_cell(raw)?, key: text });
@@ -234,25 +229,24 @@ impl FoldTransaction<'_> {
 
     fn read_range(
         &mut self,
-        entry: &SchemaEntry,
         key: &RecordKey,
-        field: FieldId,
+        cell: CellPlace,
         filter: &ElementFilter,
         bounds: ElementBounds,
         limit: usize,
     ) -> Result<Vec<Element>, FoldDbError> {
         let state = &mut self.transaction.state;
-        let record = state.working.record(&mut state.source, entry.id, key.bytes())?.clone();
+        let record = state.working.record(&mut state.source, cell.schema, key.bytes())?.clone();
         // What the transaction itself has read or written takes the place of what is stored.
         let own: Vec<(Bytes, Option<Bytes>)> = state
             .working
-            .drafts_of(entry.id, key.bytes(), field)
+            .drafts_of(cell.schema, key.bytes(), cell.field)
             .filter(|(element, _)| bounds.contains(&element.to_vec()))
             .map(|(element, draft)| (element.clone(), draft.value(&record).cloned()))
             .collect();
         let mut own = own.into_iter().peekable();
         let mut found = Found { filter, limit, elements: Vec::new(), last: None };
-        let address = FieldAddress { schema: entry.id, record: key.as_bytes(), field };
+        let address = cell.address(key.as_bytes());
         let point = state.source.point(state.working.rows);
         if let Some(birth) = record.found_birth() {
             let scan = ElementScan { point: &point, address, birth };

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use datafold::FoldDb;
+use datafold::engine::ElementQuery;
 use datafold_store::encoding::KeyWriter;
 use datafold_store::{Batch, Keyspace, MemoryStore, Outcome, SpaceId, Store};
 use datafold_testkit::model::{Row, dump, read_all};
@@ -15,13 +16,18 @@ use crate::stage::ITEM;
 const TAG: &str =
     r#"{"name": "Tag", "key": ["tag"], "fields": {"tag": {"value": {"type": "string"}}}}"#;
 
-/// A space with several lives of records, cells that were taken away, and records of nothing but a
-/// key.
+const BOX: &str = r#"{"name": "Box", "key": ["id"], "fields": {
+    "id": {"value": {"type": "integer"}}, 
+    "of": {"field_type": "Range", "value": {"type": "string"}}}}"#;
+
+/// A space with several lives of records, cells and elements that were taken away, and records of
+/// nothing but a key.
 fn space() -> Arc<MemoryStore> {
     let memory = Arc::new(MemoryStore::new().unwrap());
     let db = fold_db(Arc::clone(&memory) as _, clock());
     approve(&db, ITEM);
     approve(&db, TAG);
+    approve(&db, BOX);
     for request in [
         r#"{"mutation": "create", "schema": "Item",
             "records": [{"id": 1, "n": 1}, {"id": 2, "n": 2}]}"#,
@@ -35,6 +41,14 @@ fn space() -> Arc<MemoryStore> {
         r#"{"transaction": [
             {"mutation": "delete", "schema": "Tag", "keys": ["b"]},
             {"mutation": "create", "schema": "Tag", "records": [{"tag": "b"}]}]}"#,
+        r#"{"mutation": "create", "schema": "Box", "records": [
+            {"id": 1, "of": {"a": "1", "b": "2"}}, {"id": 2, "of": {"a": "3"}}]}"#,
+        r#"{"mutation": "put", "schema": "Box", "key": 1, "field": "of",
+            "elements": {"Y": "7", "Z": "8", "a": "4"}}"#,
+        r#"{"mutation": "remove", "schema": "Box", "key": 1, "field": "of", "elements": ["a"]}"#,
+        r#"{"mutation": "delete", "schema": "Box", "keys": [2]}"#,
+        r#"{"mutation": "create", "schema": "Box",
+            "records": [{"id": 2, "of": {"a": "5", "c": "6"}}]}"#,
     ] {
         mutate(&db, request).unwrap();
     }
@@ -84,6 +98,10 @@ fn counters() -> Vec<(Vec<u8>, Vec<u8>)> {
     rows.into_iter().filter(|(key, _)| key.len() == 2).collect()
 }
 
+/// The keyspaces whose rows are all needed.
+const ALL: [Keyspace; 4] =
+    [Keyspace::Records, Keyspace::Elements, Keyspace::History, Keyspace::Commits];
+
 fn assert_found(problems: &[String], what: impl std::fmt::Debug) {
     assert!(!problems.is_empty(), "nothing found: {what:?}");
 }
@@ -96,19 +114,19 @@ fn a_commit_that_damages_nothing_is_sound() {
 #[test]
 fn a_row_that_is_missing_is_found() {
     let mut count = 0;
-    for keyspace in [Keyspace::Records, Keyspace::History, Keyspace::Commits] {
+    for keyspace in ALL {
         for (_, key, _) in rows(keyspace) {
             let found = problems(|batch| batch.delete(keyspace, key.clone()));
             assert_found(&found, (keyspace, &key));
             count += 1;
         }
     }
-    assert!(count >= 20, "{count} rows");
+    assert!(count >= 35, "{count} rows");
 }
 
 #[test]
 fn a_row_that_does_not_decode_is_found() {
-    for keyspace in [Keyspace::Records, Keyspace::History, Keyspace::Commits] {
+    for keyspace in ALL {
         for (_, key, row) in rows(keyspace) {
             for wrong in [vec![], vec![0xFF], row[..row.len() - 1].to_vec()] {
                 let found = problems(|batch| batch.put(keyspace, key.clone(), wrong.clone()));
@@ -120,10 +138,10 @@ fn a_row_that_does_not_decode_is_found() {
 
 #[test]
 fn a_row_in_the_place_of_another_is_found() {
-    for keyspace in [Keyspace::Records, Keyspace::History] {
+    for keyspace in [Keyspace::Records, Keyspace::Elements, Keyspace::History] {
         let rows = rows(keyspace);
         for (at, (_, key, row)) in rows.iter().enumerate() {
-            for (_, other_key, other) in &rows[at + 1..] {
+            for (_, other_key, other) in rows[at + 1..].iter().filter(|other| other.2 != *row) {
                 let found = problems(|batch| {
                     batch.put(keyspace, key.clone(), other.clone());
                     batch.put(keyspace, other_key.clone(), row.clone());
@@ -134,13 +152,28 @@ fn a_row_in_the_place_of_another_is_found() {
     }
 }
 
+#[test]
+fn a_wrong_count_of_elements_is_found() {
+    let counts = rows(Keyspace::Elements);
+    let counts: Vec<_> = counts.into_iter().filter(|(_, _, row)| row[0] == 0x82).collect();
+    assert_eq!(counts.len(), 2);
+    for (keyspace, key, row) in counts {
+        for at in [1, row.len() - 1] {
+            let mut wrong = row.clone();
+            wrong[at] -= 1;
+            let found = problems(|batch| batch.put(keyspace, key.clone(), wrong));
+            assert_found(&found, at);
+        }
+    }
+}
+
 /// The number of atoms stays right, but one is of another cell or commit.
 #[test]
 fn a_row_under_another_key_is_found() {
-    for keyspace in [Keyspace::Records, Keyspace::History] {
+    for keyspace in [Keyspace::Records, Keyspace::Elements, Keyspace::History] {
         for (_, key, row) in rows(keyspace) {
             let mut other = key.clone();
-            let last = other.len() - if keyspace == Keyspace::Records { 2 } else { 1 };
+            let last = other.len() - if keyspace == Keyspace::History { 1 } else { 2 };
             other[last] ^= 1;
             let found = problems(|batch| {
                 batch.delete(keyspace, key.clone());
@@ -168,10 +201,10 @@ fn a_row_too_many_is_found() {
 #[test]
 fn a_wrong_counter_is_found() {
     let counters = counters();
-    assert_eq!(counters.len(), 2);
+    assert_eq!(counters.len(), 3);
     for (key, row) in counters {
         assert_found(&problems(|batch| batch.delete(Keyspace::Head, key.clone())), "none");
-        for at in [1, row.len() - 1] {
+        for at in [1, 2, row.len() - 1] {
             let mut wrong = row.clone();
             wrong[at] += 1;
             let found = problems(|batch| batch.put(Keyspace::Head, key.clone(), wrong));
@@ -265,6 +298,10 @@ fn no_byte_makes_anything_panic() {
                     let _ = db.history(&crate::harness::name("Item"), &[id.into()], None, None, 99);
                 }
                 let _ = db.pool().atoms().list();
+                let _ = db.query(&datafold::QueryRequest::new(crate::harness::name("Box")));
+                let elements = r#"{"schema": "Box", "key": 1, "field": "of", "as_of": 13}"#;
+                let _ = db.elements(&ElementQuery::parse(elements).unwrap());
+                let _ = db.history(&crate::harness::name("Box"), &[1.into()], None, None, 99);
             }
         }
     }

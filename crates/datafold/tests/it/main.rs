@@ -8,10 +8,12 @@
 
 mod chaos;
 mod damage;
+mod elements;
 mod format;
 mod harness;
 mod import;
 mod limits;
+mod mappings;
 mod model_test;
 mod node_model;
 mod opening;

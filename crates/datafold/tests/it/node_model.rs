@@ -281,7 +281,7 @@ impl NodeModel {
             Mutation::Put { key, field, elements, condition, .. } => {
                 let draft = self.draft(at, Key(key.clone()), drafts);
                 need_record(schema, draft)?;
-                if draft.cells.is_none() && !elements.is_empty() {
+                if draft.cells.is_none() && elements.values().any(|value| !value.is_null()) {
                     write(schema, MutationKind::Upsert, &BTreeMap::new(), draft)?;
                 }
                 for (element, value) in elements {

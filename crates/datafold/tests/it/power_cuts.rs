@@ -228,7 +228,7 @@ fn cut(
 #[test]
 fn no_cut_loses_tears_or_invents_a_commit() {
     let seed = seed_from_env(0x0CC7);
-    let expected = Expected::new(steps(seed, if is_full_size() { 200 } else { 40 }));
+    let expected = Expected::new(steps(seed, if is_full_size() { 200 } else { 44 }));
     let trace = expected.record(&SimDisk::new(seed), false);
     let cuts = PowerCuts::new(seed);
     let report = cut(&trace, &cuts, "power cuts", |disk, acknowledged, attempted| {

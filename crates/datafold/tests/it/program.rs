@@ -39,7 +39,8 @@ pub(crate) const SCHEMAS: [&str; 6] = [
         "sku": {"value": {"type": "string"}},
         "title": {},
         "reviews": {"field_type": "Collection"},
-        "delivered": {"field_type": "Range", "value": {"type": "string", "format": "date-time"}}}}"#,
+        "delivered": {"field_type": "Range",
+            "value": {"type": "string", "format": "date-time"}}}}"#,
     r#"{"name": "Board", "fields": {
         "notes": {"field_type": "Collection", "value": {"type": "string"}},
         "title": {"value": {"type": "string"}, "default": "untitled"},
