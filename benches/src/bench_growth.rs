@@ -1,5 +1,6 @@
 //! What an operation costs in a large store, beside what it costs in a small one.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
@@ -71,6 +72,7 @@ pub(crate) fn run(size: Size, table: &mut Table) {
     pair.small.pool().close().unwrap();
     pair.large.pool().close().unwrap();
     bare_reads(&small, &large, size, table);
+    maps(size, table);
 }
 
 /// The same growth of the bare engine, to compare with.
@@ -95,6 +97,44 @@ fn bare_reads(small: &Path, large: &Path, size: Size, table: &mut Table) {
     let what = format!("redb alone: get, {} records beside {SMALL}", size.records);
     report(table, &what, &rounds, "for comparison");
 }
+
+/// The growth of maps in memory, which do nothing but find a row and copy it: what is left of it
+/// is the distance to the memory, which no store can make shorter.
+fn maps(size: Size, table: &mut Table) {
+    let filled = |records: u64| {
+        // In an order of their own, as rows in memory are after some updates.
+        let mut ids: Vec<u64> = (0..records).collect();
+        let mut random = Random(2);
+        for at in (1..ids.len()).rev() {
+            ids.swap(at, random.below(at as u64 + 1) as usize);
+        }
+        let rows = ids.into_iter().map(|id| (bench_reads::row_key(id), vec![1_u8; 130]));
+        let hashed: HashMap<Vec<u8>, Vec<u8>> = rows.clone().collect();
+        (hashed, rows.collect::<BTreeMap<Vec<u8>, Vec<u8>>>())
+    };
+    let (small, large) = (filled(SMALL), filled(size.records));
+    let count = 200_000;
+    let mut random = Random(1);
+    let mut time = |get: &dyn Fn(&[u8]) -> Option<Vec<u8>>, records: u64| {
+        let start = Instant::now();
+        for _ in 0..count {
+            assert!(get(&bench_reads::row_key(random.below(records))).is_some());
+        }
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    };
+    let mut compare = |what: &str, small: Get<'_>, large: Get<'_>| {
+        time(small, SMALL);
+        time(large, size.records);
+        let rounds: Vec<(f64, f64)> =
+            (0..size.rounds).map(|_| (time(large, size.records), time(small, SMALL))).collect();
+        let what = format!("{what} in memory: get, {} records beside {SMALL}", size.records);
+        report(table, &what, &rounds, "for comparison");
+    };
+    compare("HashMap", &|key| small.0.get(key).cloned(), &|key| large.0.get(key).cloned());
+    compare("BTreeMap", &|key| small.1.get(key).cloned(), &|key| large.1.get(key).cloned());
+}
+
+type Get<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
 
 impl Pair {
     fn compare(

@@ -2,53 +2,51 @@
 
 use super::error::{FoldDbError, MutationError};
 use super::mutation::{Condition, MutationKind};
-use super::prepare::{Action, Prepared, PreparedCondition, Step, recheck};
+use super::prepare::{Action, MappedWrites, Prepared, PreparedCondition, Step, recheck};
 use crate::data_layer::internal::{Draft, Editor, FieldWrites};
-use crate::data_layer::{SchemaEntry, SerializationHelper};
+use crate::data_layer::{CommitNumber, FieldId, SchemaEntry};
 
-/// Checks the preconditions, then carries out the steps. The first error ends it.
-pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<(), FoldDbError> {
+/// Checks the preconditions, then carries out the steps. The first error ends it. Answers how many
+/// steps found everything as they would have left it; only those of an import pass over that.
+pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<u64, FoldDbError> {
     recheck(editor.catalogue, prepared)?;
     for condition in &prepared.preconditions {
-        let draft =
-            editor.working.record(editor.source, condition.entry.id, condition.key.bytes())?;
+        let entry = &condition.entry;
+        let draft = editor.working.record(editor.source, entry.records(), condition.key.bytes())?;
         check(condition, draft)?;
+        let Condition::UnchangedSince(since) = condition.condition else { continue };
+        for (cell, _) in entry.fields().filter(|(cell, _)| cell.schema != entry.records()) {
+            let draft = editor.working.record(editor.source, cell.schema, condition.key.bytes())?;
+            check_mapped(condition, since, draft, cell.field)?;
+        }
     }
-    for step in &prepared.steps {
-        let draft = editor.working.record(editor.source, step.entry.id, step.key.bytes())?;
-        carry_out(step, draft)?;
-    }
-    Ok(())
-}
-
-/// As [`apply`] for the rows of an import; answers how many had all their values already.
-pub(crate) fn apply_import(
-    editor: &mut Editor<'_>,
-    prepared: &Prepared,
-) -> Result<u64, FoldDbError> {
-    recheck(editor.catalogue, prepared)?;
     let mut unchanged = 0;
     for step in &prepared.steps {
-        let draft = editor.working.record(editor.source, step.entry.id, step.key.bytes())?;
-        match &step.action {
-            Action::Import { writes } => {
-                unchanged += u64::from(!import(&step.entry, writes, draft));
+        let draft = editor.working.record(editor.source, step.entry.records(), step.key.bytes())?;
+        let is_import = matches!(step.action, Action::Import { .. });
+        let mut has_written = carry_out(step, draft)?;
+        for MappedWrites { entry, writes } in &step.mapped {
+            let draft = editor.working.record(editor.source, entry.id, step.key.bytes())?;
+            if draft.exists() || writes.values().any(Option::is_some) {
+                has_written |= write(entry, draft, writes.clone(), is_import);
             }
-            _ => carry_out(step, draft)?,
         }
+        unchanged += u64::from(!has_written);
     }
     Ok(unchanged)
 }
 
-/// Creates the record or merges the values that differ; answers whether there was any.
-fn import(entry: &SchemaEntry, writes: &FieldWrites, draft: &mut Draft) -> bool {
+/// Merges values into a record or begins its life with them; answers whether there was anything to
+/// write. An import writes only what differs.
+fn write(entry: &SchemaEntry, draft: &mut Draft, mut writes: FieldWrites, is_import: bool) -> bool {
     if !draft.exists() {
-        draft.create(with_defaults(entry, writes.clone()));
+        draft.create(with_defaults(entry, writes));
         return true;
     }
-    let mut writes = writes.clone();
-    writes.retain(|field, value| draft.value(*field) != value.as_ref());
-    let differs = !writes.is_empty();
+    if is_import {
+        writes.retain(|field, value| draft.value(*field) != value.as_ref());
+    }
+    let differs = !is_import || !writes.is_empty();
     if differs {
         draft.merge(writes);
     }
@@ -86,7 +84,26 @@ fn check(condition: &PreparedCondition, draft: &Draft) -> Result<(), MutationErr
     }
 }
 
-fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
+/// Checks a cell that a schema without key maps from another one.
+fn check_mapped(
+    condition: &PreparedCondition,
+    since: CommitNumber,
+    draft: &Draft,
+    field: FieldId,
+) -> Result<(), MutationError> {
+    match draft.cell_changed(field) {
+        Some(changed) if changed > since => Err(MutationError::PreconditionFailed {
+            schema: condition.entry.schema.name.clone(),
+            key: condition.key.clone(),
+            expected: format!("is unchanged since commit {since}"),
+            found: format!("changed in commit {changed}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Does what a step asks of its own record; answers whether there was anything to write.
+fn carry_out(step: &Step, draft: &mut Draft) -> Result<bool, MutationError> {
     let keyed = step.entry.schema.is_keyed();
     let (schema, key) = (step.entry.schema.name.clone(), step.key.clone());
     match &step.action {
@@ -95,7 +112,7 @@ fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
         }
         Action::Delete => {
             draft.delete();
-            Ok(())
+            Ok(true)
         }
         Action::Write { kind: MutationKind::Create, .. } if keyed && draft.exists() => {
             Err(MutationError::RecordExists { schema, key })
@@ -103,29 +120,23 @@ fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
         Action::Write { kind: MutationKind::Update, .. } if keyed && !draft.exists() => {
             Err(MutationError::RecordNotFound { schema, key })
         }
-        Action::Write { writes, .. } if draft.exists() => {
-            draft.merge(writes.clone());
-            Ok(())
+        // Everything that was given belongs to other records.
+        Action::Write { writes, .. } | Action::Import { writes }
+            if writes.is_empty() && !step.mapped.is_empty() =>
+        {
+            Ok(false)
         }
-        Action::Import { writes } => {
-            import(&step.entry, writes, draft);
-            Ok(())
-        }
-        Action::Write { writes, .. } => {
-            draft.create(with_defaults(&step.entry, writes.clone()));
-            Ok(())
-        }
+        Action::Write { writes, .. } => Ok(write(&step.entry, draft, writes.clone(), false)),
+        Action::Import { writes } => Ok(write(&step.entry, draft, writes.clone(), true)),
     }
 }
 
 /// The values of a new record: what was given, else the fields' defaults.
 fn with_defaults(entry: &SchemaEntry, mut writes: FieldWrites) -> FieldWrites {
-    for (id, field) in entry.fields() {
-        if let Some(default) = &field.default {
-            let value = writes.entry(id).or_default();
-            if value.is_none() {
-                *value = Some(SerializationHelper::serialize(default));
-            }
+    for (field, default) in &*entry.defaults {
+        let value = writes.entry(*field).or_default();
+        if value.is_none() {
+            *value = Some(default.clone());
         }
     }
     writes

@@ -1,25 +1,22 @@
 //! Reading records from CSV and NDJSON.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::apply::apply_import;
+use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::fold_db::FoldDb;
+use super::lines::{LINE_BYTES_MAX, Lines, without_mark};
 use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
-use crate::data_layer::{CommitError, DataLayerError, SchemaEntry, WriterId};
+use crate::data_layer::{Catalogue, CommitError, DataLayerError, SchemaEntry, WriterId};
 use crate::model::{Field, FieldName, SchemaName, Value};
 
-/// The longest line of NDJSON and the longest row of CSV, in bytes.
-const LINE_BYTES_MAX: u64 = 16 << 20;
 /// After this many batches an import waits until they are durable.
 const BATCHES_IN_FLIGHT: usize = 8;
 /// A batch ends behind the row that reaches this many bytes of values.
@@ -157,6 +154,7 @@ impl FoldDb {
             in_flight: Vec::new(),
             read: ImportProgress::default(),
             report: ImportReport::default(),
+            catalogue,
             entry,
         };
         let read = without_mark(input).map_err(|error| io_error(&error)).and_then(|input| {
@@ -196,6 +194,7 @@ struct InFlight {
 struct Import<'a, P> {
     db: &'a FoldDb,
     options: &'a ImportOptions,
+    catalogue: Arc<Catalogue>,
     entry: Arc<SchemaEntry>,
     progress: P,
     batch: Vec<Row>,
@@ -232,7 +231,7 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
 
     /// The field of each column.
     fn header(&self, header: &csv::StringRecord) -> Result<Vec<Field>, FoldDbError> {
-        let schema = &self.entry.schema;
+        let schema = &self.entry.shape;
         let mut fields: Vec<Field> = Vec::with_capacity(header.len());
         for name in header {
             let refuse = |rule: String| RequestError::new("line 1", rule);
@@ -317,12 +316,11 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     }
 
     fn record(&mut self, line: u64, record: &RecordInput) -> Result<(), FoldDbError> {
-        let check = RecordCheck { entry: &self.entry, place: &|| format!("of line {line}") };
-        match check.record(record) {
-            Ok((key, writes)) => {
-                self.batch_bytes += writes.values().flatten().map(Bytes::len).sum::<usize>();
-                let action = Action::Import { writes };
-                let step = Step { entry: Arc::clone(&self.entry), key, action };
+        let place = &|| format!("of line {line}");
+        let check = RecordCheck { catalogue: &self.catalogue, entry: &self.entry, place };
+        match check.step(record, |writes| Action::Import { writes }) {
+            Ok(step) => {
+                self.batch_bytes += step.value_bytes();
                 self.batch.push(Row { line, step });
                 self.batch_if_full()
             }
@@ -395,14 +393,14 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     /// Answers how many rows had all their values already, and what to wait on.
     fn try_commit(&self, rows: &[Row]) -> Result<(u64, Option<Arc<Ticket>>), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        let records = rows.iter().map(|row| (row.step.entry.id, row.step.key.as_bytes()));
+        let records = rows.iter().flat_map(|row| row.step.records());
         let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
         let steps = rows.iter().map(|row| row.step.clone()).collect();
         let prepared = Prepared { preconditions: Vec::new(), steps };
         // The pipeline may execute it several times; the last one counts.
         let unchanged = Cell::new(0);
         let run = |execution: &mut Execution<'_>| {
-            unchanged.set(apply_import(&mut execution.editor(), &prepared)?);
+            unchanged.set(apply(&mut execution.editor(), &prepared)?);
             Ok::<_, FoldDbError>(())
         };
         let ticket = pipeline.execute_buffered(WriterId::OWNER, &prefetch, run)?;
@@ -435,65 +433,6 @@ fn format_hint(name: &str) -> &'static str {
 
 fn json_error(error: &crate::model::JsonError) -> String {
     format!("column {}: {}", error.column, error.rule)
-}
-
-/// The input without the byte order mark that some programs begin a file with.
-fn without_mark(mut input: impl Read) -> io::Result<impl Read> {
-    let mut start = Vec::with_capacity(MARK.len());
-    input.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
-    if start == MARK {
-        start.clear();
-    }
-    Ok(io::Cursor::new(start).chain(input))
-}
-
-/// U+FEFF in UTF-8.
-const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
-
-/// Counts the lines of an input that is read ahead, to tell on which a row begins: the parser's
-/// own position is before the blank lines that it skips.
-struct Lines<R> {
-    input: R,
-    /// What was read behind the last row.
-    ahead: VecDeque<u8>,
-    /// The place of `ahead` in the input, and its line.
-    offset: u64,
-    line: u64,
-}
-
-impl<R> Lines<R> {
-    fn new(input: R) -> Self {
-        Self { input, ahead: VecDeque::new(), offset: 0, line: 1 }
-    }
-
-    /// The line on which the row begins that ends at a place in the input.
-    fn row_ends(&mut self, end: u64) -> u64 {
-        let bytes = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        let mut begin = None;
-        for byte in self.ahead.drain(..bytes.min(self.ahead.len())) {
-            if begin.is_none() && !matches!(byte, b'\n' | b'\r') {
-                begin = Some(self.line);
-            }
-            self.line += u64::from(byte == b'\n');
-        }
-        self.offset = end;
-        begin.unwrap_or(self.line)
-    }
-}
-
-impl<R: Read> Read for Lines<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.ahead.len() as u64 >= LINE_BYTES_MAX {
-            let line = self.line;
-            return Err(io::Error::other(format!(
-                "the row behind line {line} is longer than {LINE_BYTES_MAX} bytes; \
-                 is a quote not closed?"
-            )));
-        }
-        let read = self.input.read(out)?;
-        self.ahead.extend(out.iter().take(read));
-        Ok(read)
-    }
 }
 
 fn csv_error(error: &csv::Error) -> FoldDbError {

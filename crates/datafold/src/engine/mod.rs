@@ -4,6 +4,7 @@ mod apply;
 mod error;
 mod fold_db;
 mod import;
+mod lines;
 mod moment;
 mod mutation;
 mod operation;
