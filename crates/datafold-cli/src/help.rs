@@ -14,13 +14,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 invalid d
 6 store unavailable or damaged, 130 interrupted.";
 
 /// Of `schema load`.
-pub(crate) const SCHEMA_LOAD: &str = r#"A schema is a JSON object; only `name` and `fields` are needed:
+pub(crate) const SCHEMA_LOAD: &str = r#"A schema is a JSON object:
 
   { "name": "City", "description": "Cities of the region", "key": ["name"],
     "fields": {
       "name":   { "value": { "type": "string" } },
       "people": { "value": { "type": ["integer", "null"] }, "description": "Inhabitants" } } }
 
+Only `name` and `fields` are needed.
 `key` names the fields that tell records apart; without it there is one record. `value` is a
 JSON Schema that the values of a field must fit; without it any JSON does.
 
@@ -71,8 +72,9 @@ pub(crate) const HISTORY: &str = r#"Examples:
   datafold history Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' dep_delay --limit 5"#;
 
 /// Of `import`.
-pub(crate) const IMPORT: &str = r#"The first line of CSV names the fields; cells are converted to their types. A line of NDJSON is an
-object with the fields of a record.
+pub(crate) const IMPORT: &str = r#"The first line of CSV names the fields.
+Cells are converted to their types.
+A line of NDJSON is an object with the fields of a record.
 
 A row that breaks a rule is told with its line and passed over. Rows that are there already write
 nothing: an import that failed or was interrupted is completed by the same command.
