@@ -14,13 +14,15 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 invalid d
 6 store unavailable or damaged, 130 interrupted.";
 
 /// Of `schema load`.
-pub(crate) const SCHEMA_LOAD: &str = r#"A schema is a JSON object; only `name` and `fields` are needed:
+pub(crate) const SCHEMA_LOAD: &str = r#"A schema is a JSON object:
 
   { "name": "City", "description": "Cities of the region", "key": ["name"],
     "fields": {
       "name":   { "value": { "type": "string" } },
       "people": { "value": { "type": ["integer", "null"] }, "description": "Inhabitants" } } }
 
+Only `name` and `fields` are needed.
+Only `name` and `fields` are needed.
 `key` names the fields that tell records apart; without it there is one record. `value` is a
 JSON Schema that the values of a field must fit; without it any JSON does. A field has one value,
 or with "field_type": "Collection" or "Range" elements by id or by ordered key.
@@ -39,14 +41,14 @@ pub(crate) const MUTATE: &str = r#"A line is one of:
   {"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": null}]}
   {"mutation": "upsert", "schema": "City", "records": [{"name": "Bonn"}]}
   {"mutation": "delete", "schema": "City", "keys": ["Ulm", "Bonn"]}
-  {"mutation": "put", "schema": "City", "key": "Ulm", "field": "sights", "elements": {"1": "Minster"}}
-  {"mutation": "remove", "schema": "City", "key": "Ulm", "field": "sights", "elements": ["1"]}
+  {"mutation": "put", "schema": "Shop", "key": "Ulm", "field": "stock", "elements": {"cake": 2}}
+  {"mutation": "remove", "schema": "Shop", "key": "Ulm", "field": "stock", "elements": ["cake"]}
   {"transaction": [LINE, LINE, …], "if": [{"schema": "City", "key": "Ulm", "unchanged_since": 3}]}
 
 create: the record must be absent. update: it must exist; the given fields are merged, and null
 takes a value away. upsert: creates or merges. put: writes elements of a Collection or Range field;
-with "if": "absent" they are new, with "if": "exists" they are there. A transaction is all or nothing; its conditions are
-"unchanged_since", "exists" and "absent".
+with "if": "absent" they are new, with "if": "exists" they are there. A transaction is all or
+nothing; its conditions are "unchanged_since", "exists" and "absent".
 
 A line is answered by {"commit", "time", "atoms"} or {"error": {"code", "message"}, "line"}.
 
@@ -80,8 +82,9 @@ pub(crate) const ELEMENTS: &str = r#"Examples:
   datafold elements SocialPost '["ada", "2026-03-02T18:00:00Z"]' replies --reverse --limit 10"#;
 
 /// Of `import`.
-pub(crate) const IMPORT: &str = r#"The first line of CSV names the fields; cells are converted to their types. A line of NDJSON is an
-object with the fields of a record.
+pub(crate) const IMPORT: &str = r#"The first line of CSV names the fields.
+Cells are converted to their types.
+A line of NDJSON is an object with the fields of a record.
 
 A row that breaks a rule is told with its line and passed over. Rows that are there already write
 nothing: an import that failed or was interrupted is completed by the same command.

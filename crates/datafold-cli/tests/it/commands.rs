@@ -238,7 +238,10 @@ fn stats_and_verify_tell_what_there_is() {
     let sound = folder.run(["verify", "--format", "json"]).json();
     assert_eq!((&sound["sound"], &sound["commits"]), (&json!(true), &json!(3)));
     let text = folder.run(["verify"]).done();
-    assert_eq!(text, "read 3 commits, 3 records, 0 elements and 3 atoms\neverything fits together\n");
+    assert_eq!(
+        text,
+        "read 3 commits, 3 records, 0 elements and 3 atoms\neverything fits together\n"
+    );
 }
 
 #[test]

@@ -201,7 +201,10 @@ fn the_examples_are_what_the_program_prints() {
 
 #[test]
 fn canary_documents() {
-    let text = "# a\n```console\n$ echo a; \\\n>   echo b\na\nb\n\n$ false || echo 2013-01-01T00:00:00.123456Z\n\
+    let text = "# a\n```console\n$ echo a; \\\n>   echo b\na\nb\n\n\
+                \
+                \
+                $ false || echo 2013-01-01T00:00:00.123456Z\n\
                 2014-02-03T04:05:06.000001Z\n```\nb\n```sh\n$ no command\n```\n";
     let document = Document::parse(text);
     assert_eq!(document.commands().len(), 2);

@@ -178,7 +178,9 @@ fn carry_out(editor: &mut Editor<'_>, step: &Step) -> Result<bool, FoldDbError> 
         {
             return Ok(false);
         }
-        Action::Write { writes, .. } => return Ok(write(&step.entry, draft, writes.clone(), false)),
+        Action::Write { writes, .. } => {
+            return Ok(write(&step.entry, draft, writes.clone(), false));
+        }
         Action::Import { writes } => return Ok(write(&step.entry, draft, writes.clone(), true)),
     }
     Ok(true)

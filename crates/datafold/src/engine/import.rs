@@ -1,7 +1,7 @@
 //! Reading records from CSV and NDJSON.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::fold_db::FoldDb;
+use super::lines::{LINE_BYTES_MAX, Lines, without_mark};
 use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
@@ -16,8 +17,6 @@ use crate::data_layer::internal::{Execution, Prefetch, Ticket};
 use crate::data_layer::{Catalogue, CommitError, DataLayerError, SchemaEntry, WriterId};
 use crate::model::{Field, FieldKind, FieldName, SchemaName, Value};
 
-/// The longest line of NDJSON and the longest row of CSV, in bytes.
-const LINE_BYTES_MAX: u64 = 16 << 20;
 /// After this many batches an import waits until they are durable.
 const BATCHES_IN_FLIGHT: usize = 8;
 /// A batch ends behind the row that reaches this many bytes of values.
@@ -437,65 +436,6 @@ fn cell_value(field: &Field, text: &str) -> Result<Value, String> {
 
 fn json_error(error: &crate::model::JsonError) -> String {
     format!("column {}: {}", error.column, error.rule)
-}
-
-/// The input without the byte order mark that some programs begin a file with.
-fn without_mark(mut input: impl Read) -> io::Result<impl Read> {
-    let mut start = Vec::with_capacity(MARK.len());
-    input.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
-    if start == MARK {
-        start.clear();
-    }
-    Ok(io::Cursor::new(start).chain(input))
-}
-
-/// U+FEFF in UTF-8.
-const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
-
-/// Counts the lines of an input that is read ahead, to tell on which a row begins: the parser's
-/// own position is before the blank lines that it skips.
-struct Lines<R> {
-    input: R,
-    /// What was read behind the last row.
-    ahead: VecDeque<u8>,
-    /// The place of `ahead` in the input, and its line.
-    offset: u64,
-    line: u64,
-}
-
-impl<R> Lines<R> {
-    fn new(input: R) -> Self {
-        Self { input, ahead: VecDeque::new(), offset: 0, line: 1 }
-    }
-
-    /// The line on which the row begins that ends at a place in the input.
-    fn row_ends(&mut self, end: u64) -> u64 {
-        let bytes = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        let mut begin = None;
-        for byte in self.ahead.drain(..bytes.min(self.ahead.len())) {
-            if begin.is_none() && !matches!(byte, b'\n' | b'\r') {
-                begin = Some(self.line);
-            }
-            self.line += u64::from(byte == b'\n');
-        }
-        self.offset = end;
-        begin.unwrap_or(self.line)
-    }
-}
-
-impl<R: Read> Read for Lines<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.ahead.len() as u64 >= LINE_BYTES_MAX {
-            let line = self.line;
-            return Err(io::Error::other(format!(
-                "the row behind line {line} is longer than {LINE_BYTES_MAX} bytes; \
-                 is a quote not closed?"
-            )));
-        }
-        let read = self.input.read(out)?;
-        self.ahead.extend(out.iter().take(read));
-        Ok(read)
-    }
 }
 
 fn csv_error(error: &csv::Error) -> FoldDbError {

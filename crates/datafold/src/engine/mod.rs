@@ -7,6 +7,7 @@ mod error;
 mod fold_db;
 mod glob;
 mod import;
+mod lines;
 mod moment;
 mod mutation;
 mod operation;

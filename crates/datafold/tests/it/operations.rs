@@ -26,7 +26,8 @@ fn run(db: &FoldDb, operation: &str) -> Result<OperationAnswer, FoldDbError> {
 /// The commit of a mutation of the profile.
 fn mutate(db: &FoldDb, kind: &str, data: &str) -> Result<u64, FoldDbError> {
     let operation = format!(
-        r#"{{"type": "mutation", "schema": "UserProfile", "mutation_type": "{kind}", "data": {data}}}"#
+        r#"{{"type": "mutation", "schema": "UserProfile", "mutation_type": "{kind}",
+             "data": {data}}}"#
     );
     run(db, &operation).map(|answer| match answer {
         OperationAnswer::Written(receipt) => receipt.commit.0,

@@ -39,7 +39,8 @@ const TYPED: &str = r#"{"name": "Typed", "key": ["id"], "fields": {
 const PAIR: &str = r#"{"name": "Pair", "key": ["a", "b"], "fields": {
     "a": {"value": {"type": "string"}}, "b": {"value": {"type": "integer"}}, "c": {}}}"#;
 const NOTE: &str = r#"{"name": "Note", "fields": {"text": {"value": {"type": "string"}}}}"#;
-const SHELF: &str = r#"{"name": "Shelf", "fields": {"title": {}, "tags": {"field_type": "Collection"},
+const SHELF: &str = r#"{"name": "Shelf", "fields": {"title": {},
+    "tags": {"field_type": "Collection"},
     "stock": {"field_type": "Range", "value": {"type": "integer", "minimum": 0}}}}"#;
 const WAITING: &str = r#"{"name": "Waiting", "key": ["id"], "fields": {"id": {}}}"#;
 

@@ -74,7 +74,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ),
     wrong(
         5,
-        r#"{"mutation": "create", "schema": "City", "records": [{"name": "X", "people": "many"}]}"#,
+        r#"{"mutation": "create", "schema": "City", "records": [{"name": "X",
+            "people": "many"}]}"#,
         "City.people",
         "expected integer, found text",
     ),
@@ -92,7 +93,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ),
     wrong(
         5,
-        r#"{"mutation": "create", "schema": "City", "records": [{"name": "X", "people": 9223372036854775808}]}"#,
+        r#"{"mutation": "create", "schema": "City", "records": [{"name": "X",
+            "people": 9223372036854775808}]}"#,
         "line 1",
         "an integer must be from",
     ),
@@ -195,7 +197,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ),
     wrong(
         5,
-        r#"{"mutation": "update", "schema": "Typed", "records": [{"id": 1, "time": "2013-02-30T00:00:00Z"}]}"#,
+        r#"{"mutation": "update", "schema": "Typed", "records": [{"id": 1,
+            "time": "2013-02-30T00:00:00Z"}]}"#,
         "Typed.time",
         "expected time",
     ),
@@ -289,7 +292,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ),
     wrong(
         3,
-        r#"{"transaction": [{"mutation": "delete", "schema": "City", "keys": ["Ulm"]}, {"mutation": "delete", "schema": "City", "keys": ["Rome"]}]}"#,
+        r#"{"transaction": [{"mutation": "delete", "schema": "City", "keys": ["Ulm"]},
+            {"mutation": "delete", "schema": "City", "keys": ["Rome"]}]}"#,
         "record [\"Rome\"] of `City`",
         "does not exist",
     ),
@@ -319,49 +323,57 @@ pub(super) const WRONG: &[Wrong] = &[
     ),
     wrong(
         5,
-        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stok", "elements": {"a": 1}}"#,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stok",
+            "elements": {"a": 1}}"#,
         "no field `stok`",
         "did you mean `stock`?",
     ),
     wrong(
         5,
-        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "title", "elements": {"a": 1}}"#,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "title",
+            "elements": {"a": 1}}"#,
         "Shelf.title",
         "has no elements",
     ),
     wrong(
         5,
-        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"b": -1}}"#,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock",
+            "elements": {"b": -1}}"#,
         "Shelf.stock[\"b\"]",
         "`minimum`",
     ),
     wrong(
         5,
-        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"b": 1}, "if": "new"}"#,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock",
+            "elements": {"b": 1}, "if": "new"}"#,
         "if",
         "`absent` or `exists`",
     ),
     wrong(
         4,
-        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"a": 2}, "if": "absent"}"#,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock",
+            "elements": {"a": 2}, "if": "absent"}"#,
         "element \"a\" of Shelf.stock",
         "already exists",
     ),
     wrong(
         3,
-        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock", "elements": {"b": 2}, "if": "exists"}"#,
+        r#"{"mutation": "put", "schema": "Shelf", "key": [], "field": "stock",
+            "elements": {"b": 2}, "if": "exists"}"#,
         "element \"b\" of Shelf.stock",
         "does not exist",
     ),
     wrong(
         3,
-        r#"{"mutation": "remove", "schema": "Shelf", "key": [], "field": "stock", "elements": ["a", "b"]}"#,
+        r#"{"mutation": "remove", "schema": "Shelf", "key": [], "field": "stock",
+            "elements": ["a", "b"]}"#,
         "element \"b\" of Shelf.stock",
         "does not exist",
     ),
     wrong(
         5,
-        r#"{"mutation": "remove", "schema": "Shelf", "key": [], "field": "stock", "elements": [1]}"#,
+        r#"{"mutation": "remove", "schema": "Shelf", "key": [], "field": "stock",
+            "elements": [1]}"#,
         "elements[0]",
         "must be text",
     ),
@@ -373,7 +385,8 @@ pub(super) const WRONG: &[Wrong] = &[
     ),
     wrong(
         4,
-        r#"{"transaction": [], "if": [{"schema": "Shelf", "key": [], "field": "stock", "element": "a", "unchanged_since": 1}]}"#,
+        r#"{"transaction": [], "if": [{"schema": "Shelf", "key": [], "field": "stock",
+            "element": "a", "unchanged_since": 1}]}"#,
         "element \"a\" of Shelf.stock",
         "unchanged since commit 1",
     ),
@@ -383,11 +396,16 @@ pub(super) const WRONG: &[Wrong] = &[
 fn mutations_are_told_with_place_and_rule() {
     let mut store = Store::new();
     for case in WRONG {
-        let answer = store.folder.pipe(["mutate", "-"], case.input);
+        let answer = store.folder.pipe(["mutate", "-"], one_line(case.input));
         // The answer on standard output says the same.
         let message = answer.json_lines()[0]["error"]["message"].as_str().unwrap().to_owned();
         assert!(message.len() > "invalid".len(), "{message}");
         store.check(case, &answer);
     }
     store.done(WRONG.len());
+}
+
+/// The input, which is divided in this file because it is long, as one line.
+fn one_line(input: &str) -> String {
+    input.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

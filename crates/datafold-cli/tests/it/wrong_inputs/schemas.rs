@@ -66,7 +66,8 @@ pub(super) const WRONG: &[Wrong] = &[
     wrong(5, r#"{"name": "S", "fields": {"a": {"writable": "no"}}}"#, "S.a, writable", "expected"),
     wrong(
         5,
-        r#"{"name": "S", "fields": {"a": {"permission_policy": {"read_policy": {"Distance": -1}}}}}"#,
+        r#"{"name": "S",
+            "fields": {"a": {"permission_policy": {"read_policy": {"Distance": -1}}}}}"#,
         "S.a, permission_policy",
         "expected",
     ),
