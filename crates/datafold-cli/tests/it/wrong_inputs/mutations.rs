@@ -381,7 +381,7 @@ pub(super) const WRONG: &[Wrong] = &[
         4,
         r#"{"mutation": "update", "schema": "Shelf", "records": [{"stock": null}]}"#,
         "Shelf.stock",
-        "null does not take away",
+        "which this does not take away",
     ),
     wrong(
         4,
