@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod elements;
 mod errors;
 mod import;
 mod mutate;

@@ -74,9 +74,9 @@ fn what_cannot_be_done_is_refused() {
     let unknown = folder.run(["schema", "approve", "City", "Ctiy"]).failed(3);
     assert!(unknown.ends_with("hint: did you mean `City`?\n"), "{unknown}");
     folder.run(["schema", "show", "Nowhere"]).failed(3);
-    let mapped = r#"{"name": "R", "fields": {"a": {"field_mappers": {"City": "name"}}}}"#;
-    folder.write("mapped.json", mapped);
-    folder.run(["schema", "load", "mapped.json"]).done();
+    let computed = r#"{"name": "R", "fields": {"a": {}, "b": {"transform": {"logic": "1"}}}}"#;
+    folder.write("computed.json", computed);
+    folder.run(["schema", "load", "computed.json"]).done();
     let refused = folder.run(["schema", "approve", "R"]).failed(4);
     assert!(refused.contains("maps from `City.name`, which is a part of the key"), "{refused}");
     folder.run(["schema", "approve", "a b"]).failed(2);

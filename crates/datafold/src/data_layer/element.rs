@@ -114,10 +114,54 @@ impl ElementCount {
 
 #[cfg(test)]
 mod tests {
+    use datafold_store::SpaceId;
     use proptest::prelude::*;
 
+    use super::super::commit::{Change, Commit, encode_commit};
+    use super::super::ids::{FieldId, SchemaId};
+    use super::super::rows::{FieldAddress, Rows};
+
     use super::*;
-    use crate::model::{Value, encode_value};
+    use crate::model::{Timestamp, Value, encode_element, encode_value};
+
+    /// The example of `docs/format.md`.
+    #[test]
+    fn the_documented_bytes() {
+        let rows = Rows { space: SpaceId::DEFAULT };
+        let record = [0x40, 0x55, 0x41, 0x00];
+        let at = FieldAddress { schema: SchemaId(3), record: &record, field: FieldId(4) };
+        let field = [0x01, 0x03, 0x40, 0x55, 0x41, 0x00, 0x04];
+        let element = encode_element("a").unwrap();
+        assert_eq!(rows.element_count(at), field[..]);
+        assert_eq!(rows.element(at, &element), [&field[..], &[0x40, 0x61, 0x00]].concat());
+        let past = rows.past_element(at, &element, CommitNumber(9));
+        let birth = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xF6];
+        assert_eq!(past, [&field[..], &[0x40, 0x61, 0x00, 0x00], &birth].concat());
+        let rest = past.get(field.len()..).unwrap();
+        assert_eq!(Rows::read_past_element(rest).unwrap(), (&element[..], CommitNumber(9)));
+        let count = ElementCount { birth: CommitNumber(7), count: 2 };
+        assert_eq!(count.encode(), [0x82, 0x07, 0x02]);
+        let (commit, writer) = (CommitNumber(9), WriterId::OWNER);
+        let value = Some(Bytes::from_static(&[0x05]));
+        let cell = ElementCell { commit, writer, ordinal: 0, value };
+        assert_eq!(cell.encode(), [0x84, 0x09, 0x00, 0x00, 0x05]);
+        assert_eq!(cell.past().encode(), [0x83, 0x00, 0x00, 0x05]);
+        let change = Change::Elements {
+            schema: SchemaId(3),
+            record: Bytes::copy_from_slice(&record),
+            base: 0,
+            field: FieldId(4),
+            elements: vec![element, encode_element("b").unwrap()],
+        };
+        let time = Timestamp::from_micros(0);
+        let commit = Commit { number: commit, time, writer, atoms: 2 };
+        let (_, part) = encode_commit(rows, &commit, &[change]).remove(0);
+        let change = [
+            0x86, 0x03, 0x44, 0x40, 0x55, 0x41, 0x00, 0x03, 0x00, 0x04, 0x82, 0x43, 0x40, 0x61,
+            0x00, 0x43, 0x40, 0x62, 0x00,
+        ];
+        assert_eq!(part[..], [&[0x00, 0x00, 0x02][..], &change].concat());
+    }
 
     proptest! {
         #[test]
