@@ -84,8 +84,8 @@ fn check(editor: &mut Editor<'_>, condition: &PreparedCondition) -> Result<(), F
                     key,
                     field,
                     element,
-                    expected,
-                    found,
+                    expected: expected.into(),
+                    found: found.into(),
                 }
             }
             None => MutationError::PreconditionFailed { schema, key, expected, found },

@@ -272,9 +272,9 @@ pub enum MutationError {
         /// The element.
         element: String,
         /// The condition.
-        expected: String,
+        expected: Box<str>,
         /// What holds instead.
-        found: String,
+        found: Box<str>,
     },
     /// A precondition does not hold; read again and decide.
     #[error("record {key} of `{schema}` {found}, but the precondition is that it {expected}")]
