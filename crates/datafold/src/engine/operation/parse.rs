@@ -48,7 +48,7 @@ fn query(mut object: Object<'_>) -> Result<OperationQuery, RequestError> {
     });
     let fields = fields.collect::<Result<_, _>>()?;
     let key = object.take("key").map(key);
-    let filter = object.take("filter").map(|filter| OperationFilter::read(filter));
+    let filter = object.take("filter").map(OperationFilter::read);
     let filter = filter.transpose()?;
     object.done()?;
     Ok(OperationQuery { schema, key, fields, filter })
