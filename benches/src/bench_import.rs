@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -108,7 +109,7 @@ fn import(store: &Path, lines: &Path) -> (u64, f64) {
     options.batch_rows = BATCH;
     let input = BufReader::new(File::open(lines).unwrap());
     let start = Instant::now();
-    let report = db.import(&name, input, &options, |_| {}).unwrap();
+    let report = db.import(&name, input, &options, |_| ControlFlow::Continue(())).unwrap();
     let seconds = start.elapsed().as_secs_f64();
     assert_eq!(report.refused, 0, "{:?}", report.errors.first());
     db.pool().close().unwrap();

@@ -8,18 +8,10 @@ use clap_complete::Shell;
 use datafold::engine::{ImportFormat, parse_moment};
 use datafold::model::{FieldName, SchemaName, Timestamp};
 
+use crate::help;
 use crate::output::Format;
 
 const ABOUT: &str = "A data node that its owner controls";
-
-const MORE: &str = "\
-Start with `datafold quickstart`: it loads real data and shows what can be done with them.
-
-A KEY is a scalar, or a JSON array for a key of several fields: N14228, '[\"UA\",1545]'.
-A MOMENT is a commit number, an RFC 3339 time, or a time ago such as -2h or -1d12h.
-
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 invalid data,
-6 store unavailable or damaged.";
 
 const QUERY_USAGE: &str = "\
 datafold query [OPTIONS] <SCHEMA>
@@ -27,7 +19,7 @@ datafold query [OPTIONS] <SCHEMA>
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "datafold", version, about = ABOUT, after_help = MORE)]
+#[command(name = "datafold", version, about = ABOUT, after_help = help::PROGRAM)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -69,16 +61,19 @@ pub(crate) enum Command {
     ///
     /// Each line is a mutation or a transaction, and becomes one commit. Each is answered by a
     /// line as soon as it is durable: the commit, or an error; then the next one is carried out.
+    #[command(after_long_help = help::MUTATE)]
     Mutate {
         /// The file with the lines; `-` is standard input
         file: PathBuf,
     },
     /// Read records as they are, or as they were
-    #[command(override_usage = QUERY_USAGE)]
+    #[command(override_usage = QUERY_USAGE, after_long_help = help::QUERY)]
     Query(Box<QueryArgs>),
     /// Read elements of a Collection or Range field, as they are, or as they were
+    #[command(after_long_help = help::ELEMENTS)]
     Elements(Box<ElementArgs>),
     /// Show all versions of a record, of one of its fields, or of an element, the newest first
+    #[command(after_long_help = help::HISTORY)]
     History {
         /// The schema
         #[arg(value_parser = SchemaName::parse)]
@@ -96,12 +91,25 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", value_parser = one_or_more)]
         limit: Option<NonZeroUsize>,
     },
-    /// Create or update a record for each row of a CSV or NDJSON file, gzip or not
+    /// Create or update a record for each row of CSV or NDJSON files, gzip or not
+    #[command(after_long_help = help::IMPORT)]
     Import(ImportArgs),
     /// Show what the store holds
     Stats,
     /// Read everything and check that it fits together
     Verify,
+    /// Carry out a query or mutation in the JSON of the first DataFold
+    #[command(after_long_help = help::EXEC)]
+    Exec {
+        /// The file with the operation; `-` is standard input
+        file: PathBuf,
+    },
+    /// Print the manual page, or write the pages of all commands
+    Man {
+        /// The folder for the pages
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -113,9 +121,10 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchemaCommand {
     /// Load definitions, which then wait for approval
+    #[command(after_long_help = help::SCHEMA_LOAD)]
     Load {
         /// JSON files, or folders with JSON files
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
     /// Let applications query and write records of schemas
@@ -250,15 +259,16 @@ pub(crate) struct ImportArgs {
     /// The schema
     #[arg(value_parser = SchemaName::parse)]
     pub(crate) schema: SchemaName,
-    /// The file; `-` is standard input
-    pub(crate) file: PathBuf,
+    /// The files, one after the other; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
     /// Rows that become one commit
     #[arg(long, value_name = "N", default_value = "1000", value_parser = one_or_more)]
     pub(crate) batch: NonZeroUsize,
     /// A text that stands for a missing value in a CSV file
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) null: Vec<String>,
-    /// The format, if the name of the file does not tell
+    /// The format of all files, if their names do not tell
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) input_format: Option<InputFormat>,
 }

@@ -6,7 +6,9 @@ use std::io;
 use std::process::ExitCode;
 
 use datafold::FoldDbError;
+use datafold::data_layer::DataLayerError;
 use datafold::engine::ErrorClass;
+use serde::Serialize;
 
 use crate::harmless::{cut, cut_quoted, harmless};
 use crate::output::note;
@@ -33,6 +35,8 @@ pub(crate) enum Exit {
     Invalid = 5,
     /// The store cannot be used.
     Store = 6,
+    /// Ctrl-C was pressed. Source: shells, 128 and the number of the signal SIGINT.
+    Interrupted = 130,
 }
 
 impl From<ErrorClass> for Exit {
@@ -48,7 +52,7 @@ impl From<ErrorClass> for Exit {
 }
 
 /// Why a command failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
@@ -68,7 +72,18 @@ impl Failure {
             io::ErrorKind::InvalidData => Exit::Invalid,
             _ => Exit::Failed,
         };
-        Self::new(exit, format!("{what}: {error}"))
+        let failure = Self::new(exit, format!("{what}: {error}"));
+        match (error.kind(), std::env::current_dir()) {
+            (io::ErrorKind::NotFound, Ok(folder)) => {
+                failure.hint(format!("paths begin in the current folder, {}", folder.display()))
+            }
+            (io::ErrorKind::IsADirectory, _) => failure.hint("name a file, not a folder"),
+            (io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, _) => {
+                failure.hint("choose another name")
+            }
+            (io::ErrorKind::PermissionDenied, _) => failure.hint("see who may read and write it"),
+            _ => failure,
+        }
     }
 
     /// The failure to write to standard output.
@@ -92,6 +107,17 @@ impl Failure {
     /// Puts the place in front of the message.
     pub(crate) fn at(self, place: impl Display) -> Self {
         Self { message: format!("{place}: {}", self.message), ..self }
+    }
+
+    /// Puts a remark behind the message.
+    pub(crate) fn behind(self, remark: &str) -> Self {
+        Self { message: self.message + remark, ..self }
+    }
+
+    /// Adds what to do next, unless that is known already.
+    pub(crate) fn or_hint(self, hint: impl Into<String>) -> Self {
+        let hint = self.hint.clone().unwrap_or_else(|| hint.into());
+        self.hint(hint)
     }
 
     /// Its kind.
@@ -120,11 +146,33 @@ impl Failure {
 
 impl From<&FoldDbError> for Failure {
     fn from(error: &FoldDbError) -> Self {
-        let exit = match error.code() {
-            "invalid_store_url" => Exit::Usage,
+        let exit = match error {
+            // What is wrong is an option, not the data.
+            FoldDbError::DataLayer(DataLayerError::InvalidData { what, .. })
+                if what.starts_with("the space name") =>
+            {
+                Exit::Usage
+            }
+            _ if error.code() == "invalid_store_url" => Exit::Usage,
             _ => error.class().into(),
         };
         Self::new(exit, one_line(error))
+    }
+}
+
+/// An error among the results.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorAnswer {
+    /// The stable name of the error.
+    pub(crate) code: &'static str,
+    /// What is wrong, in one line.
+    pub(crate) message: String,
+}
+
+impl ErrorAnswer {
+    /// What an error of the library says.
+    pub(crate) fn new(error: &FoldDbError) -> Self {
+        Self { code: error.code(), message: one_line(error) }
     }
 }
 

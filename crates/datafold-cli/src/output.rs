@@ -67,7 +67,8 @@ impl Out {
 
 /// Prints a line to standard error. Nobody can be told if that fails.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    // At once, so that what other programs print stands not in the middle of it.
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints a dim line to standard error.

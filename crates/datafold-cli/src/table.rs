@@ -47,7 +47,7 @@ struct Column {
 impl Table {
     /// A table with these columns.
     pub(crate) fn new(columns: &[String]) -> Self {
-        let room = io::stdout().is_terminal().then(|| usize::from(Term::stdout().size().1));
+        let room = io::stdout().is_terminal().then(terminal_width);
         let (columns, waiting) = (columns.to_vec(), Vec::new());
         Self { columns, indent: 0, room, waiting, layout: None }
     }
@@ -171,6 +171,12 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// The width that `COLUMNS` tells, else the one of the terminal.
+fn terminal_width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    told.filter(|columns| *columns > 0).unwrap_or_else(|| usize::from(Term::stdout().size().1))
 }
 
 /// Makes the longest columns of text narrower until all of them have room, if that is enough.

@@ -47,7 +47,15 @@ pub(crate) fn run(
     let mut page = versions.next_page()?;
     if page.is_empty() {
         let message = format!("{} of `{}` has no versions", place(&cell, key), cell.schema);
-        return Err(Failure::new(Exit::NotFound, message));
+        let schema = &cell.schema;
+        let hint = match cell.field {
+            Some(_) => invocation.command(&format!("history {schema} KEY tells all fields")),
+            None => {
+                let query = invocation.command(&format!("query {schema} --select"));
+                format!("{query} FIELD tells the records that exist")
+            }
+        };
+        return Err(Failure::new(Exit::NotFound, message).hint(hint));
     }
     let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
     while !page.is_empty() {

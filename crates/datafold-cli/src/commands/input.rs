@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// The first bytes of a gzip file. Source: RFC 1952, section 2.3.1.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -38,6 +38,24 @@ pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure>
     };
     let (file, size) = open().map_err(|error| Failure::io(path.display(), &error))?;
     Ok((Box::new(file), size))
+}
+
+/// A whole input of text that has at most so many bytes.
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, Failure> {
+    let name = name_of(path);
+    let (input, _) = open(path)?;
+    let mut text = Vec::new();
+    let read = input.take(bytes_max + 1).read_to_end(&mut text);
+    read.map_err(|error| Failure::io(&name, &error))?;
+    if text.len() as u64 > bytes_max {
+        let message = format!("{name}: is longer than {bytes_max} bytes");
+        return Err(Failure::new(Exit::Invalid, message).hint("divide it"));
+    }
+    String::from_utf8(text).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let message = format!("{name}: must be UTF-8, and is not behind byte {at}");
+        Failure::new(Exit::Invalid, message).hint("save it as UTF-8")
+    })
 }
 
 /// The input unpacked if it begins as gzip does, else as it is.

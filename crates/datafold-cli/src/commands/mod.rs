@@ -2,10 +2,12 @@
 
 mod completions;
 mod elements;
+mod exec;
 pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod init;
 mod input;
+mod man;
 mod mutate;
 pub(crate) mod query;
 mod schema;
@@ -33,6 +35,8 @@ pub(crate) fn run(command: Command, invocation: &Invocation) -> Done {
         Command::Import(import) => import::run(&import, invocation),
         Command::Stats => stats::run(invocation),
         Command::Verify => verify::run(invocation),
+        Command::Exec { file } => exec::run(&file, invocation),
+        Command::Man { dir } => man::run(dir.as_deref()),
         Command::Completions { shell } => completions::run(shell),
     }
 }

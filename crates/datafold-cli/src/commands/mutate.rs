@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::input;
 use crate::Done;
-use crate::failure::{Exit, Failure, one_line};
+use crate::failure::{ErrorAnswer, Exit, Failure};
 use crate::invocation::Invocation;
 use crate::output::Out;
 use crate::session::Session;
@@ -29,12 +29,6 @@ struct Written {
 struct Refused {
     error: ErrorAnswer,
     line: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct ErrorAnswer {
-    code: &'static str,
-    message: String,
 }
 
 /// Carries out the mutations of a file, one commit a line.
@@ -122,8 +116,10 @@ fn carry_out(session: &Session<'_>, line: &[u8], number: u64) -> (String, Option
     let Ok(text) = std::str::from_utf8(line) else {
         return refuse("invalid_request", "the line is not UTF-8", Exit::Invalid, number);
     };
-    let refuse_error =
-        |error: &FoldDbError| refuse(error.code(), &one_line(error), error.class().into(), number);
+    let refuse_error = |error: &FoldDbError| {
+        let answer = Refused { error: ErrorAnswer::new(error), line: number };
+        (json_line(&answer), Some(session.fail(error).at(format_args!("line {number}"))))
+    };
     let request = match MutationRequest::parse(text) {
         Ok(request) => request,
         Err(error) => return refuse_error(&error.into()),
@@ -137,7 +133,7 @@ fn carry_out(session: &Session<'_>, line: &[u8], number: u64) -> (String, Option
     }
 }
 
-fn json_line(answer: &impl Serialize) -> String {
+pub(super) fn json_line(answer: &impl Serialize) -> String {
     // Serializing numbers and texts into memory has no way to fail.
     serde_json::to_string(answer).unwrap_or_default() + "\n"
 }

@@ -1,12 +1,11 @@
 //! `query`: records as they are, or as they were.
 
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use datafold::QueryRequest;
 use datafold::data_layer::CommitNumber;
 use datafold::engine::{KeyCondition, QueryEnd, Record};
-use datafold::{FoldDbError, QueryRequest};
 
 use super::input;
 use crate::Done;
@@ -15,7 +14,7 @@ use crate::failure::{Exit, Failure};
 use crate::invocation::Invocation;
 use crate::key::parse_key;
 use crate::output::{Format, Out, RowWriter, counted, footer, note, tell_hidden};
-use crate::session::Session;
+use crate::session::{Session, explain};
 
 /// The largest file of a query, in bytes.
 const QUERY_BYTES_MAX: u64 = 16 << 20;
@@ -24,7 +23,7 @@ const QUERY_BYTES_MAX: u64 = 16 << 20;
 pub(crate) fn run(args: QueryArgs, invocation: &Invocation) -> Done {
     let request = match (args.schema, args.file) {
         (Some(schema), _) => flags_request(QueryRequest::new(schema), args.flags)?,
-        (None, Some(file)) => read_request(&file)?,
+        (None, Some(file)) => read_request(&file, invocation)?,
         (None, None) => return Err(Failure::new(Exit::Usage, "a query needs a schema")),
     };
     let session = Session::open(invocation)?;
@@ -54,13 +53,10 @@ fn flags_request(request: QueryRequest, flags: QueryFlags) -> Result<QueryReques
     })
 }
 
-fn read_request(file: &Path) -> Result<QueryRequest, Failure> {
-    let name = input::name_of(file);
-    let (input, _) = input::open(file)?;
-    let mut text = String::new();
-    let read = input.take(QUERY_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|error| Failure::io(&name, &error))?;
-    QueryRequest::parse(&text).map_err(|error| Failure::from(&FoldDbError::from(error)).at(name))
+fn read_request(file: &Path, invocation: &Invocation) -> Result<QueryRequest, Failure> {
+    let text = input::read_text(file, QUERY_BYTES_MAX)?;
+    QueryRequest::parse(&text)
+        .map_err(|error| explain(&error.into(), invocation, None).at(input::name_of(file)))
 }
 
 /// Prints the answer in the format that was asked for.

@@ -40,7 +40,8 @@ fn load(session: &Session<'_>, paths: &[PathBuf]) -> Done {
     print_report(session.invocation.format, &report)?;
     match report.failed.as_slice() {
         [] if report.loaded.is_empty() && report.unchanged.is_empty() => {
-            Err(Failure::new(Exit::NotFound, "there are no .json files there"))
+            let failure = Failure::new(Exit::NotFound, "there are no .json files there");
+            Err(failure.hint("name the folder that holds them; folders below it are not read"))
         }
         [] => {
             tell_next(session, &report);
@@ -53,7 +54,8 @@ fn load(session: &Session<'_>, paths: &[PathBuf]) -> Done {
             }
             let total = report.failed.len() + report.loaded.len() + report.unchanged.len();
             let message = format!("{} of {total} files not loaded", report.failed.len());
-            Err(Failure::new(failure_of(first).exit(), message))
+            let failure = Failure::new(failure_of(first).exit(), message);
+            Err(failure.hint("mend them and load them again; the others are there"))
         }
     }
 }
@@ -66,7 +68,12 @@ fn failure_of(failed: &SchemaFailure) -> Failure {
         "unreadable_file" => Exit::NotFound,
         _ => Exit::Invalid,
     };
-    Failure::new(exit, failed.message.as_str()).at(&failed.source)
+    let hint = match exit {
+        Exit::Refused => "give the new definition a name of its own",
+        Exit::Invalid => "`datafold schema load --help` shows what a schema is like",
+        _ => "name a JSON file that can be read, or a folder with such files",
+    };
+    Failure::new(exit, failed.message.as_str()).at(&failed.source).hint(hint)
 }
 
 fn print_report(format: Format, report: &SchemaLoadingReport) -> Done {
@@ -215,7 +222,7 @@ fn print_fields(out: &mut Out, entry: &SchemaEntry) -> Done {
 const USUAL: [(&str, Option<&str>); 4] =
     [("default", None), ("read", Some("owner")), ("write", Some("owner")), ("price", Some("1"))];
 const FIELD_COLUMNS: [&str; 8] =
-    ["field", "kind", "value", "default", "description", "read", "write", "price"];
+    ["field", "kind", "value", "default", "read", "write", "price", "description"];
 
 fn field_rows(entry: &SchemaEntry) -> Vec<Vec<Value>> {
     let row = |field: &Field| {
@@ -224,10 +231,10 @@ fn field_rows(entry: &SchemaEntry) -> Vec<Vec<Value>> {
             field.kind.as_str().into(),
             value_of(field).into(),
             field.default.clone().unwrap_or_default(),
-            field.description.clone().into(),
             field.permission.readers().into(),
             field.permission.writers().into(),
             field.payment.to_string().into(),
+            field.description.clone().into(),
         ]
     };
     entry.schema.fields.iter().map(row).collect()

@@ -19,6 +19,7 @@ use crate::Done;
 use crate::commands::init::Created;
 use crate::commands::{history, import, init, query, stats};
 use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::invocation::{Invocation, quote};
 use crate::key::parse_key;
 use crate::output::{Count, counted};
@@ -127,10 +128,12 @@ fn load_table(session: &Session<'_>, table: &Table) -> Result<String, Failure> {
     let nulls = vec!["NA".to_owned()];
     let options = ImportOptions { nulls, ..ImportOptions::new(ImportFormat::Csv) };
     let (rows, size) = (Cursor::new(table.rows), table.rows.len() as u64);
-    let (report, summary) = import::import(session, &schema, rows, Some(size), &options)?;
-    match report.errors.first() {
-        None => Ok(summary),
-        Some(error) => {
+    let stop = Interrupt::default();
+    let done = import::import(session, &schema, rows, Some(size), &options, &stop);
+    match (done.failure, done.report.errors.first()) {
+        (Some(failure), _) => Err(failure.at(table.file)),
+        (None, None) => Ok(done.summary.unwrap_or_default()),
+        (None, Some(error)) => {
             let place = format!("{}:{}", table.file, error.line);
             Err(Failure::new(Exit::Invalid, error.message.as_str()).at(place))
         }

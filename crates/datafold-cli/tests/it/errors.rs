@@ -150,8 +150,12 @@ fn a_full_disk_is_told_as_what_failed_first() {
     assert!(notes.contains(&first.replace('"', "")), "{notes}");
     let lines: Vec<_> = rows.iter().map(Value::to_string).collect();
     folder.write("i.ndjson", lines.join("\n"));
-    let notes = run_on_full_disk(&folder, &["import", "City", "i.ndjson"]).failed(6);
-    assert!(notes.contains(" imported; importing all of it again completes it"), "{notes}");
+    let answer = run_on_full_disk(&folder, &["import", "City", "i.ndjson"]);
+    assert!(answer.out.contains("i.ndjson"), "{answer:?}");
+    let notes = answer.failed(6);
+    assert!(notes.starts_with("City: "), "{notes}");
+    assert!(notes.contains("error: i.ndjson: the commit failed"), "{notes}");
+    assert!(notes.contains("hint: the same command goes on"), "{notes}");
     folder.run(["import", "City", "i.ndjson"]).done();
     assert_eq!(folder.run(["stats", "--format", "json"]).json()["records"], 103);
 }

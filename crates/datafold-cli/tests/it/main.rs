@@ -13,7 +13,9 @@ mod import;
 mod mutate;
 mod pipes;
 mod quickstart;
+mod recorded;
 mod schemas;
+mod wrong_inputs;
 
 use std::ffi::OsStr;
 use std::io::Write;

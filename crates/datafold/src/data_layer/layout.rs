@@ -324,6 +324,6 @@ fn refused(schema: &SchemaName, field: impl std::fmt::Display, rule: String) -> 
     DataLayerError::Refused {
         what: "schema",
         name: schema.to_string(),
-        rule: format!("the field `{field}` {rule}"),
+        rule: format!("cannot be approved: the field `{field}` {rule}"),
     }
 }

@@ -11,8 +11,9 @@ use crate::data_layer::internal::{CellPlace, Draft, Editor, FieldWrites};
 use crate::data_layer::{CommitNumber, DataLayerError, FieldId, SchemaEntry};
 use crate::model::{FieldName, decode_element};
 
-/// Checks the preconditions, then carries out the steps. The first error ends it.
-pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<(), FoldDbError> {
+/// Checks the preconditions, then carries out the steps. The first error ends it. Answers how many
+/// steps found everything as they would have left it; only those of an import pass over that.
+pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<u64, FoldDbError> {
     recheck(editor.catalogue, prepared)?;
     for condition in &prepared.preconditions {
         check(editor, condition)?;
@@ -26,22 +27,40 @@ pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<(), 
             check_mapped(condition, since, draft, cell.field)?;
         }
     }
+    let mut unchanged = 0;
     for step in &prepared.steps {
-        carry_out(editor, step)?;
+        let mut has_written = carry_out(editor, step)?;
         for MappedWrites { entry, writes } in &step.mapped {
             let draft = editor.working.record(editor.source, entry.id, step.key.bytes())?;
-            if draft.exists() {
-                draft.merge(writes.clone());
-            } else if writes.values().any(Option::is_some) {
-                draft.create(with_defaults(entry, writes.clone()));
+            if draft.exists() || writes.values().any(Option::is_some) {
+                let is_import = matches!(step.action, Action::Import { .. });
+                has_written |= write(entry, draft, writes.clone(), is_import);
             }
         }
         check_empty(editor, step)?;
         for write in &step.elements {
-            put(editor, step, write)?;
+            has_written |= put(editor, step, write)?;
         }
+        unchanged += u64::from(!has_written);
     }
-    Ok(())
+    Ok(unchanged)
+}
+
+/// Merges values into a record or begins its life with them; answers whether there was anything to
+/// write. An import writes only what differs.
+fn write(entry: &SchemaEntry, draft: &mut Draft, mut writes: FieldWrites, is_import: bool) -> bool {
+    if !draft.exists() {
+        draft.create(with_defaults(entry, writes));
+        return true;
+    }
+    if is_import {
+        writes.retain(|field, value| draft.value(*field) != value.as_ref());
+    }
+    let differs = !is_import || !writes.is_empty();
+    if differs {
+        draft.merge(writes);
+    }
+    differs
 }
 
 /// What a precondition looks at.
@@ -65,8 +84,8 @@ fn check(editor: &mut Editor<'_>, condition: &PreparedCondition) -> Result<(), F
                     key,
                     field,
                     element,
-                    expected,
-                    found,
+                    expected: expected.into(),
+                    found: found.into(),
                 }
             }
             None => MutationError::PreconditionFailed { schema, key, expected, found },
@@ -132,8 +151,8 @@ fn check_mapped(
     }
 }
 
-/// Does with the record itself what the step says.
-fn carry_out(editor: &mut Editor<'_>, step: &Step) -> Result<(), FoldDbError> {
+/// Does with the record itself what the step says; answers whether there was anything to write.
+fn carry_out(editor: &mut Editor<'_>, step: &Step) -> Result<bool, FoldDbError> {
     let id = step.entry.records();
     let draft = editor.working.record(editor.source, id, step.key.bytes())?;
     match &step.action {
@@ -155,20 +174,16 @@ fn carry_out(editor: &mut Editor<'_>, step: &Step) -> Result<(), FoldDbError> {
         }
         // Everything that was given belongs to other records.
         Action::Write { writes, .. } | Action::Import { writes }
-            if writes.is_empty() && is_elsewhere(step) => {}
-        Action::Write { writes, .. } if draft.exists() => draft.merge(writes.clone()),
-        Action::Import { writes } if draft.exists() => {
-            let mut writes = writes.clone();
-            writes.retain(|field, value| draft.value(*field) != value.as_ref());
-            if !writes.is_empty() {
-                draft.merge(writes);
-            }
+            if writes.is_empty() && is_elsewhere(step) =>
+        {
+            return Ok(false);
         }
-        Action::Write { writes, .. } | Action::Import { writes } => {
-            draft.create(with_defaults(&step.entry, writes.clone()));
+        Action::Write { writes, .. } => {
+            return Ok(write(&step.entry, draft, writes.clone(), false));
         }
+        Action::Import { writes } => return Ok(write(&step.entry, draft, writes.clone(), true)),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether a step writes something, and only to the records of other schemas.
@@ -205,8 +220,9 @@ fn check_empty(editor: &mut Editor<'_>, step: &Step) -> Result<(), FoldDbError> 
     Ok(())
 }
 
-/// Writes an element, and begins the life of a record that always exists.
-fn put(editor: &mut Editor<'_>, step: &Step, write: &ElementWrite) -> Result<(), FoldDbError> {
+/// Writes an element, and begins the life of a record that always exists; answers whether there was
+/// anything to write.
+fn put(editor: &mut Editor<'_>, step: &Step, write: &ElementWrite) -> Result<bool, FoldDbError> {
     let id = write.cell.schema;
     let draft = editor.working.record(editor.source, id, step.key.bytes())?;
     if !draft.exists() && write.value.is_some() {
@@ -219,14 +235,14 @@ fn put(editor: &mut Editor<'_>, step: &Step, write: &ElementWrite) -> Result<(),
     let refused = match &step.action {
         Action::Put { condition: Some(PutCondition::Absent) } if before.is_some() => Some(true),
         Action::Put { condition: Some(PutCondition::Exists) } if before.is_none() => Some(false),
-        Action::Import { .. } if before == write.value.as_ref() => return Ok(()),
+        Action::Import { .. } if before == write.value.as_ref() => return Ok(false),
         _ => None,
     };
     if let Some(is_there) = refused {
         return Err(refusal(step, write, is_there)?.into());
     }
     draft.set(record, write.value.clone());
-    Ok(())
+    Ok(true)
 }
 
 /// What is said of an element that must not be there, or must.

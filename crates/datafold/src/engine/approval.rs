@@ -47,6 +47,6 @@ impl SchemaService {
             let prepared = prepare(editor.catalogue, &request)?;
             apply(&mut editor, &prepared)
         };
-        self.run(approve).map(|((), receipt)| receipt)
+        self.run(approve).map(|(_, receipt)| receipt)
     }
 }

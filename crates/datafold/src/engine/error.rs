@@ -206,6 +206,16 @@ pub enum MutationError {
         /// The record.
         key: RecordKey,
     },
+    /// A field that is to lose its value has none.
+    #[error("record {key} of `{schema}`: the field `{field}` has no value to delete")]
+    ValueNotFound {
+        /// The schema.
+        schema: SchemaName,
+        /// The record.
+        key: RecordKey,
+        /// The field.
+        field: FieldName,
+    },
     /// A put with `"if": "absent"` for an element that exists.
     #[error("element {} of {schema}.{field} of record {key} already exists", quoted(element))]
     ElementExists {
@@ -262,9 +272,9 @@ pub enum MutationError {
         /// The element.
         element: String,
         /// The condition.
-        expected: String,
+        expected: Box<str>,
         /// What holds instead.
-        found: String,
+        found: Box<str>,
     },
     /// A precondition does not hold; read again and decide.
     #[error("record {key} of `{schema}` {found}, but the precondition is that it {expected}")]
@@ -294,6 +304,7 @@ impl MutationError {
             MutationError::InvalidKey { .. } => "invalid_key",
             MutationError::RecordExists { .. } => "record_exists",
             MutationError::RecordNotFound { .. } => "record_not_found",
+            MutationError::ValueNotFound { .. } => "value_not_found",
             MutationError::NoElements { .. } => "no_elements",
             MutationError::InvalidElements { .. } => "invalid_elements",
             MutationError::InvalidElementKey { .. } => "invalid_element_key",
@@ -433,6 +444,7 @@ impl FoldDbError {
             FoldDbError::Mutation(error) => match error {
                 MutationError::UnknownSchema { .. }
                 | MutationError::RecordNotFound { .. }
+                | MutationError::ValueNotFound { .. }
                 | MutationError::ElementNotFound { .. } => ErrorClass::NotFound,
                 MutationError::NotApproved { .. }
                 | MutationError::NotWritable { .. }

@@ -1,21 +1,22 @@
 //! Reading records from CSV and NDJSON.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::fold_db::FoldDb;
+use super::lines::{LINE_BYTES_MAX, Lines, without_mark};
 use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
 use crate::data_layer::{CommitError, DataLayerError, SchemaCore, SchemaEntry, WriterId};
-use crate::model::{Field, FieldKind, SchemaName, Value};
+use crate::model::{Field, FieldKind, FieldName, SchemaName, Value};
 
-/// The longest line of NDJSON and the longest row of CSV, in bytes.
-const LINE_BYTES_MAX: u64 = 16 << 20;
 /// After this many batches an import waits until they are durable.
 const BATCHES_IN_FLIGHT: usize = 8;
 /// A batch ends behind the row that reaches this many bytes of values.
@@ -58,6 +59,8 @@ impl ImportOptions {
 pub struct ImportProgress {
     /// Rows that were read.
     pub rows: u64,
+    /// Rows that had all their values already.
+    pub unchanged: u64,
     /// Rows that were refused.
     pub refused: u64,
 }
@@ -71,17 +74,39 @@ pub struct ImportRowError {
     pub message: String,
 }
 
-/// What an import did. Everything that it counts as imported is durable.
+/// What an import did. Everything that it counts as imported or unchanged is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImportReport {
-    /// Rows that were imported.
+    /// Rows that created a record or changed one.
     pub imported: u64,
+    /// Rows that had all their values already, such as those of an earlier run.
+    pub unchanged: u64,
     /// Rows that were refused.
     pub refused: u64,
     /// Commits that were made.
     pub commits: u64,
     /// The first 100 refusals.
     pub errors: Vec<ImportRowError>,
+    /// Whether it was stopped before the end of the input.
+    pub stopped: bool,
+}
+
+/// Why an import ended early, and what it had done until then.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct ImportError {
+    /// What is known to be durable, and the rows that were refused. A batch that is not counted
+    /// can be there all the same if the outcome of its commit is not known.
+    pub report: Box<ImportReport>,
+    /// Why.
+    #[source]
+    pub error: Box<FoldDbError>,
+}
+
+impl From<ImportError> for FoldDbError {
+    fn from(error: ImportError) -> Self {
+        *error.error
+    }
 }
 
 impl FoldDb {
@@ -89,16 +114,20 @@ impl FoldDb {
     /// are not written again. A null takes the value of a Single field away; elements stay.
     ///
     /// A row that breaks a rule is refused, reported with its line, and skipped; the others are
-    /// imported. Rows become durable in batches, in order. `progress` is called after each.
+    /// imported. Rows become durable in batches, in order. `progress` is called after each, and
+    /// stops the import when it breaks.
     ///
     /// # Errors
     ///
+    /// An [`ImportError`] with what was done until then, because of
+    ///
     /// - [`FoldDbError::Mutation`] for an unknown or unapproved schema;
-    /// - [`FoldDbError::Request`] for a header line that does not fit the schema;
+    /// - [`FoldDbError::Request`] for a header line that does not fit the schema, and for input
+    ///   that cannot be read;
     /// - [`FoldDbError::DataLayer`] when the store fails.
     ///
-    /// Then some batches are durable and others are not; importing the same file again completes
-    /// it.
+    /// Importing the same input again completes it, also after it was stopped: rows that are
+    /// there already are passed over and write nothing.
     ///
     /// # Cost
     ///
@@ -108,15 +137,19 @@ impl FoldDb {
         schema: &SchemaName,
         input: impl Read,
         options: &ImportOptions,
-        progress: impl FnMut(ImportProgress),
-    ) -> Result<ImportReport, FoldDbError> {
+        progress: impl FnMut(ImportProgress) -> ControlFlow<()>,
+    ) -> Result<ImportReport, ImportError> {
         let catalogue = self.pool().operations().catalogue();
-        let entry = approved(&catalogue, schema)?;
+        let entry = approved(&catalogue, schema).map_err(|error| {
+            let report = Box::default();
+            ImportError { report, error: Box::new(error.into()) }
+        })?;
         let mut import = Import {
             db: self,
             options,
             progress,
             batch: Vec::new(),
+            batch_rows: 0,
             batch_bytes: 0,
             in_flight: Vec::new(),
             read: ImportProgress::default(),
@@ -130,12 +163,16 @@ impl FoldDb {
                 ImportFormat::Ndjson => import.ndjson(input),
             }
         });
-        let committed = read.and_then(|()| import.commit_batch());
+        // Rows that were read before the input failed are rows all the same.
+        let committed = import.commit_batch();
         // Also after an error: nothing is on its way any more when it is answered.
         let settled = import.settle();
-        committed?;
-        settled?;
-        Ok(import.report)
+        let done = read.and(committed).and(settled);
+        let report = import.report;
+        done.map(|()| report.clone()).map_err(|error| {
+            let report = Box::new(report);
+            ImportError { report, error: Box::new(error) }
+        })
     }
 }
 
@@ -150,6 +187,7 @@ struct Row {
 #[derive(Debug)]
 struct InFlight {
     rows: u64,
+    unchanged: u64,
     ticket: Option<Arc<Ticket>>,
 }
 
@@ -160,6 +198,8 @@ struct Import<'a, P> {
     entry: Arc<SchemaEntry>,
     progress: P,
     batch: Vec<Row>,
+    /// Rows that were read since the last batch, refused ones too.
+    batch_rows: usize,
     batch_bytes: usize,
     /// Batches that are not known to be durable.
     in_flight: Vec<InFlight>,
@@ -167,7 +207,7 @@ struct Import<'a, P> {
     report: ImportReport,
 }
 
-impl<P: FnMut(ImportProgress)> Import<'_, P> {
+impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     fn csv(&mut self, input: impl Read) -> Result<(), FoldDbError> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Lines::new(input));
         let header = reader.headers().map_err(|error| csv_error(&error))?.clone();
@@ -181,6 +221,9 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
             match self.csv_record(&fields, &row) {
                 Ok(record) => self.record(line, &record)?,
                 Err(message) => self.refuse(line, message)?,
+            }
+            if self.report.stopped {
+                break;
             }
         }
         Ok(())
@@ -196,7 +239,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
                 let names = schema.fields.iter().map(|field| &field.name);
                 let hint = closest(name, names)
                     .map(|name| format!("; did you mean `{name}`?"))
-                    .unwrap_or_default();
+                    .unwrap_or_else(|| format_hint(name).to_owned());
                 let rule = format!("`{}` has no field `{name}`{hint}", schema.name);
                 return Err(refuse(rule).into());
             };
@@ -204,6 +247,14 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
                 return Err(refuse(format!("the column `{name}` is there twice")).into());
             }
             fields.push(field.clone());
+        }
+        // Without a header there are no rows either.
+        let has_column = |key: &&FieldName| fields.iter().any(|field| field.name == **key);
+        if let Some(key) = schema.key.iter().find(|key| !has_column(key))
+            && !header.is_empty()
+        {
+            let rule = format!("the key field `{key}` of `{}` has no column", schema.name);
+            return Err(RequestError::new("line 1", rule).into());
         }
         Ok(fields)
     }
@@ -233,7 +284,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
             line.clear();
             let read = input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
             let read = read.map_err(|error| io_error(&error))?;
-            if read == 0 {
+            if read == 0 || self.report.stopped {
                 return Ok(());
             }
             if read as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
@@ -247,7 +298,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
             if text.trim().is_empty() {
                 continue;
             }
-            match Value::parse_json(text) {
+            match Value::parse_json(text.trim_end_matches(['\r', '\n'])) {
                 Ok(Value::Object(record)) => self.record(number, &record)?,
                 Ok(other) => {
                     let message = format!("a row must be an object, not {}", other.type_name());
@@ -266,7 +317,6 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
             Ok(step) => {
                 self.batch_bytes += step.value_bytes();
                 self.batch.push(Row { line, step });
-                self.read.rows += 1;
                 self.batch_if_full()
             }
             Err(error) => self.refuse(line, error.to_string()),
@@ -274,7 +324,6 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
     }
 
     fn refuse(&mut self, line: u64, message: String) -> Result<(), FoldDbError> {
-        self.read.rows += 1;
         self.note_refusal(line, message);
         self.batch_if_full()
     }
@@ -287,8 +336,12 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         }
     }
 
+    /// Counts the row that was read; commits the batch that it completes. Refused rows count too,
+    /// so that an import of nothing else also tells how far it is and can be stopped.
     fn batch_if_full(&mut self) -> Result<(), FoldDbError> {
-        if self.batch.len() >= self.options.batch_rows.max(1) || self.batch_bytes >= BATCH_BYTES_MAX
+        self.read.rows += 1;
+        self.batch_rows += 1;
+        if self.batch_rows >= self.options.batch_rows.max(1) || self.batch_bytes >= BATCH_BYTES_MAX
         {
             self.commit_batch()?;
         }
@@ -296,19 +349,23 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
     }
 
     fn commit_batch(&mut self) -> Result<(), FoldDbError> {
-        self.batch_bytes = 0;
+        (self.batch_rows, self.batch_bytes) = (0, 0);
         let rows = std::mem::take(&mut self.batch);
         if !rows.is_empty() {
             self.commit(rows)?;
         }
-        (self.progress)(self.read);
+        self.report.stopped |= (self.progress)(self.read).is_break();
         Ok(())
     }
 
     /// Commits some rows at once, or in halves if that would be too much for one commit.
     fn commit(&mut self, mut rows: Vec<Row>) -> Result<(), FoldDbError> {
         match self.try_commit(&rows) {
-            Ok(ticket) => self.in_flight.push(InFlight { rows: rows.len() as u64, ticket }),
+            Ok((unchanged, ticket)) => {
+                self.read.unchanged += unchanged;
+                let rows = (rows.len() as u64).saturating_sub(unchanged);
+                self.in_flight.push(InFlight { rows, unchanged, ticket });
+            }
             Err(FoldDbError::DataLayer(DataLayerError::Commit(
                 error @ CommitError::TooLarge { .. },
             ))) => {
@@ -328,13 +385,20 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
         Ok(())
     }
 
-    fn try_commit(&self, rows: &[Row]) -> Result<Option<Arc<Ticket>>, FoldDbError> {
+    /// Answers how many rows had all their values already, and what to wait on.
+    fn try_commit(&self, rows: &[Row]) -> Result<(u64, Option<Arc<Ticket>>), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
         let steps = rows.iter().map(|row| row.step.clone()).collect();
         let prepared = Prepared { preconditions: Vec::new(), steps };
         let prefetch = Prefetch::read(pipeline.published(), prepared.rows(pipeline.rows))?;
-        let run = |execution: &mut Execution<'_>| apply(&mut execution.editor(), &prepared);
-        pipeline.execute_buffered(WriterId::OWNER, &prefetch, run)
+        // The pipeline may execute it several times; the last one counts.
+        let unchanged = Cell::new(0);
+        let run = |execution: &mut Execution<'_>| {
+            unchanged.set(apply(&mut execution.editor(), &prepared)?);
+            Ok::<_, FoldDbError>(())
+        };
+        let ticket = pipeline.execute_buffered(WriterId::OWNER, &prefetch, run)?;
+        Ok((unchanged.get(), ticket))
     }
 
     /// Waits until everything committed so far is durable, and counts it.
@@ -346,8 +410,18 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
                 self.report.commits += 1;
             }
             self.report.imported += batch.rows;
+            self.report.unchanged += batch.unchanged;
         }
         Ok(())
+    }
+}
+
+/// What a header that names no field may be instead.
+fn format_hint(name: &str) -> &'static str {
+    match name {
+        name if name.trim_start().starts_with('{') => "; NDJSON has no header: is it that format?",
+        name if name.contains([';', '\t']) => "; columns are divided by commas",
+        _ => "",
     }
 }
 
@@ -362,65 +436,6 @@ fn cell_value(field: &Field, text: &str) -> Result<Value, String> {
 
 fn json_error(error: &crate::model::JsonError) -> String {
     format!("column {}: {}", error.column, error.rule)
-}
-
-/// The input without the byte order mark that some programs begin a file with.
-fn without_mark(mut input: impl Read) -> io::Result<impl Read> {
-    let mut start = Vec::with_capacity(MARK.len());
-    input.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
-    if start == MARK {
-        start.clear();
-    }
-    Ok(io::Cursor::new(start).chain(input))
-}
-
-/// U+FEFF in UTF-8.
-const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
-
-/// Counts the lines of an input that is read ahead, to tell on which a row begins: the parser's
-/// own position is before the blank lines that it skips.
-struct Lines<R> {
-    input: R,
-    /// What was read behind the last row.
-    ahead: VecDeque<u8>,
-    /// The place of `ahead` in the input, and its line.
-    offset: u64,
-    line: u64,
-}
-
-impl<R> Lines<R> {
-    fn new(input: R) -> Self {
-        Self { input, ahead: VecDeque::new(), offset: 0, line: 1 }
-    }
-
-    /// The line on which the row begins that ends at a place in the input.
-    fn row_ends(&mut self, end: u64) -> u64 {
-        let bytes = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        let mut begin = None;
-        for byte in self.ahead.drain(..bytes.min(self.ahead.len())) {
-            if begin.is_none() && !matches!(byte, b'\n' | b'\r') {
-                begin = Some(self.line);
-            }
-            self.line += u64::from(byte == b'\n');
-        }
-        self.offset = end;
-        begin.unwrap_or(self.line)
-    }
-}
-
-impl<R: Read> Read for Lines<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.ahead.len() as u64 >= LINE_BYTES_MAX {
-            let line = self.line;
-            return Err(io::Error::other(format!(
-                "the row behind line {line} is longer than {LINE_BYTES_MAX} bytes; \
-                 is a quote not closed?"
-            )));
-        }
-        let read = self.input.read(out)?;
-        self.ahead.extend(out.iter().take(read));
-        Ok(read)
-    }
 }
 
 fn csv_error(error: &csv::Error) -> FoldDbError {

@@ -8,8 +8,10 @@ mod error;
 mod fold_db;
 mod glob;
 mod import;
+mod lines;
 mod moment;
 mod mutation;
+mod operation;
 mod prepare;
 mod price;
 mod query;
@@ -22,11 +24,16 @@ pub use elements::{Element, ElementAnswer, ElementQuery, INLINE_ELEMENTS_MAX};
 pub use error::{ErrorClass, FoldDbError, MutationError, QueryError, RequestError};
 pub use fold_db::FoldDb;
 pub use glob::Glob;
-pub use import::{ImportFormat, ImportOptions, ImportProgress, ImportReport, ImportRowError};
+pub use import::{
+    ImportError, ImportFormat, ImportOptions, ImportProgress, ImportReport, ImportRowError,
+};
 pub use moment::{MomentError, parse_moment};
 pub use mutation::{
     Condition, ElementPlace, Mutation, MutationKind, MutationRequest, Precondition, PutCondition,
     RecordInput,
+};
+pub use operation::{
+    Operation, OperationAnswer, OperationFilter, OperationKind, OperationMutation, OperationQuery,
 };
 pub use prepare::VALUE_BYTES_MAX;
 pub use query::{KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};

@@ -10,12 +10,12 @@ use super::query::{KeyCondition, QueryRequest};
 use crate::data_layer::CommitNumber;
 use crate::model::{SchemaName, Value};
 
-type Members = BTreeMap<String, Value>;
+pub(super) type Members = BTreeMap<String, Value>;
 
 /// The members of an object, taken one by one, so that unknown ones are found.
 pub(super) struct Object<'p> {
     place: &'p str,
-    members: Members,
+    pub(super) members: Members,
 }
 
 impl<'p> Object<'p> {
@@ -53,7 +53,7 @@ impl<'p> Object<'p> {
             .map_err(|error| RequestError::new(self.at("schema"), error.to_string()))
     }
 
-    fn list(&mut self, member: &str) -> Result<Vec<Value>, RequestError> {
+    pub(super) fn list(&mut self, member: &str) -> Result<Vec<Value>, RequestError> {
         let place = self.at(member);
         list(&place, self.need(member)?)
     }
@@ -101,7 +101,7 @@ pub(super) fn wrong(place: &str, expected: &str, found: &Value) -> RequestError 
     RequestError::new(place, format!("must be {expected}, not {}", found.type_name()))
 }
 
-fn list(place: &str, value: Value) -> Result<Vec<Value>, RequestError> {
+pub(super) fn list(place: &str, value: Value) -> Result<Vec<Value>, RequestError> {
     match value {
         Value::Array(items) => Ok(items),
         other => Err(wrong(place, "an array", &other)),

@@ -10,21 +10,27 @@ pub(crate) fn closest<'a, N: AsRef<str> + ?Sized>(
     ranked.filter(|(distance, _)| *distance <= near).min_by_key(|(d, _)| *d).map(|(_, name)| name)
 }
 
-/// The number of characters to insert, remove or replace, upper and lower case taken as equal.
+/// The number of characters to insert, remove, replace or swap with their neighbours, upper and
+/// lower case taken as equal. Source: the optimal string alignment distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
+    let mut before: Option<(char, Vec<usize>)> = None;
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (cb, above) in b.iter().zip(row.iter().skip(1)) {
-            let replaced = diagonal + usize::from(ca != *cb);
-            left = replaced.min(left + 1).min(above + 1);
-            diagonal = *above;
-            next.push(left);
+        let mut next = vec![i + 1];
+        for (j, cb) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX);
+            let replaced = at(&row, j) + usize::from(ca != *cb);
+            let mut least = replaced.min(at(&next, j) + 1).min(at(&row, j + 1) + 1);
+            if let (Some((earlier, rows)), Some(k)) = (&before, j.checked_sub(1))
+                && *earlier == *cb
+                && b.get(k) == Some(&ca)
+            {
+                least = least.min(at(rows, k) + 1);
+            }
+            next.push(least);
         }
-        row = next;
+        before = Some((ca, std::mem::replace(&mut row, next)));
     }
     row.last().copied().unwrap_or(0)
 }
@@ -40,7 +46,14 @@ mod tests {
         assert_eq!(suggest("carier"), Some("carrier"));
         assert_eq!(suggest("Dep_Delay"), Some("dep_delay"));
         assert_eq!(suggest("depdelay"), Some("dep_delay"));
+        assert_eq!(suggest("depd_elay"), Some("dep_delay"));
         assert_eq!(suggest("y"), Some("x"));
         assert_eq!(suggest("altitude"), None);
+        assert_eq!(closest("emial", ["age", "email"].into_iter()), Some("email"));
+        for (a, b, expected) in
+            [("", "abc", 3), ("abc", "", 3), ("ab", "ba", 1), ("abcd", "badc", 2), ("a", "A", 0)]
+        {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
     }
 }

@@ -49,7 +49,7 @@ impl FoldTransaction<'_> {
         for step in &prepared.steps {
             editor.touch(step.entry.id)?;
         }
-        let answer = apply(&mut editor, &prepared);
+        let answer = apply(&mut editor, &prepared).map(|_| ());
         if answer.is_err() {
             // The closure may go on without this mutation.
             state.working.restore(before);
@@ -92,6 +92,27 @@ impl FoldTransaction<'_> {
         }
         let columns: Arc<[FieldName]> = Arc::clone(&entry.projection.columns);
         Ok(Some(Record { columns, values }))
+    }
+
+    /// The value of a Single field as the transaction sees it; `None` if it has none, or the record
+    /// does not exist. Reads no elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldTransaction::get`].
+    pub fn value(
+        &mut self,
+        schema: &SchemaName,
+        key: &[Value],
+        field: &FieldName,
+    ) -> Result<Option<Value>, FoldDbError> {
+        let (entry, key) = self.find(schema, key)?;
+        let found = entry.fields().find(|(_, candidate)| candidate.name == *field);
+        let Some((cell, _)) = found else { return Ok(None) };
+        let editor = self.transaction.state.editor();
+        let draft = editor.working.record(editor.source, cell.schema, key.bytes())?;
+        let raw = draft.value(cell.field);
+        Ok(raw.map(|raw| decode_cell(raw)).transpose()?)
     }
 
     /// The value of an element as the transaction sees it; `None` if it does not exist.

@@ -414,7 +414,8 @@ fn imports_take_elements_and_write_nothing_twice() {
     let db = shop();
     let import = |format, rows: &str| {
         let options = ImportOptions::new(format);
-        db.import(&name("Shop"), rows.as_bytes(), &options, |_| {}).unwrap()
+        let go_on = |_| ControlFlow::Continue(());
+        db.import(&name("Shop"), rows.as_bytes(), &options, go_on).unwrap()
     };
     let rows = "{\"id\": 1, \"stock\": {\"a\": 1}, \"notes\": [\"x\"]}\n\
                 {\"id\": 2, \"stock\": {}}\n{\"id\": 3, \"stock\": {\"a\": \"b\"}}\n";
@@ -424,7 +425,8 @@ fn imports_take_elements_and_write_nothing_twice() {
     let expected = "[1,null,{\"a\":1},{\"0\":\"x\"},{}]\n[2,null,{},{},{}]\n";
     assert_eq!(all(&db, "Shop"), expected);
     let before = db.stats().unwrap().commit;
-    import(ImportFormat::Ndjson, rows);
+    let again = import(ImportFormat::Ndjson, rows);
+    assert_eq!((again.imported, again.unchanged, again.refused), (0, 2, 1));
     assert_eq!(db.stats().unwrap().commit, before);
     let csv = "id,stock,notes\n1,\"{\"\"b\"\": 2}\",\n2,,[7]\n3,text,\n";
     let report = import(ImportFormat::Csv, csv);

@@ -1,10 +1,13 @@
 //! Reading rows from CSV and NDJSON.
 
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::thread;
 
 use datafold::FoldDb;
-use datafold::engine::{FoldDbError, ImportFormat, ImportOptions, ImportReport};
+use datafold::engine::{
+    FoldDbError, ImportError, ImportFormat, ImportOptions, ImportProgress, ImportReport,
+};
 use datafold::model::Value;
 use datafold_testkit::ApplyFault;
 
@@ -25,7 +28,12 @@ fn import(
     format: ImportFormat,
     input: impl AsRef<[u8]>,
 ) -> Result<ImportReport, FoldDbError> {
-    db.import(&name("City"), input.as_ref(), &ImportOptions::new(format), |_| {})
+    let options = ImportOptions::new(format);
+    db.import(&name("City"), input.as_ref(), &options, go_on).map_err(FoldDbError::from)
+}
+
+fn go_on(_: ImportProgress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 fn cities() -> FoldDb {
@@ -74,7 +82,7 @@ fn texts_can_stand_for_null_and_null_takes_the_default() {
         ..ImportOptions::new(ImportFormat::Csv)
     };
     let input = "name,people,kind\nUlm,NA,\nAalen,5,village\nNA,1,x\n";
-    let report = db.import(&name("City"), input.as_bytes(), &options, |_| {}).unwrap();
+    let report = db.import(&name("City"), input.as_bytes(), &options, go_on).unwrap();
     assert_eq!(figures(&report), (2, 1, vec![4]));
     let expected = "[\"Aalen\",5,null,null,null,\"village\",null]\n\
                     [\"Ulm\",null,null,null,null,\"town\",null]\n";
@@ -153,8 +161,8 @@ fn empty_inputs_import_nothing() {
 fn a_byte_order_mark_is_no_part_of_the_first_row() {
     let db = cities();
     assert_eq!(figures(&csv(&db, "\u{feff}name,people\nUlm,1\n")), (1, 0, vec![]));
-    assert_eq!(figures(&csv(&db, "\u{feff}\"name\",people\nUlm,1\n")), (1, 0, vec![]));
-    assert_eq!(figures(&ndjson(&db, "\u{feff}{\"name\": \"Ulm\"}\n")), (1, 0, vec![]));
+    assert_eq!(csv(&db, "\u{feff}\"name\",people\nUlm,1\n").unchanged, 1);
+    assert_eq!(ndjson(&db, "\u{feff}{\"name\": \"Ulm\"}\n").unchanged, 1);
     assert_eq!(db.stats().unwrap().total_records, 1);
 }
 
@@ -199,7 +207,7 @@ fn the_same_key_twice_is_merged_in_the_order_of_the_rows() {
         let input = "{\"name\": \"Ulm\", \"people\": 1, \"kind\": null}\n\
                      {\"name\": \"Ulm\", \"area\": 2}\n\
                      {\"name\": \"Ulm\", \"people\": 3}\n";
-        let report = db.import(&name("City"), input.as_bytes(), &options, |_| {}).unwrap();
+        let report = db.import(&name("City"), input.as_bytes(), &options, go_on).unwrap();
         assert_eq!((report.imported, report.commits), (3, 3_u64.div_ceil(batch_rows as u64)));
         assert_eq!(all(&db, "City"), "[\"Ulm\",3,2,null,null,\"town\",null]\n");
         check_sound(&db);
@@ -214,7 +222,8 @@ fn importing_again_changes_nothing() {
     let once = all(&db, "City");
     let history = || db.history(&name("City"), &["Ulm".into()], None, None, 100).unwrap();
     let versions = history();
-    assert_eq!(figures(&csv(&db, input)), (2, 0, vec![]));
+    let again = csv(&db, input);
+    assert_eq!((figures(&again), again.unchanged), ((0, 0, vec![]), 2));
     assert_eq!((all(&db, "City"), history()), (once, versions));
     // Only what is new is written.
     csv(&db, "name,people\nUlm,1\nAalen,3\n");
@@ -223,13 +232,13 @@ fn importing_again_changes_nothing() {
     // Where there is nothing to write there is no commit to count.
     approve(&db, r#"{"name": "Tag", "key": ["tag"], "fields": {"tag": {}}}"#);
     let options = ImportOptions::new(ImportFormat::Csv);
-    let tags = |commits| {
+    let tags = |figures| {
         let input = &b"tag\na\nb\n"[..];
-        let report = db.import(&name("Tag"), input, &options, |_| {}).unwrap();
-        assert_eq!((report.imported, report.commits), (2, commits));
+        let report = db.import(&name("Tag"), input, &options, go_on).unwrap();
+        assert_eq!((report.imported, report.unchanged, report.commits), figures);
     };
-    tags(1);
-    tags(0);
+    tags((2, 0, 1));
+    tags((0, 2, 0));
     check_sound(&db);
 }
 
@@ -243,19 +252,23 @@ fn batches_too_large_for_a_commit_are_split() {
     });
     let options = ImportOptions { batch_rows: 1_000, ..ImportOptions::new(ImportFormat::Csv) };
     let mut told = Vec::new();
-    let report =
-        db.import(&name("Item"), rows.as_bytes(), &options, |p| told.push(p.rows)).unwrap();
+    let tell = |progress: ImportProgress| {
+        told.push(progress.rows);
+        ControlFlow::Continue(())
+    };
+    let report = db.import(&name("Item"), rows.as_bytes(), &options, tell).unwrap();
     assert_eq!((report.imported, report.refused), (40, 0));
     assert!((8..=12).contains(&report.commits), "{}", report.commits);
     assert_eq!(told.last(), Some(&40));
     let quote = format!("id,text\n1,\"{}", "x".repeat(17 << 20));
-    let error = db.import(&name("Item"), quote.as_bytes(), &options, |_| {}).unwrap_err();
+    let error = db.import(&name("Item"), quote.as_bytes(), &options, go_on).unwrap_err();
     assert!(error.to_string().contains("is a quote not closed?"), "{error}");
     let rows: String =
         (0..45_000).fold(String::new(), |rows, id| rows + &format!("{{\"id\":{id}}}\n"));
     let options = ImportOptions { batch_rows: 45_000, ..ImportOptions::new(ImportFormat::Ndjson) };
-    let report = db.import(&name("Item"), rows.as_bytes(), &options, |_| {}).unwrap();
-    assert_eq!((report.imported, report.commits), (45_000, 4));
+    let report = db.import(&name("Item"), rows.as_bytes(), &options, go_on).unwrap();
+    let figures = (report.imported, report.unchanged, report.commits);
+    assert_eq!(figures, (45_000 - 40, 40, 4));
     assert_eq!(db.stats().unwrap().total_records, 45_000);
     check_sound(&db);
 }
@@ -268,11 +281,13 @@ fn progress_is_told_and_errors_are_bounded() {
     });
     let options = ImportOptions { batch_rows: 100, ..ImportOptions::new(ImportFormat::Csv) };
     let mut told = Vec::new();
-    let report = db
-        .import(&name("City"), rows.as_bytes(), &options, |p| told.push((p.rows, p.refused)))
-        .unwrap();
+    let tell = |progress: ImportProgress| {
+        told.push((progress.rows, progress.refused));
+        ControlFlow::Continue(())
+    };
+    let report = db.import(&name("City"), rows.as_bytes(), &options, tell).unwrap();
     assert_eq!((report.imported, report.refused, report.errors.len()), (700, 350, 100));
-    assert_eq!((told.len(), told.last().copied()), (8, Some((1_050, 350))));
+    assert_eq!((told.len(), told.last().copied()), (11, Some((1_050, 350))));
     assert!(told.is_sorted());
 }
 
@@ -294,9 +309,10 @@ fn an_import_counts_no_row_that_was_lost() {
     let mut flushed = Vec::new();
     let answer = db.import(&name("City"), &b"name\na\nb\nc\n"[..], &options, |_| {
         flushed.push(db.pool().flush().is_err());
+        ControlFlow::Continue(())
     });
     assert!(flushed[0]);
-    assert_eq!(code(answer), "commit_failed");
+    assert_eq!(code(answer.map_err(FoldDbError::from)), "commit_failed");
     assert!(!all(&db, "City").contains('a'));
     check_sound(&db);
 }
@@ -318,15 +334,51 @@ fn what_was_committed_before_an_error_is_durable_when_it_is_answered() {
     thread::scope(|scope| {
         let import = scope.spawn(|| {
             let options = ImportOptions { batch_rows: 2, ..ImportOptions::new(ImportFormat::Csv) };
-            let input = Broken(b"id\n1\n2\n3\n");
-            let answer = stage.db.import(&name("Item"), input, &options, |_| {});
-            (code(answer), stage.store.accepted_count())
+            let input = Broken(b"id\n1\nx\n2\n3\n");
+            let error = stage.db.import(&name("Item"), input, &options, go_on).unwrap_err();
+            (error, stage.store.accepted_count())
         });
         stage.store.gate().wait_for(1);
         stage.store.gate().open();
-        assert_eq!(import.join().unwrap(), ("invalid_request", before + 1));
+        let (ImportError { report, error }, accepted) = import.join().unwrap();
+        assert!(accepted > before);
+        assert_eq!((error.code(), figures(&report)), ("invalid_request", (3, 1, vec![3])));
     });
-    assert_eq!(all(&stage.db, "Item"), "[1,null,null]\n[2,null,null]\n");
+    assert_eq!(all(&stage.db, "Item"), "[1,null,null]\n[2,null,null]\n[3,null,null]\n");
+}
+
+#[test]
+fn an_import_that_is_stopped_is_completed_by_the_next() {
+    let db = cities();
+    let rows = (0..1_000).fold("name,people\n".to_owned(), |rows, n| {
+        rows + &if n % 10 == 0 { format!("c{n},x\n") } else { format!("c{n},{n}\n") }
+    });
+    let options = ImportOptions { batch_rows: 100, ..ImportOptions::new(ImportFormat::Csv) };
+    let stop = |progress: ImportProgress| match progress.rows {
+        0..300 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let report = db.import(&name("City"), rows.as_bytes(), &options, stop).unwrap();
+    assert!(report.stopped);
+    assert_eq!((report.imported, report.refused), (270, 30));
+    assert_eq!(db.stats().unwrap().total_records, 270);
+    let report = db.import(&name("City"), rows.as_bytes(), &options, go_on).unwrap();
+    assert!(!report.stopped);
+    assert_eq!((report.imported, report.unchanged, report.refused), (630, 270, 100));
+    // One commit for each batch that had something new.
+    assert_eq!(report.commits, 7);
+    check_sound(&db);
+}
+
+#[test]
+fn a_failed_import_tells_which_rows_it_refused() {
+    let db = cities();
+    let input = Broken(b"name,people\nUlm,1\nAalen,many\nBonn,2\n");
+    let options = ImportOptions::new(ImportFormat::Csv);
+    let error = db.import(&name("City"), input, &options, go_on).unwrap_err();
+    assert_eq!(figures(&error.report), (2, 1, vec![3]));
+    assert_eq!(error.to_string(), "input: planted");
+    assert!(all(&db, "City").contains("Bonn"));
 }
 
 #[test]
@@ -337,7 +389,7 @@ fn a_record_without_key_is_merged_from_every_row() {
         r#"{"name": "Settings", "fields": {"a": {}, "b": {"value": {"type": "integer"}}}}"#,
     );
     let options = ImportOptions::new(ImportFormat::Csv);
-    let report = db.import(&name("Settings"), &b"a,b\nx,1\ny,\n"[..], &options, |_| {}).unwrap();
+    let report = db.import(&name("Settings"), &b"a,b\nx,1\ny,\n"[..], &options, go_on).unwrap();
     assert_eq!(report.imported, 2);
     let record = db.get(&name("Settings"), &[]).unwrap().unwrap();
     assert_eq!(record.values, [Value::from("y"), Value::Null]);

@@ -20,6 +20,7 @@ mod mappings;
 mod model_test;
 mod node_model;
 mod opening;
+mod operations;
 mod pipeline;
 mod power_cuts;
 mod program;

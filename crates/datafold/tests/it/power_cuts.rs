@@ -1,5 +1,6 @@
 //! The power fails at every operation of the whole product; what was acknowledged is there, whole.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -78,9 +79,10 @@ fn run(db: &FoldDb, step: &Step) {
             db.pool().flush().unwrap();
         }
         Step::Import(rows) => {
+            let go_on = |_| ControlFlow::Continue(());
             let options =
                 ImportOptions { batch_rows: 10, ..ImportOptions::new(ImportFormat::Ndjson) };
-            db.import(&name("Tag"), rows.as_bytes(), &options, |_| {}).unwrap();
+            db.import(&name("Tag"), rows.as_bytes(), &options, go_on).unwrap();
         }
     }
 }

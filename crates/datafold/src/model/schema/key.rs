@@ -9,7 +9,7 @@ use super::Schema;
 #[non_exhaustive]
 pub enum KeyOfError {
     /// There are too few or too many values.
-    #[error("a key of {schema} has {expected} parts, found {found}")]
+    #[error("a key of {schema} has {expected} part{}, found {found}", plural(*expected))]
     WrongCount {
         /// The schema.
         schema: SchemaName,
@@ -59,6 +59,10 @@ impl KeyOfError {
             KeyOfError::Key { cause, .. } => cause.code(),
         }
     }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 impl Schema {

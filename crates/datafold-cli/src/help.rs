@@ -1,0 +1,109 @@
+//! What `--help` says behind the options: the forms of what is read, and examples.
+
+/// Of the program.
+pub(crate) const PROGRAM: &str = "\
+Start with `datafold quickstart`: it loads real data and shows what can be done with them. With
+data of your own: init, schema load, schema approve, import or mutate, query.
+
+A KEY is a scalar, or a JSON array for a key of several fields: N14228, '[\"UA\",1545]'.
+A MOMENT is a commit number, an RFC 3339 time, or a time ago such as -2h or -1d12h.
+
+Results go to standard output, everything else to standard error. NO_COLOR takes the colours away.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 invalid data,
+6 store unavailable or damaged, 130 interrupted.";
+
+/// Of `schema load`.
+pub(crate) const SCHEMA_LOAD: &str = r#"A schema is a JSON object:
+
+  { "name": "City", "description": "Cities of the region", "key": ["name"],
+    "fields": {
+      "name":   { "value": { "type": "string" } },
+      "people": { "value": { "type": ["integer", "null"] }, "description": "Inhabitants" } } }
+
+Only `name` and `fields` are needed.
+Only `name` and `fields` are needed.
+`key` names the fields that tell records apart; without it there is one record. `value` is a
+JSON Schema that the values of a field must fit; without it any JSON does. A field has one value,
+or with "field_type": "Collection" or "Range" elements by id or by ordered key.
+
+Of a folder, the files *.json are loaded, sorted by name. A file that cannot be loaded does not
+stop the others. A definition that is there already does not change: give a new one a new name.
+
+Examples:
+  datafold schema load city.json
+  datafold schema load schemas/ more/plane.json"#;
+
+/// Of `mutate`.
+pub(crate) const MUTATE: &str = r#"A line is one of:
+
+  {"mutation": "create", "schema": "City", "records": [{"name": "Ulm", "people": 126000}]}
+  {"mutation": "update", "schema": "City", "records": [{"name": "Ulm", "people": null}]}
+  {"mutation": "upsert", "schema": "City", "records": [{"name": "Bonn"}]}
+  {"mutation": "delete", "schema": "City", "keys": ["Ulm", "Bonn"]}
+  {"mutation": "put", "schema": "Shop", "key": "Ulm", "field": "stock", "elements": {"cake": 2}}
+  {"mutation": "remove", "schema": "Shop", "key": "Ulm", "field": "stock", "elements": ["cake"]}
+  {"transaction": [LINE, LINE, …], "if": [{"schema": "City", "key": "Ulm", "unchanged_since": 3}]}
+
+create: the record must be absent. update: it must exist; the given fields are merged, and null
+takes a value away. upsert: creates or merges. put: writes elements of a Collection or Range field;
+with "if": "absent" they are new, with "if": "exists" they are there. A transaction is all or
+nothing; its conditions are "unchanged_since", "exists" and "absent".
+
+A line is answered by {"commit", "time", "atoms"} or {"error": {"code", "message"}, "line"}.
+
+Examples:
+  datafold mutate changes.ndjson
+  echo '{"mutation": "delete", "schema": "City", "keys": ["Ulm"]}' | datafold mutate -"#;
+
+/// Of `query`.
+pub(crate) const QUERY: &str = r#"Examples:
+  datafold query Flight --prefix '["UA", 1545]' --select time_hour,dep_delay
+  datafold query Flight --from UA --to VX --limit 100
+  datafold query Flight --prefix UA --as-of -2h --format csv
+
+A prefix is of whole parts of the key: --prefix UA finds all flights of UA. --from is included,
+--to is not.
+
+The JSON form, for --file:
+
+  { "schema": "Flight", "select": ["carrier", "flight"],
+    "key": { "prefix": ["UA"] },        or "exact", or "from" and "to"
+    "limit": 10, "cursor": null, "as_of": 42 }"#;
+
+/// Of `history`.
+pub(crate) const HISTORY: &str = r#"Examples:
+  datafold history Plane N14228
+  datafold history Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' dep_delay --limit 5"#;
+
+/// Of `elements`.
+pub(crate) const ELEMENTS: &str = r#"Examples:
+  datafold elements ProductCatalog C-10 stock --prefix eu:
+  datafold elements SocialPost '["ada", "2026-03-02T18:00:00Z"]' replies --reverse --limit 10"#;
+
+/// Of `import`.
+pub(crate) const IMPORT: &str = r#"The first line of CSV names the fields.
+Cells are converted to their types.
+A line of NDJSON is an object with the fields of a record.
+
+A row that breaks a rule is told with its line and passed over. Rows that are there already write
+nothing: an import that failed or was interrupted is completed by the same command.
+
+Examples:
+  datafold import Plane planes.csv.gz --null NA
+  datafold import Flight flights-*.ndjson
+  zcat flights.csv.gz | datafold import Flight - --input-format csv"#;
+
+/// Of `exec`.
+pub(crate) const EXEC: &str = r#"An operation is one of:
+
+  {"type": "query", "schema": "UserProfile", "fields": ["username", "email"], "filter": null}
+  {"type": "mutation", "schema": "UserProfile", "mutation_type": "create",
+   "data": {"username": "ann", "email": "ann@example.org"}}
+
+The kinds of mutations are create, update, delete, add_to_collection:ID, update_to_collection:ID
+and delete_from_collection:ID. A query is answered by the array of the values, in the order of its
+fields, a mutation by its commit. Several operations are the items of an array.
+
+They are for schemas with one record. With a key, `data` holds the key fields, and a query names
+the record by "key"."#;
