@@ -260,11 +260,11 @@ pub enum MutationError {
         /// The field.
         field: FieldName,
         /// The element.
-        element: String,
+        element: Box<str>,
         /// The condition.
-        expected: String,
+        expected: Box<str>,
         /// What holds instead.
-        found: String,
+        found: Box<str>,
     },
     /// A precondition does not hold; read again and decide.
     #[error("record {key} of `{schema}` {found}, but the precondition is that it {expected}")]

@@ -11,6 +11,7 @@ mod moment;
 mod mutation;
 mod prepare;
 mod query;
+mod record_check;
 mod request;
 pub(crate) mod suggest;
 mod transaction;
@@ -26,6 +27,6 @@ pub use mutation::{
     Condition, ElementPlace, Mutation, MutationKind, MutationRequest, Precondition, PutCondition,
     RecordInput,
 };
-pub use prepare::VALUE_BYTES_MAX;
 pub use query::{KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
+pub use record_check::VALUE_BYTES_MAX;
 pub use transaction::FoldTransaction;
