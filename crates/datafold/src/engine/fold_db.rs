@@ -215,8 +215,8 @@ impl FoldDb {
     }
 
     /// The versions of a cell or of all elements of a field, or with `field: None` of all cells and
-    /// elements of a record, the newest first, up to the end of the commit that reaches `limit`; the
-    /// next page is the one `before` it.
+    /// elements of a record, the newest first, up to the end of the commit that reaches `limit`;
+    /// the next page is the one `before` it.
     ///
     /// # Errors
     ///
