@@ -4,7 +4,7 @@ use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
 
 use super::ids::{CommitNumber, WriterId};
-use super::record::{PastCell, encode_value_or_undefined, ok, raw_value};
+use super::record::{PastCell, UNDEFINED, encode_value_or_undefined, ok};
 use super::serialization::RowError;
 
 /// The current atom of one element, inside its row.
@@ -25,12 +25,16 @@ impl<'a> ElementView<'a> {
         if decoder.array()? != Some(4) {
             return Err(RowError::Malformed("an element has four parts"));
         }
-        Ok(Self {
-            commit: CommitNumber(decoder.u64()?),
-            writer: WriterId(decoder.u32()?),
-            ordinal: decoder.u32()?,
-            value: raw_value(&mut decoder, row)?,
-        })
+        let commit = CommitNumber(decoder.u64()?);
+        let (writer, ordinal) = (WriterId(decoder.u32()?), decoder.u32()?);
+        // The value is the rest of the row, so that nothing has to be stepped over to find its end.
+        let rest = row.get(decoder.position()..).unwrap_or_default();
+        let value = match rest {
+            [] => return Err(RowError::Malformed("an element has a value, or `undefined`")),
+            [UNDEFINED] => None,
+            raw => Some(raw),
+        };
+        Ok(Self { commit, writer, ordinal, value })
     }
 }
 

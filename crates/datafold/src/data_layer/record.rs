@@ -231,10 +231,7 @@ impl<'a> Cells<'_, 'a> {
 }
 
 /// The bytes of the next value; `None` for `undefined`.
-pub(crate) fn raw_value<'a>(
-    decoder: &mut Decoder<'a>,
-    bytes: &'a [u8],
-) -> Result<Option<&'a [u8]>, RowError> {
+fn raw_value<'a>(decoder: &mut Decoder<'a>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, RowError> {
     if decoder.datatype()? == Type::Undefined {
         decoder.undefined()?;
         return Ok(None);
@@ -334,7 +331,7 @@ impl<'a> Values<'a> {
 }
 
 /// The CBOR item that stands for a deleted cell.
-const UNDEFINED: u8 = 0xF7;
+pub(crate) const UNDEFINED: u8 = 0xF7;
 
 /// A row of the history keyspace: the atom of a cell that was replaced. Its birth is in the key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -78,7 +78,8 @@ fn check(editor: &mut Editor<'_>, condition: &PreparedCondition) -> Result<(), F
     let failed = |expected: String, found: String| {
         let (schema, key) = (condition.entry.schema.name.clone(), condition.key.clone());
         Err(match condition.element.clone() {
-            Some(NamedElement { field, text: element, .. }) => {
+            Some(NamedElement { field, text, .. }) => {
+                let (element, expected, found) = (text.into(), expected.into(), found.into());
                 MutationError::ElementPreconditionFailed {
                     schema,
                     key,

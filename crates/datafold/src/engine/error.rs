@@ -270,7 +270,7 @@ pub enum MutationError {
         /// The field.
         field: FieldName,
         /// The element.
-        element: String,
+        element: Box<str>,
         /// The condition.
         expected: Box<str>,
         /// What holds instead.

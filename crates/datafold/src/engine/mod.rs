@@ -15,6 +15,7 @@ mod operation;
 mod prepare;
 mod price;
 mod query;
+mod record_check;
 mod request;
 pub(crate) mod suggest;
 mod transaction;
@@ -35,6 +36,6 @@ pub use mutation::{
 pub use operation::{
     Operation, OperationAnswer, OperationFilter, OperationKind, OperationMutation, OperationQuery,
 };
-pub use prepare::VALUE_BYTES_MAX;
 pub use query::{KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
+pub use record_check::VALUE_BYTES_MAX;
 pub use transaction::FoldTransaction;
