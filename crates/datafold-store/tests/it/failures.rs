@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use datafold_store::{Keyspace, Outcome, Scan, SpaceId, Store, StoreError, StoreId};
 use datafold_testkit::model::{describe, read_all};
 use datafold_testkit::{
-    CutKind, DiskCall, DiskError, DiskFault, DiskImage, SimDisk, replay, seed_from_env,
+    CutKind, DiskCall, DiskError, DiskFault, DiskImages, SimDisk, replay, seed_from_env,
 };
 
 use crate::harness::open_sim;
@@ -90,12 +90,12 @@ fn restarts(disk: &SimDisk, seed: u64) -> [(&'static str, SimDisk); 4] {
 }
 
 fn sweep_point(
-    image: &DiskImage,
+    images: &DiskImages,
     fault: DiskFault,
     seed: u64,
     workload: &Workload,
 ) -> Result<Answers, String> {
-    let disk = SimDisk::from_image(image.clone(), seed);
+    let disk = SimDisk::from_images(images.clone(), seed);
     disk.inject(fault);
     let answers = run(&disk, workload)?;
     for (name, disk) in restarts(&disk, seed) {
@@ -112,11 +112,11 @@ fn sweep_point(
     Ok(answers)
 }
 
-fn created(seed: u64) -> DiskImage {
+fn created(seed: u64) -> DiskImages {
     let disk = SimDisk::new(seed);
     let store = open_sim(&disk, ID, true).unwrap();
     store.close().unwrap();
-    disk.durable_image()
+    disk.images()
 }
 
 fn faults(calls: u64) -> impl Iterator<Item = DiskFault> {
@@ -137,15 +137,15 @@ fn no_panic<T>(point: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 fn every_call_fails_once_and_for_ever() {
     let seed = seed_from_env(0xFA11);
     let workload = Workload::new(seed, 6);
-    let image = created(seed);
-    let disk = SimDisk::from_image(image.clone(), seed);
+    let images = created(seed);
+    let disk = SimDisk::from_images(images.clone(), seed);
     assert_eq!(run(&disk, &workload).unwrap().accepted, 6);
     let calls = disk.call_count();
     let (mut points, mut open_outcomes, mut silent) = (0, 0, 0);
     let mut failures = Vec::new();
     for fault in faults(calls) {
         points += 1;
-        match no_panic(|| sweep_point(&image, fault, seed, &workload)) {
+        match no_panic(|| sweep_point(&images, fault, seed, &workload)) {
             Ok(answers) => {
                 open_outcomes += u64::from(answers.is_indeterminate);
                 silent += u64::from(answers.errors == 0);
@@ -194,12 +194,12 @@ fn a_creation_that_failed_is_finished_by_the_next_one() {
 fn after_a_failure_the_store_only_reads() {
     let seed = seed_from_env(0x5C);
     let workload = Workload::new(seed, 80);
-    let image = created(seed);
+    let images = created(seed);
     let last = 70;
     let batch = workload.next(last).unwrap();
     for call in [DiskCall::Sync, DiskCall::Write] {
         for error in DiskError::ALL {
-            let disk = SimDisk::from_image(image.clone(), seed);
+            let disk = SimDisk::from_images(images.clone(), seed);
             let store = open_sim(&disk, ID, false).unwrap();
             for number in 0..last {
                 assert!(matches!(store.apply(workload.next(number).unwrap()), Outcome::Accepted));
@@ -238,11 +238,11 @@ fn after_a_failure_the_store_only_reads() {
 fn a_store_that_is_opened_after_a_failed_sync_builds_on_durable_pages() {
     let seed = seed_from_env(0x5D);
     let workload = Workload::new(seed, 40);
-    let image = created(seed);
+    let images = created(seed);
     let mut differed = 0;
     for point in 0..150 {
         let failing = 5 + point % 30;
-        let disk = SimDisk::from_image(image.clone(), seed + point);
+        let disk = SimDisk::from_images(images.clone(), seed + point);
         let store = open_sim(&disk, ID, false).unwrap();
         for number in 0..failing {
             assert!(matches!(store.apply(workload.next(number).unwrap()), Outcome::Accepted));

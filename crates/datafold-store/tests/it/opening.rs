@@ -9,12 +9,13 @@ use datafold_store::{
     Batch, FORMAT_VERSION, Keyspace, OpenOptions, Outcome, SpaceId, Store, StoreError, StoreId,
     open,
 };
-use datafold_testkit::{CutKind, Random, SimDisk, seed_from_env};
+use datafold_testkit::{CutKind, DiskImage, DiskImages, Random, SimDisk, seed_from_env};
 use tempfile::TempDir;
 
 use crate::harness::{open_sim, options};
 
 const DATA_FILE: &str = "data.redb";
+const LOG_FILE: &str = "commit.log";
 const NOTE_FILE: &str = "STORE.json";
 
 fn open_at(path: &Path, create: bool) -> Result<Arc<dyn Store>, StoreError> {
@@ -73,7 +74,7 @@ fn create_makes_the_folders_and_keeps_a_store_that_is_there() {
     assert_eq!((info.engine, info.format_version), ("redb", FORMAT_VERSION));
     put(&*store, b"key", b"value");
     drop(store);
-    assert_eq!(names(&path), ["LOCK", NOTE_FILE, DATA_FILE]);
+    assert_eq!(names(&path), ["LOCK", NOTE_FILE, LOG_FILE, DATA_FILE]);
     let store = open_at(&path, true).unwrap();
     assert_eq!(store.info(), &info);
     assert_has_the_row(&*store);
@@ -253,7 +254,7 @@ fn the_data_of_another_store_is_refused() {
     }
 }
 
-/// The steps of a creation: folder, lock, data file (itself cut at every operation), note. Only
+/// The steps of a creation: folder, lock, files (themselves cut at every operation), note. Only
 /// with the note is there a store; until then the next create begins or finishes it.
 #[test]
 fn a_creation_that_was_interrupted_is_finished_by_the_next_one() {
@@ -264,17 +265,20 @@ fn a_creation_that_was_interrupted_is_finished_by_the_next_one() {
     let trace = disk.take_trace();
     let mut random = Random::new(seed);
     let mut cursor = trace.cursor();
-    let mut images = vec![None, Some(Vec::new())];
+    let mut images = vec![None, Some(DiskImages::new())];
     while cursor.step() {
         for kind in CutKind::ALL {
-            images.push(Some(cursor.image(kind, &mut random).to_bytes()));
+            images.push(Some(cursor.images(kind, &mut random)));
         }
     }
     for (step, image) in images.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("LOCK"), "").unwrap();
-        if let Some(image) = image {
-            fs::write(folder.path().join(DATA_FILE), image).unwrap();
+        if let Some(images) = image {
+            for (file, name) in [DATA_FILE, LOG_FILE].into_iter().enumerate() {
+                let bytes = images.get(&file).map(DiskImage::to_bytes).unwrap_or_default();
+                fs::write(folder.path().join(name), bytes).unwrap();
+            }
             fs::write(folder.path().join("STORE.json.new"), "{\"half\"").unwrap();
         }
         let before = names(folder.path());
