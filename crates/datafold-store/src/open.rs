@@ -21,13 +21,13 @@ pub struct OpenOptions {
     pub check_integrity: bool,
     /// Bytes of the commit log, if the store is created by this opening; 8 KiB to 1 GiB.
     ///
-    /// A longer log is emptied less often, and each time takes longer. Default: 2 MiB.
+    /// A longer log is emptied less often, and each time takes longer. Default: 1 MiB.
     pub log_bytes: u64,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { create: false, cache_bytes: 256 << 20, check_integrity: false, log_bytes: 2 << 20 }
+        Self { create: false, cache_bytes: 256 << 20, check_integrity: false, log_bytes: 1 << 20 }
     }
 }
 

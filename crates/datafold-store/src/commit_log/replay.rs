@@ -20,6 +20,15 @@ impl CommitLog {
         let bytes = self.records().map_err(|e| StoreError::io("read the commit log", e))?;
         let mut link = Link::first(self.generation);
         let mut rest = bytes.as_slice();
+        // A round begins only when the engine has made durable that the one before it is over.
+        if let Some(record) = Record::parse(rest, self.id)
+            && record.link.generation > self.generation
+        {
+            return Err(damaged(format!(
+                "the commit log is in round {}, the engine's file only knows of round {}",
+                record.link.generation, self.generation
+            )));
+        }
         while let Some(record) = Record::parse(rest, self.id).filter(|found| found.link == link) {
             let batch = payload::decode(record.payload)
                 .ok_or_else(|| damaged(format!("record {} is malformed", link.sequence)))?;

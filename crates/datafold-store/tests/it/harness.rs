@@ -11,7 +11,7 @@ use tempfile::TempDir;
 pub(crate) const CACHE_BYTES: usize = 64 << 10;
 
 /// A short log, so that it is full after a few batches.
-pub(crate) const LOG_BYTES: u64 = 32 << 10;
+pub(crate) const LOG_BYTES: u64 = 64 << 10;
 
 /// The number of the log's file on a simulated disk; the engine's is file 0.
 pub(crate) const LOG: usize = 1;
