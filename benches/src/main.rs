@@ -2,7 +2,9 @@
 //!
 //! Every figure is a ratio of two measurements of one run, taken in turns, since the machine may
 //! be busy with other things. Names of benches as arguments run only those; `--quick` runs each
-//! with less data. Results go to standard output as a table in Markdown.
+//! with less data. `--flights=FILE` names the CSV file (gzip) of flights for the bench of imports,
+//! instead of the month that the project ships. Results go to standard output as a table in
+//! Markdown.
 
 #![expect(
     clippy::print_stdout,
@@ -14,12 +16,15 @@
 
 mod bare;
 mod bench_growth;
+mod bench_import;
 mod bench_locks;
 mod bench_mutations;
 mod bench_open;
 mod bench_reads;
 mod fixture;
 mod table;
+
+use std::path::PathBuf;
 
 use table::Table;
 
@@ -42,6 +47,8 @@ fn main() {
     } else {
         Size { records: 1_000_000, seconds: 2.0, rounds: 5 }
     };
+    let flights = arguments.iter().find_map(|argument| argument.strip_prefix("--flights="));
+    let flights = flights.map_or_else(bench_import::shipped_flights, PathBuf::from);
     let chosen: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name);
     let mut table = Table::new();
@@ -56,6 +63,9 @@ fn main() {
     }
     if wanted("scans") {
         bench_reads::run_scans(size, &mut table);
+    }
+    if wanted("import") {
+        bench_import::run(&flights, &mut table);
     }
     if wanted("open") {
         bench_open::run(size, &mut table);

@@ -23,6 +23,7 @@ const TESTKIT: &str = "datafold-testkit";
 const EXTERNAL: &[(&str, &[&str])] = &[
     ("redb", &["datafold-store", "datafold-bench"]),
     ("rpds", &["datafold-store"]),
+    ("rusqlite", &["datafold-bench"]),
     ("sled", &["datafold-store"]),
     ("tokio-postgres", &["datafold-store"]),
     ("tokio", &["datafold-store", "datafold-node", "datafold-cli"]),

@@ -12,10 +12,11 @@ use super::commit::{Change, ChangeKind};
 use super::db_operations::DbOperations;
 use super::error::DataLayerError;
 use super::ids::{AtomId, CommitNumber, FieldId, SchemaId};
+use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::repository::{Page, ReadRepository};
-use crate::model::{RecordKey, Value, decode_value};
+use crate::model::{FieldName, RecordKey, SchemaName, Value, decode_value};
 
 /// Atoms. They never change, so there is only the read half of a repository.
 ///
@@ -72,17 +73,32 @@ impl AtomRepository {
     ) -> Result<Vec<Atom>, DataLayerError> {
         let point = self.ops.now();
         let entry = entry_of(&point, cell)?;
-        let fields = match &cell.field {
+        let mut fields = BTreeMap::<SchemaId, Vec<FieldId>>::new();
+        match &cell.field {
             Some(name) => {
-                let id = entry.field_id(name.as_str()).ok_or_else(|| {
+                let place = entry.place(name.as_str()).ok_or_else(|| {
                     DataLayerError::not_found("field", format!("{}.{name}", cell.schema))
                 })?;
-                vec![id]
+                fields.insert(place.schema, vec![place.field]);
             }
-            None => entry.fields().map(|(id, _)| id).collect(),
-        };
-        History { point: &point, entry: &entry, origin: self.ops.origin() }
-            .atoms(&cell.key, &fields, before, limit)
+            None => {
+                fields.insert(entry.records(), Vec::new());
+                for (place, _) in entry.fields() {
+                    fields.entry(place.schema).or_default().push(place.field);
+                }
+            }
+        }
+        let origin = self.ops.origin();
+        let mut atoms = Vec::new();
+        for (schema, fields) in fields {
+            let name = |field| {
+                let field = entry.field_at(CellPlace { schema, field });
+                (entry.schema.name.clone(), field.map(|field| field.name.clone()))
+            };
+            let history = History { point: &point, schema, name: &name, origin };
+            atoms.push(history.atoms(&cell.key, &fields, before, limit)?);
+        }
+        Ok(newest(atoms, limit))
     }
 
     /// The versions of all cells of a record, the newest first, as [`AtomRepository::history`].
@@ -113,12 +129,13 @@ impl AtomRepository {
     pub fn current(&self, cell: &CellName) -> Result<Option<AtomRef>, DataLayerError> {
         let point = self.ops.now();
         let entry = entry_of(&point, cell)?;
-        let key = point.rows.record(entry.id, cell.key.as_bytes());
+        let place = cell.field.as_ref().and_then(|name| entry.place(name.as_str()));
+        let schema = place.map_or(entry.records(), |place| place.schema);
+        let key = point.rows.record(schema, cell.key.as_bytes());
         let Some(row) = point.published.get(Keyspace::Records, &key)? else { return Ok(None) };
         let row = RecordRow::decode(&row)
             .map_err(|error| DataLayerError::row(Keyspace::Records, &key, error))?;
-        let field = cell.field.as_ref().and_then(|name| entry.field_id(name.as_str()));
-        let version = match (&row, field) {
+        let version = match (&row, place.map(|place| place.field)) {
             (RecordRow::Tombstone(stamp), _) => Some(Version::deletion(*stamp)),
             (RecordRow::Live(live), Some(field)) => {
                 live.cell(field).map(|cell| Version::of(field, cell))
@@ -151,10 +168,15 @@ impl AtomRepository {
         written: &Written<'_>,
     ) -> Result<Option<Atom>, DataLayerError> {
         let schema = written.schema;
-        let entry = point.published.catalogue.by_id(schema).cloned();
-        let entry = entry
+        let catalogue = &point.published.catalogue;
+        let entry = catalogue
+            .by_id(schema)
             .ok_or_else(|| DataLayerError::missing(format!("the schema with number {schema}")))?;
-        let history = History { point, entry: &entry, origin: id.origin };
+        let name = |field| match catalogue.field_at(CellPlace { schema, field }) {
+            Some((schema, field)) => (schema.clone(), Some(field.name.clone())),
+            None => (entry.schema.name.clone(), None),
+        };
+        let history = History { point, schema, name: &name, origin: id.origin };
         let before = Some(id.commit.next());
         // A deletion belongs to every field, and one of them shows it.
         let field = (written.field != FieldId::RECORD).then_some(written.field);
@@ -211,8 +233,25 @@ fn status_of(version: &Version) -> AtomStatus {
 /// Collects the versions of cells of one record.
 struct History<'a> {
     point: &'a ReadPoint,
-    entry: &'a SchemaEntry,
+    /// The schema that has the records.
+    schema: SchemaId,
+    /// The schema and the field that a version is shown as.
+    name: &'a dyn Fn(FieldId) -> (SchemaName, Option<FieldName>),
     origin: u32,
+}
+
+/// The newest of the versions of several schemas, by the rule of [`AtomRepository::history`].
+fn newest(mut parts: Vec<Vec<Atom>>, limit: usize) -> Vec<Atom> {
+    if parts.len() <= 1 {
+        return parts.pop().unwrap_or_default();
+    }
+    let mut atoms = parts.concat();
+    atoms.sort_by_key(|atom| std::cmp::Reverse(atom.commit));
+    match limit.checked_sub(1).and_then(|at| atoms.get(at)).map(|atom| atom.commit) {
+        Some(last) => atoms.retain(|atom| atom.commit >= last),
+        None => atoms.truncate(limit),
+    }
+    atoms
 }
 
 impl History<'_> {
@@ -270,7 +309,7 @@ impl History<'_> {
         key: &RecordKey,
         newest: CommitNumber,
     ) -> Result<Vec<RecordRow>, DataLayerError> {
-        let (point, schema) = (self.point, self.entry.id);
+        let (point, schema) = (self.point, self.schema);
         let mut raw = Vec::new();
         let current = point.rows.record(schema, key.as_bytes());
         raw.extend(point.published.get(Keyspace::Records, &current)?);
@@ -296,7 +335,7 @@ impl History<'_> {
             .filter(|cell| cell.stamp.commit <= newest)
             .map(|cell| Version::of(field, cell))
             .collect();
-        let (point, schema) = (self.point, self.entry.id);
+        let (point, schema) = (self.point, self.schema);
         let mut rows = Vec::new();
         point.scan_history(schema, key.as_bytes(), field, newest, wanted, |birth, row| {
             rows.push((birth, row));
@@ -326,17 +365,14 @@ impl History<'_> {
             };
             let value = match &version.value {
                 Some(raw) => decode_value(raw).map_err(|error| {
-                    self.point.record_error(self.entry.id, key.as_bytes(), error.into())
+                    self.point.record_error(self.schema, key.as_bytes(), error.into())
                 })?,
                 None => Value::Null,
             };
+            let (schema, field) = (self.name)(version.field);
             atoms.push(Atom {
                 id: id_of(version, self.origin),
-                cell: CellName {
-                    schema: self.entry.schema.name.clone(),
-                    key: key.clone(),
-                    field: self.entry.field(version.field).map(|field| field.name.clone()),
-                },
+                cell: CellName { schema, key: key.clone(), field },
                 value,
                 status: status_of(version),
                 writer: version.stamp.writer,

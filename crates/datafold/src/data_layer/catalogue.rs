@@ -10,9 +10,10 @@ use minicbor::{Decoder, Encoder};
 
 use super::error::{DataLayerError, SerializationError, hex};
 use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::layout::{self, CellPlace, Layout};
 use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
-use super::serialization::RowError;
+use super::serialization::{RowError, SerializationHelper};
 use crate::model::{
     ContentHash, Field, FieldName, Schema, SchemaName, SchemaState, decode_from, encode_value,
 };
@@ -34,66 +35,126 @@ pub struct SchemaEntry {
     pub state: SchemaState,
     /// Why the state was set, if a reason was given.
     pub reason: Option<Arc<str>>,
+    /// Where its records and cells are, if it maps fields and was approved.
+    pub(crate) layout: Option<Layout>,
+    /// The definition, with what comes from the roots of mapped fields.
+    pub(crate) shape: Arc<Schema>,
+    /// What a created record has where nothing is given, encoded.
+    pub(crate) defaults: Arc<[(FieldId, Bytes)]>,
     /// What a query of all fields answers.
     pub(crate) projection: Projection,
 }
 
+/// Fields and their columns, sorted by field.
+pub(crate) type Columns = Arc<[(FieldId, usize)]>;
+
 /// The columns of an answer, and where their values come from. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Projection {
     pub(crate) columns: Arc<[FieldName]>,
     /// Fields and their columns, sorted by field.
-    pub(crate) cells: Arc<[(FieldId, usize)]>,
+    pub(crate) cells: Columns,
+    /// The same of the records of other schemas, from which a schema without key maps.
+    pub(crate) mapped: Arc<[(SchemaId, Columns)]>,
     /// Parts of the key and their columns, sorted by part.
     pub(crate) key_parts: Arc<[(usize, usize)]>,
 }
 
-impl Projection {
-    /// The projection of some fields of a schema, which must exist.
-    pub(crate) fn new(schema: &Schema, columns: Arc<[FieldName]>) -> Self {
+impl SchemaEntry {
+    /// The schema that has the records: this one, or the root that a keyed schema maps from.
+    pub(crate) fn records(&self) -> SchemaId {
+        self.layout.as_ref().map_or(self.id, |layout| layout.records)
+    }
+
+    /// Whether it has fields with cells of their own; each record of a keyed schema counts as one.
+    pub(crate) fn has_cells(&self) -> bool {
+        self.records() == self.id
+            || self
+                .schema
+                .fields
+                .iter()
+                .any(|field| field.mappers.is_empty() && !self.schema.key.contains(&field.name))
+    }
+
+    /// Where the cells of the field with this name are.
+    pub(crate) fn place(&self, name: &str) -> Option<CellPlace> {
+        self.schema.position(name).and_then(|at| self.place_at(at))
+    }
+
+    /// A field with the place of its cells.
+    pub(crate) fn placed_field(&self, name: &str) -> Option<(CellPlace, &Field)> {
+        let at = self.schema.position(name)?;
+        Some((self.place_at(at)?, self.shape.fields.get(at)?))
+    }
+
+    fn place_at(&self, index: usize) -> Option<CellPlace> {
+        match &self.layout {
+            Some(layout) => layout.cells.get(index).copied(),
+            None => Some(CellPlace { schema: self.id, field: FieldId::at(index) }),
+        }
+    }
+
+    /// The field whose cells are there.
+    pub(crate) fn field_at(&self, place: CellPlace) -> Option<&Field> {
+        let at = match &self.layout {
+            Some(layout) => layout.cells.iter().position(|cell| *cell == place)?,
+            None if place.schema == self.id => (place.field.0 as usize).checked_sub(1)?,
+            None => return None,
+        };
+        self.shape.fields.get(at)
+    }
+
+    /// The fields with the places of their cells, in the order of the definition.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (CellPlace, &Field)> {
+        let places = (0..).map_while(|at| self.place_at(at));
+        places.zip(&self.shape.fields)
+    }
+
+    /// The projection of some fields, which must exist.
+    pub(crate) fn project(&self, columns: Arc<[FieldName]>) -> Projection {
         let (mut cells, mut key_parts) = (Vec::new(), Vec::new());
+        let mut mapped = BTreeMap::<SchemaId, Vec<(FieldId, usize)>>::new();
         for (column, name) in columns.iter().enumerate() {
-            match schema.key.iter().position(|part| part == name) {
-                Some(part) => key_parts.push((part, column)),
-                None => {
-                    cells
-                        .extend(schema.position(name.as_str()).map(|at| (field_id_at(at), column)));
+            if let Some(part) = self.schema.key.iter().position(|part| part == name) {
+                key_parts.push((part, column));
+            } else if let Some(place) = self.place(name.as_str()) {
+                if place.schema == self.records() {
+                    cells.push((place.field, column));
+                } else {
+                    mapped.entry(place.schema).or_default().push((place.field, column));
                 }
             }
         }
         cells.sort_unstable();
         key_parts.sort_unstable();
-        Self { columns, cells: cells.into(), key_parts: key_parts.into() }
+        let mapped = mapped.into_iter().map(|(schema, mut cells)| {
+            cells.sort_unstable();
+            (schema, cells.into())
+        });
+        Projection {
+            columns,
+            cells: cells.into(),
+            mapped: mapped.collect(),
+            key_parts: key_parts.into(),
+        }
     }
 
-    /// All fields of a schema, in its order.
-    fn all(schema: &Schema) -> Self {
-        Self::new(schema, schema.fields.iter().map(|field| field.name.clone()).collect())
+    /// Sets what follows from the definition and the layout.
+    fn settle(&mut self, root: Option<&SchemaEntry>) {
+        self.projection =
+            self.project(self.schema.fields.iter().map(|field| field.name.clone()).collect());
+        // A record that is created has the defaults of the schema that has it, too.
+        let mut defaults: BTreeMap<FieldId, Bytes> =
+            root.iter().flat_map(|root| root.defaults.iter().cloned()).collect();
+        for (place, field) in self.fields() {
+            if let Some(default) = &field.default
+                && place.schema == self.records()
+            {
+                defaults.insert(place.field, SerializationHelper::serialize(default));
+            }
+        }
+        self.defaults = defaults.into_iter().collect();
     }
-}
-
-impl SchemaEntry {
-    /// The number of the field with this name.
-    #[must_use]
-    pub fn field_id(&self, name: &str) -> Option<FieldId> {
-        self.schema.position(name).map(field_id_at)
-    }
-
-    /// The field with this number.
-    #[must_use]
-    pub fn field(&self, id: FieldId) -> Option<&Field> {
-        self.schema.fields.get((id.0 as usize).checked_sub(1)?)
-    }
-
-    /// The fields with their numbers, in the order of the definition.
-    pub fn fields(&self) -> impl Iterator<Item = (FieldId, &Field)> {
-        self.schema.fields.iter().enumerate().map(|(at, field)| (field_id_at(at), field))
-    }
-}
-
-/// A field's number is its place in the definition as it was loaded, from 1 on.
-fn field_id_at(index: usize) -> FieldId {
-    FieldId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1))
 }
 
 /// What a definition's row holds.
@@ -117,6 +178,8 @@ struct StateRow {
 pub struct Catalogue {
     by_name: BTreeMap<SchemaName, Arc<SchemaEntry>>,
     names: HashMap<SchemaId, SchemaName>,
+    /// The fields whose cells are in records of another schema's, by their places.
+    placed: HashMap<CellPlace, (SchemaName, FieldName)>,
     next_schema_id: u32,
     transforms: u64,
 }
@@ -132,6 +195,17 @@ impl Catalogue {
     #[must_use]
     pub fn by_id(&self, id: SchemaId) -> Option<&Arc<SchemaEntry>> {
         self.by_name.get(self.names.get(&id)?)
+    }
+
+    /// The field whose cells are there, and its schema: the root of what maps from it.
+    pub(crate) fn field_at(&self, place: CellPlace) -> Option<(&SchemaName, &Field)> {
+        if let Some((schema, field)) = self.placed.get(&place) {
+            let field = self.get(schema.as_str())?.schema.field(field.as_str())?;
+            return Some((schema, field));
+        }
+        let entry = self.by_id(place.schema)?;
+        let field = entry.schema.fields.get((place.field.0 as usize).checked_sub(1)?)?;
+        Some((&entry.schema.name, field))
     }
 
     /// All schemas, sorted by name.
@@ -215,6 +289,14 @@ impl Catalogue {
                     self.set_state(id, state);
                 }
             }
+            Some(CatalogueKind::Layout) => {
+                let id = SchemaId(reader.id().map_err(error)?);
+                if let Some(row) = after {
+                    let layout = Layout::decode(row)
+                        .map_err(|source| DataLayerError::row(Keyspace::Catalogue, key, source))?;
+                    self.set_layout(id, layout)?;
+                }
+            }
             Some(CatalogueKind::NextSchemaId) => {
                 if let Some(row) = after {
                     self.next_schema_id = Decoder::new(row).u32().map_err(|source| {
@@ -228,7 +310,7 @@ impl Catalogue {
                 _ => {}
             },
             // Not part of what is kept in memory.
-            Some(CatalogueKind::Metadata) | None => {}
+            Some(CatalogueKind::Metadata | CatalogueKind::NextFieldId) | None => {}
         }
         Ok(())
     }
@@ -236,16 +318,20 @@ impl Catalogue {
     fn define(&mut self, id: SchemaId, definition: Definition) {
         let old = self.by_id(id).cloned();
         let name = definition.schema.name.clone();
-        let entry = SchemaEntry {
+        let mut entry = SchemaEntry {
             id,
-            projection: Projection::all(&definition.schema),
+            shape: Arc::clone(&definition.schema),
             schema: definition.schema,
             hash: definition.hash,
             loaded: definition.loaded,
             source: definition.source,
             state: old.as_ref().map(|old| old.state).unwrap_or_default(),
             reason: old.and_then(|old| old.reason.clone()),
+            layout: None,
+            defaults: Arc::default(),
+            projection: Projection::default(),
         };
+        entry.settle(None);
         self.names.insert(id, name.clone());
         self.by_name.insert(name, Arc::new(entry));
     }
@@ -253,7 +339,26 @@ impl Catalogue {
     fn remove(&mut self, id: SchemaId) {
         if let Some(name) = self.names.remove(&id) {
             self.by_name.remove(&name);
+            self.placed.retain(|_, (schema, _)| *schema != name);
         }
+    }
+
+    /// Rows of layouts come behind those of definitions, and their sources cannot be deleted.
+    fn set_layout(&mut self, id: SchemaId, layout: Layout) -> Result<(), DataLayerError> {
+        let Some(entry) = self.by_id(id).cloned() else { return Ok(()) };
+        let shape = layout::shape(self, &entry)?;
+        let root = (layout.records != id).then(|| self.by_id(layout.records).cloned()).flatten();
+        for (cell, field) in layout.cells.iter().zip(&shape.fields) {
+            if cell.schema != id && field.mappers.is_empty() && !shape.key.contains(&field.name) {
+                self.placed.insert(*cell, (shape.name.clone(), field.name.clone()));
+            }
+        }
+        let mut entry = SchemaEntry::clone(&entry);
+        entry.shape = Arc::new(shape);
+        entry.layout = Some(layout);
+        entry.settle(root.as_deref());
+        self.by_name.insert(entry.schema.name.clone(), Arc::new(entry));
+        Ok(())
     }
 
     fn set_state(&mut self, id: SchemaId, row: StateRow) {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use datafold_store::{BatchKey, Keyspace};
-use minicbor::Encoder;
+use minicbor::{Decoder, Encoder};
 
 use super::catalogue::{Catalogue, SchemaEntry, encode_state};
 use super::counters::SchemaCounters;
 use super::error::DataLayerError;
-use super::ids::SchemaId;
+use super::ids::{FieldId, SchemaId};
+use super::layout;
 use super::pipeline::Execution;
 use super::record::ok;
 use super::rows::CatalogueKind;
@@ -121,6 +122,7 @@ impl Editor<'_> {
         let entry = self.entry(name)?;
         self.touch(entry.id)?;
         if state == SchemaState::Approved {
+            self.lay_out(&entry)?;
             check_supported(&entry)?;
         }
         if entry.state == state {
@@ -130,6 +132,42 @@ impl Editor<'_> {
         let key = self.working.rows.state(entry.id);
         self.write(&key, CatalogueWrite::Put(row.into()))?;
         Ok(true)
+    }
+
+    /// Makes the layout of a schema that maps fields, unless it has one.
+    fn lay_out(&mut self, entry: &Arc<SchemaEntry>) -> Result<(), DataLayerError> {
+        if entry.layout.is_some() || !layout::maps(&entry.schema) {
+            return Ok(());
+        }
+        let catalogue = Arc::clone(self.catalogue);
+        let mut next_field = |root: &SchemaEntry| {
+            let key = self.working.rows.next_field_id(root.id);
+            let next = match self.working.catalogue_row(self.source, &key)? {
+                Some(row) => Decoder::new(&row)
+                    .u32()
+                    .map_err(|error| DataLayerError::row(key.0, &key.1, error.into()))?,
+                None => FieldId::at(root.schema.fields.len()).0,
+            };
+            let mut row = Vec::with_capacity(5);
+            ok(Encoder::new(&mut row).u32(next.saturating_add(1)));
+            self.write(&key, CatalogueWrite::Put(row.into()))?;
+            Ok(FieldId(next))
+        };
+        let layouts = layout::plan(&catalogue, entry, &mut next_field)?;
+        for source in catalogue.iter() {
+            // Whoever deletes a source meanwhile is in conflict with this.
+            if layouts.iter().any(|(id, _)| {
+                let planned = catalogue.by_id(*id);
+                planned.is_some_and(|entry| layout::maps_from(&entry.schema, &source.schema.name))
+            }) {
+                self.touch(source.id)?;
+            }
+        }
+        for (id, layout) in layouts {
+            let key = self.working.rows.layout(id);
+            self.write(&key, CatalogueWrite::Put(layout.encode().into()))?;
+        }
+        Ok(())
     }
 
     /// Removes a definition that never had data.
@@ -142,12 +180,24 @@ impl Editor<'_> {
                 rule: "has data that this transaction writes and cannot be deleted in it".into(),
             });
         }
+        let shows = |other: &&Arc<SchemaEntry>| {
+            other.id != entry.id
+                && other.layout.is_some()
+                && layout::maps_from(&other.schema, &entry.schema.name)
+        };
+        if let Some(other) = self.catalogue.iter().find(shows) {
+            return Err(DataLayerError::Refused {
+                what: "schema",
+                name: name.to_string(),
+                rule: format!("is mapped from by `{}` and cannot be deleted", other.schema.name),
+            });
+        }
         let rows = self.working.rows;
-        let (keyspace, key) = rows.counters(entry.id);
+        let (keyspace, key) = rows.counters(entry.records());
         let counters = match self.source.read(keyspace, &key)? {
-            None => SchemaCounters::default(),
-            Some(row) => SchemaCounters::decode(&row)
+            Some(row) if entry.has_cells() => SchemaCounters::decode(&row)
                 .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
+            _ => SchemaCounters::default(),
         };
         if counters != SchemaCounters::default() {
             return Err(DataLayerError::Refused {
@@ -158,6 +208,9 @@ impl Editor<'_> {
                     counters.records, counters.atoms
                 ),
             });
+        }
+        if entry.layout.is_some() {
+            self.write(&rows.layout(entry.id), CatalogueWrite::Delete)?;
         }
         self.write(&rows.schema(entry.id), CatalogueWrite::Delete)?;
         self.write(&rows.state(entry.id), CatalogueWrite::Delete)
@@ -202,8 +255,6 @@ fn check_supported(entry: &SchemaEntry) -> Result<(), DataLayerError> {
     for field in &entry.schema.fields {
         let cannot = if field.transform.is_some() {
             "computes fields"
-        } else if !field.mappers.is_empty() {
-            "maps fields"
         } else if field.kind != FieldKind::Single {
             "has Collection or Range fields"
         } else {

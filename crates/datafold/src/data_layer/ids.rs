@@ -50,6 +50,11 @@ pub struct FieldId(pub u32);
 impl FieldId {
     /// Stands for the record itself where a field could stand.
     pub const RECORD: FieldId = FieldId(0);
+
+    /// The number of the field at this place of a definition: the place, from 1 on.
+    pub(crate) fn at(index: usize) -> Self {
+        FieldId(u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1))
+    }
 }
 
 /// Who wrote an atom.

@@ -11,10 +11,11 @@ use super::ids::SchemaId;
 use super::published::Published;
 use super::rows::Rows;
 use super::serialization::RowError;
-use crate::model::{Value, decode_value};
+use crate::model::{RecordKey, Value, decode_value};
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
+pub(crate) use super::layout::CellPlace;
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::ticket::Ticket;
@@ -32,11 +33,11 @@ impl Prefetch {
     pub(crate) fn read<'a>(
         published: Arc<Published>,
         rows: Rows,
-        records: impl Iterator<Item = (SchemaId, &'a [u8])>,
+        records: impl Iterator<Item = (SchemaId, &'a RecordKey)>,
     ) -> Result<Self, DataLayerError> {
         let mut read = HashMap::new();
         for (schema, record) in records {
-            let key = rows.record(schema, record);
+            let key = rows.record(schema, record.as_bytes());
             let row = published.get(Keyspace::Records, &key)?;
             read.insert(key, row);
         }

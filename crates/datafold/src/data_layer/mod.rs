@@ -17,6 +17,7 @@ mod failure;
 mod flusher;
 mod ids;
 pub(crate) mod internal;
+mod layout;
 mod meter;
 mod moment;
 mod overlay;

@@ -13,8 +13,10 @@ pub(crate) enum CatalogueKind {
     Schema = 1,
     State = 2,
     Transform = 3,
+    Layout = 4,
     Metadata = 5,
     NextSchemaId = 6,
+    NextFieldId = 7,
 }
 
 impl CatalogueKind {
@@ -23,8 +25,10 @@ impl CatalogueKind {
             1 => Some(Self::Schema),
             2 => Some(Self::State),
             3 => Some(Self::Transform),
+            4 => Some(Self::Layout),
             5 => Some(Self::Metadata),
             6 => Some(Self::NextSchemaId),
+            7 => Some(Self::NextFieldId),
             _ => None,
         }
     }
@@ -66,6 +70,14 @@ impl Rows {
 
     pub(crate) fn state(self, schema: SchemaId) -> BatchKey {
         self.catalogue_id(CatalogueKind::State, schema)
+    }
+
+    pub(crate) fn layout(self, schema: SchemaId) -> BatchKey {
+        self.catalogue_id(CatalogueKind::Layout, schema)
+    }
+
+    pub(crate) fn next_field_id(self, schema: SchemaId) -> BatchKey {
+        self.catalogue_id(CatalogueKind::NextFieldId, schema)
     }
 
     fn catalogue_id(self, kind: CatalogueKind, schema: SchemaId) -> BatchKey {

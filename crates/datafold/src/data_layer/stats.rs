@@ -55,8 +55,10 @@ impl DatabaseStats {
         let mut total = SchemaCounters::default();
         let mut schemas = Vec::with_capacity(published.catalogue.len());
         for entry in published.catalogue.iter() {
-            let counters = counters.get(&entry.id).copied().unwrap_or_default();
-            total += counters;
+            let counters = counters.get(&entry.records()).copied().unwrap_or_default();
+            if entry.records() == entry.id {
+                total += counters;
+            }
             let name = entry.schema.name.clone();
             schemas.push(SchemaStats { name, state: entry.state, counters });
         }

@@ -14,6 +14,7 @@ use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
 use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
@@ -297,8 +298,10 @@ impl Check<'_> {
 
     /// Why a value is none of its field.
     fn unfit(&self, schema: SchemaId, field: FieldId, value: Value) -> Option<String> {
-        let entry = self.point.published.catalogue.by_id(schema)?;
-        match entry.field(field).map(|field| field.accept(value.clone())) {
+        let catalogue = &self.point.published.catalogue;
+        catalogue.by_id(schema)?;
+        let field = catalogue.field_at(CellPlace { schema, field });
+        match field.map(|(_, field)| field.accept(value.clone())) {
             None => Some("the schema has no such field".into()),
             Some(Err(error)) => Some(error.to_string()),
             Some(Ok(stored)) if stored != value => Some("is not the value that is stored".into()),

@@ -71,6 +71,14 @@ impl Draft {
         }
     }
 
+    /// The last commit before this transaction that wrote or ended a cell.
+    pub(crate) fn cell_changed(&self, field: FieldId) -> Option<CommitNumber> {
+        match self.before.as_ref()? {
+            RecordRow::Live(live) => live.cell(field).map(|cell| cell.stamp.commit),
+            RecordRow::Tombstone(stamp) => Some(stamp.commit),
+        }
+    }
+
     /// The commit that ended the record's last life before this transaction; 0 if there was none.
     pub(crate) fn ended(&self) -> CommitNumber {
         match &self.before {

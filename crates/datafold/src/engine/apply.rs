@@ -2,21 +2,34 @@
 
 use super::error::{FoldDbError, MutationError};
 use super::mutation::{Condition, MutationKind};
-use super::prepare::{Action, Prepared, PreparedCondition, Step, recheck};
+use super::prepare::{Action, MappedWrites, Prepared, PreparedCondition, Step, recheck};
 use crate::data_layer::internal::{Draft, Editor, FieldWrites};
-use crate::data_layer::{SchemaEntry, SerializationHelper};
+use crate::data_layer::{CommitNumber, FieldId, SchemaEntry};
 
 /// Checks the preconditions, then carries out the steps. The first error ends it.
 pub(crate) fn apply(editor: &mut Editor<'_>, prepared: &Prepared) -> Result<(), FoldDbError> {
     recheck(editor.catalogue, prepared)?;
     for condition in &prepared.preconditions {
-        let draft =
-            editor.working.record(editor.source, condition.entry.id, condition.key.bytes())?;
+        let entry = &condition.entry;
+        let draft = editor.working.record(editor.source, entry.records(), condition.key.bytes())?;
         check(condition, draft)?;
+        let Condition::UnchangedSince(since) = condition.condition else { continue };
+        for (cell, _) in entry.fields().filter(|(cell, _)| cell.schema != entry.records()) {
+            let draft = editor.working.record(editor.source, cell.schema, condition.key.bytes())?;
+            check_mapped(condition, since, draft, cell.field)?;
+        }
     }
     for step in &prepared.steps {
-        let draft = editor.working.record(editor.source, step.entry.id, step.key.bytes())?;
+        let draft = editor.working.record(editor.source, step.entry.records(), step.key.bytes())?;
         carry_out(step, draft)?;
+        for MappedWrites { entry, writes } in &step.mapped {
+            let draft = editor.working.record(editor.source, entry.id, step.key.bytes())?;
+            if draft.exists() {
+                draft.merge(writes.clone());
+            } else if writes.values().any(Option::is_some) {
+                draft.create(with_defaults(entry, writes.clone()));
+            }
+        }
     }
     Ok(())
 }
@@ -52,6 +65,24 @@ fn check(condition: &PreparedCondition, draft: &Draft) -> Result<(), MutationErr
     }
 }
 
+/// Checks a cell that a schema without key maps from another one.
+fn check_mapped(
+    condition: &PreparedCondition,
+    since: CommitNumber,
+    draft: &Draft,
+    field: FieldId,
+) -> Result<(), MutationError> {
+    match draft.cell_changed(field) {
+        Some(changed) if changed > since => Err(MutationError::PreconditionFailed {
+            schema: condition.entry.schema.name.clone(),
+            key: condition.key.clone(),
+            expected: format!("is unchanged since commit {since}"),
+            found: format!("changed in commit {changed}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
     let keyed = step.entry.schema.is_keyed();
     let (schema, key) = (step.entry.schema.name.clone(), step.key.clone());
@@ -68,6 +99,12 @@ fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
         }
         Action::Write { kind: MutationKind::Update, .. } if keyed && !draft.exists() => {
             Err(MutationError::RecordNotFound { schema, key })
+        }
+        // Everything that was given belongs to other records.
+        Action::Write { writes, .. } | Action::Import { writes }
+            if writes.is_empty() && !step.mapped.is_empty() =>
+        {
+            Ok(())
         }
         Action::Write { writes, .. } if draft.exists() => {
             draft.merge(writes.clone());
@@ -90,12 +127,10 @@ fn carry_out(step: &Step, draft: &mut Draft) -> Result<(), MutationError> {
 
 /// The values of a new record: what was given, else the fields' defaults.
 fn with_defaults(entry: &SchemaEntry, mut writes: FieldWrites) -> FieldWrites {
-    for (id, field) in entry.fields() {
-        if let Some(default) = &field.default {
-            let value = writes.entry(id).or_default();
-            if value.is_none() {
-                *value = Some(SerializationHelper::serialize(default));
-            }
+    for (field, default) in &*entry.defaults {
+        let value = writes.entry(*field).or_default();
+        if value.is_none() {
+            *value = Some(default.clone());
         }
     }
     writes

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::apply::apply;
 use super::error::{FoldDbError, MutationError, RequestError};
 use super::mutation::{Mutation, MutationRequest};
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, Step, prepare};
 use super::query::{Plan, QueryAnswer, QueryEnd, QueryRequest, Record};
 use crate::data_layer::internal::Prefetch;
 use crate::data_layer::{
@@ -134,7 +134,7 @@ impl FoldDb {
         let pipeline = self.pool.operations().pipeline();
         let published = pipeline.published();
         let prepared = prepare(&published.catalogue, request)?;
-        let records = prepared.steps.iter().map(|step| (step.entry.id, step.key.as_bytes()));
+        let records = prepared.steps.iter().flat_map(Step::records);
         let prefetch = Prefetch::read(published, pipeline.rows, records)?;
         let run = |execution: &mut crate::data_layer::internal::Execution<'_>| {
             apply(&mut execution.editor(), &prepared)
@@ -315,8 +315,8 @@ impl FoldTransaction<'_> {
         let request = MutationRequest::from(mutation);
         let state = &mut self.transaction.state;
         let prepared: Prepared = prepare(&state.catalogue, &request)?;
-        let records = prepared.steps.iter().map(|step| (step.entry.id, step.key.bytes()));
-        let before = state.working.savepoint(records);
+        let records = prepared.steps.iter().flat_map(Step::records);
+        let before = state.working.savepoint(records.map(|(schema, key)| (schema, key.bytes())));
         let mut editor = state.editor();
         for step in &prepared.steps {
             editor.touch(step.entry.id)?;
@@ -347,16 +347,17 @@ impl FoldTransaction<'_> {
         })?;
         let mut editor = state.editor();
         editor.touch(entry.id)?;
-        let draft = editor.working.record(editor.source, entry.id, key.bytes())?;
+        let draft = editor.working.record(editor.source, entry.records(), key.bytes())?;
         if !draft.exists() && entry.schema.is_keyed() {
             return Ok(None);
         }
         let parts = key.values().map_err(crate::data_layer::SerializationError::from);
         let parts = parts.map_err(DataLayerError::from)?;
         let mut values = Vec::with_capacity(entry.schema.fields.len());
-        for (id, field) in entry.fields() {
+        for (cell, field) in entry.fields() {
             let part = entry.schema.key.iter().position(|part| *part == field.name);
-            values.push(match (part.and_then(|at| parts.get(at)), draft.value(id)) {
+            let draft = editor.working.record(editor.source, cell.schema, key.bytes())?;
+            values.push(match (part.and_then(|at| parts.get(at)), draft.value(cell.field)) {
                 (Some(part), _) => part.clone(),
                 (None, Some(raw)) => crate::data_layer::internal::decode_cell(raw)?,
                 (None, None) => Value::Null,

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::fold_db::FoldDb;
@@ -13,7 +11,7 @@ use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, RecordCheck, Step, approved};
 use super::suggest::closest;
 use crate::data_layer::internal::{Execution, Prefetch, Ticket};
-use crate::data_layer::{CommitError, DataLayerError, SchemaEntry, WriterId};
+use crate::data_layer::{Catalogue, CommitError, DataLayerError, SchemaEntry, WriterId};
 use crate::model::{Field, SchemaName, Value};
 
 /// The longest line of NDJSON and the longest row of CSV, in bytes.
@@ -123,6 +121,7 @@ impl FoldDb {
             in_flight: Vec::new(),
             read: ImportProgress::default(),
             report: ImportReport::default(),
+            catalogue,
             entry,
         };
         let read = without_mark(input).map_err(|error| io_error(&error)).and_then(|input| {
@@ -157,6 +156,7 @@ struct InFlight {
 struct Import<'a, P> {
     db: &'a FoldDb,
     options: &'a ImportOptions,
+    catalogue: Arc<Catalogue>,
     entry: Arc<SchemaEntry>,
     progress: P,
     batch: Vec<Row>,
@@ -188,7 +188,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
 
     /// The field of each column.
     fn header(&self, header: &csv::StringRecord) -> Result<Vec<Field>, FoldDbError> {
-        let schema = &self.entry.schema;
+        let schema = &self.entry.shape;
         let mut fields: Vec<Field> = Vec::with_capacity(header.len());
         for name in header {
             let refuse = |rule: String| RequestError::new("line 1", rule);
@@ -265,12 +265,11 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
     }
 
     fn record(&mut self, line: u64, record: &RecordInput) -> Result<(), FoldDbError> {
-        let check = RecordCheck { entry: &self.entry, place: &|| format!("of line {line}") };
-        match check.record(record) {
-            Ok((key, writes)) => {
-                self.batch_bytes += writes.values().flatten().map(Bytes::len).sum::<usize>();
-                let action = Action::Import { writes };
-                let step = Step { entry: Arc::clone(&self.entry), key, action };
+        let place = &|| format!("of line {line}");
+        let check = RecordCheck { catalogue: &self.catalogue, entry: &self.entry, place };
+        match check.step(record, |writes| Action::Import { writes }) {
+            Ok(step) => {
+                self.batch_bytes += step.value_bytes();
                 self.batch.push(Row { line, step });
                 self.read.rows += 1;
                 self.batch_if_full()
@@ -336,7 +335,7 @@ impl<P: FnMut(ImportProgress)> Import<'_, P> {
 
     fn try_commit(&self, rows: &[Row]) -> Result<Option<Arc<Ticket>>, FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        let records = rows.iter().map(|row| (row.step.entry.id, row.step.key.as_bytes()));
+        let records = rows.iter().flat_map(|row| row.step.records());
         let prefetch = Prefetch::read(pipeline.published(), pipeline.rows, records)?;
         let steps = rows.iter().map(|row| row.step.clone()).collect();
         let prepared = Prepared { preconditions: Vec::new(), steps };

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::error::MutationError;
 use super::mutation::{Condition, Mutation, MutationKind, MutationRequest, RecordInput};
 use super::suggest::closest;
-use crate::data_layer::internal::FieldWrites;
-use crate::data_layer::{Catalogue, FieldId, SchemaEntry, SchemaId, SerializationHelper};
+use crate::data_layer::internal::{CellPlace, FieldWrites};
+use crate::data_layer::{Catalogue, SchemaEntry, SchemaId, SerializationHelper};
 use crate::model::{FieldKind, RecordKey, SchemaName, SchemaState, Value};
 
 /// The largest encoded value of a cell, the same on every engine.
@@ -34,6 +34,33 @@ pub(crate) struct Step {
     pub(crate) entry: Arc<SchemaEntry>,
     pub(crate) key: RecordKey,
     pub(crate) action: Action,
+    /// What is written to the records of other schemas, which a schema without key maps from.
+    pub(crate) mapped: Vec<MappedWrites>,
+}
+
+impl Step {
+    /// The bytes of the values that it writes.
+    pub(crate) fn value_bytes(&self) -> usize {
+        let own = match &self.action {
+            Action::Write { writes, .. } | Action::Import { writes } => Some(writes),
+            Action::Delete => None,
+        };
+        let writes = own.into_iter().chain(self.mapped.iter().map(|mapped| &mapped.writes));
+        writes.flat_map(FieldWrites::values).flatten().map(Bytes::len).sum()
+    }
+
+    /// The records that it writes.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (SchemaId, &RecordKey)> {
+        let mapped = self.mapped.iter().map(|mapped| mapped.entry.id);
+        std::iter::once(self.entry.records()).chain(mapped).map(|schema| (schema, &self.key))
+    }
+}
+
+/// Cells of the one record of a schema.
+#[derive(Debug, Clone)]
+pub(crate) struct MappedWrites {
+    pub(crate) entry: Arc<SchemaEntry>,
+    pub(crate) writes: FieldWrites,
 }
 
 #[derive(Debug, Clone)]
@@ -66,17 +93,19 @@ pub(crate) fn prepare(
         match mutation {
             Mutation::Write { kind, records, .. } => {
                 for (at, record) in records.iter().enumerate() {
-                    let check = RecordCheck { entry: &entry, place: &|| place_name(at) };
-                    let (key, writes) = check.record(record)?;
-                    let action = Action::Write { kind: *kind, writes };
-                    prepared.steps.push(Step { entry: Arc::clone(&entry), key, action });
+                    let place = &|| place_name(at);
+                    let check = RecordCheck { catalogue, entry: &entry, place };
+                    let action = |writes| Action::Write { kind: *kind, writes };
+                    prepared.steps.push(check.step(record, action)?);
                 }
             }
             Mutation::Delete { keys, .. } => {
                 for (at, key) in keys.iter().enumerate() {
                     let key = entry.key_of(key, || place_name(at))?;
+                    let cells = entry.fields().map(|(cell, _)| (cell, None));
+                    let mapped = mapped_writes(catalogue, &entry, cells)?.1;
                     let entry = Arc::clone(&entry);
-                    prepared.steps.push(Step { entry, key, action: Action::Delete });
+                    prepared.steps.push(Step { entry, key, action: Action::Delete, mapped });
                 }
             }
         }
@@ -127,34 +156,69 @@ fn place_name(at: usize) -> String {
     format!("number {}", at + 1)
 }
 
+/// Writes of cells by the schemas that have them: those of the schema's own records, and those of
+/// others.
+fn mapped_writes(
+    catalogue: &Catalogue,
+    entry: &SchemaEntry,
+    cells: impl Iterator<Item = (CellPlace, Option<Bytes>)>,
+) -> Result<(FieldWrites, Vec<MappedWrites>), MutationError> {
+    let mut own = FieldWrites::new();
+    let mut mapped = Vec::<MappedWrites>::new();
+    for (cell, write) in cells {
+        if cell.schema == entry.records() {
+            own.insert(cell.field, write);
+            continue;
+        }
+        let known = mapped.iter().position(|mapped| mapped.entry.id == cell.schema);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                // A source cannot be deleted while it is mapped from.
+                let source = catalogue.by_id(cell.schema).cloned().ok_or_else(|| {
+                    MutationError::UnknownSchema { schema: entry.schema.name.clone() }
+                })?;
+                mapped.push(MappedWrites { entry: source, writes: FieldWrites::new() });
+                mapped.len() - 1
+            }
+        };
+        if let Some(mapped) = mapped.get_mut(at) {
+            mapped.writes.insert(cell.field, write);
+        }
+    }
+    Ok((own, mapped))
+}
+
 /// Checks one record of a mutation or import.
 pub(crate) struct RecordCheck<'a> {
-    pub(crate) entry: &'a SchemaEntry,
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) entry: &'a Arc<SchemaEntry>,
     /// Which record it is, for errors before its key is known.
     pub(crate) place: &'a dyn Fn() -> String,
 }
 
 impl RecordCheck<'_> {
-    /// The key and the encoded values of the other fields.
-    pub(crate) fn record(
+    /// The step that writes the record, its values checked and encoded.
+    pub(crate) fn step(
         &self,
         record: &RecordInput,
-    ) -> Result<(RecordKey, FieldWrites), MutationError> {
+        action: impl FnOnce(FieldWrites) -> Action,
+    ) -> Result<Step, MutationError> {
         let schema = &self.entry.schema;
         let part = |name: &crate::model::FieldName| {
             record.get(name.as_str()).cloned().unwrap_or(Value::Null)
         };
         let parts: Vec<Value> = schema.key.iter().map(part).collect();
         let key = self.entry.key_of(&parts, || (self.place)())?;
-        let mut writes = FieldWrites::new();
+        let mut cells = Vec::with_capacity(record.len());
         for (name, value) in record {
             if schema.key.iter().any(|part| part.as_str() == name) {
                 continue;
             }
-            let (field, write) = self.field(&key, name, value)?;
-            writes.insert(field, write);
+            cells.push(self.field(&key, name, value)?);
         }
-        Ok((key, writes))
+        let (writes, mapped) = mapped_writes(self.catalogue, self.entry, cells.into_iter())?;
+        Ok(Step { entry: Arc::clone(self.entry), key, action: action(writes), mapped })
     }
 
     /// The record's key if it has one, else its place.
@@ -167,10 +231,9 @@ impl RecordCheck<'_> {
         key: &RecordKey,
         name: &str,
         value: &Value,
-    ) -> Result<(FieldId, Option<Bytes>), MutationError> {
+    ) -> Result<(CellPlace, Option<Bytes>), MutationError> {
         let schema = &self.entry.schema;
-        let id = self.entry.field_id(name);
-        let Some((id, field)) = id.and_then(|id| Some((id, self.entry.field(id)?))) else {
+        let Some((cell, field)) = self.entry.placed_field(name) else {
             let names = schema.fields.iter().map(|field| &field.name);
             return Err(MutationError::UnknownField {
                 schema: schema.name.clone(),
@@ -186,7 +249,11 @@ impl RecordCheck<'_> {
             rule,
         };
         if !field.writable {
-            return Err(refuse("its schema says `writable: false`"));
+            let mapped = !field.mappers.is_empty();
+            return Err(refuse(match mapped {
+                true => "it, or what it maps from, is not writable",
+                false => "its schema says `writable: false`",
+            }));
         }
         if field.transform.is_some() {
             return Err(refuse("it is computed"));
@@ -209,7 +276,7 @@ impl RecordCheck<'_> {
                 limit: VALUE_BYTES_MAX,
             },
         })?;
-        Ok((id, write))
+        Ok((cell, write))
     }
 }
 

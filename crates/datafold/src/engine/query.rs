@@ -181,11 +181,11 @@ impl Plan {
         let entry = readable(&point, &request.schema)?;
         let projection = match request.select.as_deref() {
             None => entry.projection.clone(),
-            Some(select) => Projection::new(&entry.schema, columns(&entry, select)?),
+            Some(select) => entry.project(columns(&entry, select)?),
         };
         let mut reach = reach_of(&entry, &point, &request.key)?;
         if let Some(key) = after {
-            reach = reach.behind(point.rows.record(entry.id, &key).to_vec())?;
+            reach = reach.behind(point.rows.record(entry.records(), &key).to_vec())?;
         }
         Ok(Self { point, entry, projection, reach })
     }
@@ -238,7 +238,7 @@ impl Plan {
 
     fn one(&self, key: &RecordKey) -> Result<Option<Record>, DataLayerError> {
         let bytes = key.as_bytes();
-        self.point.record(self.entry.id, bytes, |found| match found {
+        let found = self.point.record(self.entry.records(), bytes, |found| match found {
             Some(found) => {
                 let mut record = self.empty();
                 self.answer(bytes, found, &mut record)?;
@@ -247,7 +247,18 @@ impl Plan {
             None if self.entry.schema.is_keyed() => Ok(None),
             // The record of a schema without key always exists.
             None => Ok(Some(self.empty())),
-        })
+        })?;
+        let Some(mut record) = found else { return Ok(None) };
+        for (schema, cells) in &*self.projection.mapped {
+            self.point.record(*schema, bytes, |found| {
+                found.map_or(Ok(()), |found| {
+                    found
+                        .project(cells, &mut record.values)
+                        .map_err(|error| self.point.record_error(*schema, bytes, error))
+                })
+            })?;
+        }
+        Ok(Some(record))
     }
 
     fn empty(&self) -> Record {
@@ -263,14 +274,14 @@ impl Plan {
         visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<String>, FoldDbError> {
         let scan = Scan::range(Keyspace::Records, lower, upper);
-        let prefix = self.point.rows.records(self.entry.id).len();
+        let prefix = self.point.rows.records(self.entry.records()).len();
         let mut visited = 0;
         let mut last: Vec<u8> = Vec::new();
         let mut cursor = None;
         let mut record = self.empty();
         let mut one = |row_key: &[u8], row: &[u8]| -> Result<ControlFlow<()>, DataLayerError> {
             let key = row_key.get(prefix..).unwrap_or_default();
-            let Some(found) = self.point.resolve(self.entry.id, key, row)? else {
+            let Some(found) = self.point.resolve(self.entry.records(), key, row)? else {
                 return Ok(ControlFlow::Continue(()));
             };
             if limit.is_some_and(|limit| visited >= limit) {
@@ -312,13 +323,13 @@ impl Plan {
         if !self.projection.key_parts.is_empty() {
             let read = self.answer_key(key, &mut record.values);
             read.map_err(|error| {
-                let row = self.point.rows.record(self.entry.id, key);
+                let row = self.point.rows.record(self.entry.records(), key);
                 DataLayerError::key(Keyspace::Records, &row, error)
             })?;
         }
         found
             .project(&self.projection.cells, &mut record.values)
-            .map_err(|error| self.point.record_error(self.entry.id, key, error))
+            .map_err(|error| self.point.record_error(self.entry.records(), key, error))
     }
 
     fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
@@ -373,7 +384,7 @@ fn reach_of(
             let schema = schema.name.clone();
             QueryError::InvalidKey { schema, cause: Box::new(cause) }
         })?;
-        Ok::<_, QueryError>(point.rows.record(entry.id, key.as_bytes()).to_vec())
+        Ok::<_, QueryError>(point.rows.record(entry.records(), key.as_bytes()).to_vec())
     };
     // No part begins with this byte, and a text goes on with it behind a NUL: the key `"a\0"` does
     // not begin with the part `"a"`, although its bytes do.

@@ -196,7 +196,7 @@ impl SchemaService {
         let counters = self.pool.operations().pipeline().counters();
         let catalogue = self.pool.operations().catalogue();
         let status = |entry: &Arc<SchemaEntry>| {
-            let counters = counters.get(&entry.id).copied().unwrap_or_default();
+            let counters = counters.get(&entry.records()).copied().unwrap_or_default();
             SchemaStatus {
                 name: entry.schema.name.clone(),
                 state: entry.state,

@@ -12,6 +12,7 @@ mod format;
 mod harness;
 mod import;
 mod limits;
+mod mappings;
 mod model_test;
 mod node_model;
 mod opening;
