@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::folder::{FolderLock, Note, create_folder, sync_folder};
 use crate::{
-    FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId, StoreUrl,
+    FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId,
+    StoreUrl,
 };
 
 /// How a store is opened.
