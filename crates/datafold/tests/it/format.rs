@@ -2,8 +2,8 @@
 //!
 //! A folder of `tests/fixtures` holds the folder of a store, its files compressed, and in
 //! `answers.txt` what it must answer. It is what a process leaves that was killed, so that a part
-//! of it stands in the commit log alone; `v1` was closed, and is of the format without a log. It is never changed. For a new version of the format, make
-//! another one, and commit it:
+//! of it stands in the commit log alone; `v1` was closed, and is of the format without a log. A
+//! fixture is never changed. For a new version of the format, make another one, and commit it:
 //!
 //! ```text
 //! DATAFOLD_FIXTURE=v2 cargo test -p datafold --test it format::make_a_fixture
