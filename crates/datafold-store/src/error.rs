@@ -40,7 +40,7 @@ pub enum StoreError {
         pid: Option<u32>,
     },
     /// The store was written by a version with another format.
-    #[error("the store has format version {found}, this program reads {FORMAT_VERSION}")]
+    #[error("the store has format version {found}, this program reads up to {FORMAT_VERSION}")]
     UnknownFormat {
         /// The version found.
         found: u32,

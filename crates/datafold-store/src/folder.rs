@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::identity::OLDEST_VERSION;
 use crate::{FORMAT_VERSION, StoreError, StoreId};
 
 const LOCK_FILE: &str = "LOCK";
@@ -51,6 +52,8 @@ impl FolderLock {
 pub(crate) struct Note {
     pub(crate) id: StoreId,
     pub(crate) engine: String,
+    /// The format of the folder.
+    pub(crate) version: u32,
 }
 
 impl Note {
@@ -71,15 +74,16 @@ impl Note {
         let note: Value = serde_json::from_str(&text).map_err(|_| not_a_store("is not JSON"))?;
         let version = note.get("format_version").and_then(Value::as_u64);
         let version = version.ok_or_else(|| not_a_store("names no format version"))?;
-        if version != u64::from(FORMAT_VERSION) {
-            let found = u32::try_from(version).unwrap_or(u32::MAX);
-            return Err(StoreError::UnknownFormat { found });
+        let version = u32::try_from(version).unwrap_or(u32::MAX);
+        if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&version) {
+            return Err(StoreError::UnknownFormat { found: version });
         }
         let id = note.get("store_id").and_then(Value::as_str).and_then(StoreId::parse);
         let engine = note.get("engine").and_then(Value::as_str);
         Ok(Some(Self {
             id: id.ok_or_else(|| not_a_store("names no store id"))?,
             engine: engine.ok_or_else(|| not_a_store("names no engine"))?.to_owned(),
+            version,
         }))
     }
 
@@ -91,7 +95,7 @@ impl Note {
         let text = json!({
             "what": "a DataFold store; do not edit",
             "engine": self.engine,
-            "format_version": FORMAT_VERSION,
+            "format_version": self.version,
             "store_id": self.id.to_string(),
         });
         let mut file = File::create(&new).map_err(io)?;
@@ -139,15 +143,15 @@ mod tests {
     #[test]
     fn a_note_of_another_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let note = Note { id: StoreId([7; 16]), engine: "redb".into() };
+        let note = Note { id: StoreId([7; 16]), engine: "redb".into(), version: 2 };
         assert_eq!(Note::read(folder.path()).unwrap(), None);
         note.write(folder.path()).unwrap();
         assert_eq!(Note::read(folder.path()).unwrap(), Some(note));
         let path = folder.path().join(NOTE_FILE);
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replace("\"format_version\": 1", "\"format_version\": 9")).unwrap();
+        fs::write(&path, text.replace("\"format_version\": 2", "\"format_version\": 9")).unwrap();
         let error = Note::read(folder.path()).unwrap_err();
-        assert_eq!(error.to_string(), "the store has format version 9, this program reads 1");
+        assert_eq!(error.to_string(), "the store has format version 9, this program reads up to 2");
         fs::write(&path, "{").unwrap();
         assert_eq!(Note::read(folder.path()).unwrap_err().code(), "not_a_store");
     }

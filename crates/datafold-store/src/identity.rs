@@ -4,12 +4,15 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Keyspace, Snapshot, StoreError};
+use crate::StoreError;
 
-/// The format of keys and values that this version reads and writes (`docs/format.md`).
-pub const FORMAT_VERSION: u32 = 1;
+/// The format of the folder and its rows that this version writes (`docs/format.md`).
+pub const FORMAT_VERSION: u32 = 2;
 
-/// The key of the identity row in [`Keyspace::Head`]; no space number starts with this byte.
+/// The oldest format that opening brings up to [`FORMAT_VERSION`]: the rows of both are the same.
+pub(crate) const OLDEST_VERSION: u32 = 1;
+
+/// The key of the identity row in [`crate::Keyspace::Head`]; no space number starts with this byte.
 pub(crate) const IDENTITY_KEY: &[u8] = &[0xFF];
 
 const MAGIC: &[u8; 8] = b"DATAFOLD";
@@ -69,20 +72,26 @@ pub(crate) fn identity_row(id: StoreId) -> Bytes {
     row.into()
 }
 
-/// Reads the identity row; `None` if the store has none.
-pub(crate) fn read_identity(
-    snapshot: &(impl Snapshot + ?Sized),
-) -> Result<Option<StoreId>, StoreError> {
-    let Some(row) = snapshot.get(Keyspace::Head, IDENTITY_KEY)? else { return Ok(None) };
-    let corrupted =
-        || StoreError::Corrupted { what: "the identity row is malformed".into(), source: None };
-    let version = row.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-    let (Some(MAGIC), Some(version)) = (row.first_chunk::<8>(), version) else {
-        return Err(corrupted());
-    };
-    if version != FORMAT_VERSION {
-        return Err(StoreError::UnknownFormat { found: version });
+/// What an identity row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) id: StoreId,
+    pub(crate) version: u32,
+}
+
+impl Identity {
+    /// Reads an identity row of a format that can be opened.
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, StoreError> {
+        let corrupted =
+            || StoreError::Corrupted { what: "the identity row is malformed".into(), source: None };
+        let version = row.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+        let (Some(MAGIC), Some(version)) = (row.first_chunk::<8>(), version) else {
+            return Err(corrupted());
+        };
+        if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&version) {
+            return Err(StoreError::UnknownFormat { found: version });
+        }
+        let id = row.get(12..28).and_then(|b| b.try_into().ok()).ok_or_else(corrupted)?;
+        Ok(Self { id: StoreId(id), version })
     }
-    let id = row.get(12..28).and_then(|b| b.try_into().ok()).ok_or_else(corrupted)?;
-    Ok(Some(StoreId(id)))
 }

@@ -23,6 +23,7 @@
 //! ```
 
 mod batch;
+mod commit_log;
 mod disk;
 pub mod encoding;
 mod engine;
@@ -41,7 +42,7 @@ mod url;
 pub use batch::{Batch, BatchKey, BatchToken};
 pub use disk::{Disk, FileDisk};
 pub use engine::memory::MemoryStore;
-pub use engine::redb::RedbStore;
+pub use engine::redb::{RedbDisks, RedbStore};
 pub use error::StoreError;
 pub use head::Head;
 pub use identity::{FORMAT_VERSION, StoreId};

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::folder::{FolderLock, Note, create_folder, sync_folder};
-use crate::{FileDisk, MemoryStore, RedbStore, Store, StoreError, StoreId, StoreUrl};
+use crate::{
+    FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId,
+    StoreUrl,
+};
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -17,11 +20,15 @@ pub struct OpenOptions {
     pub cache_bytes: usize,
     /// Reads and checks every page of the engine's file before the store is used.
     pub check_integrity: bool,
+    /// Bytes of the commit log, if the store is created by this opening; 8 KiB to 1 GiB.
+    ///
+    /// A longer log is emptied less often, and each time takes longer. Default: 1 MiB.
+    pub log_bytes: u64,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { create: false, cache_bytes: 256 << 20, check_integrity: false }
+        Self { create: false, cache_bytes: 256 << 20, check_integrity: false, log_bytes: 1 << 20 }
     }
 }
 
@@ -47,7 +54,12 @@ impl OpenOptions {
 ///
 /// # Cost
 ///
-/// Constant after a clean close. After a crash the redb engine walks the file once.
+/// Constant after a clean close. After a crash the commit log is applied once more.
+///
+/// # Durability
+///
+/// A store of format 1 is brought to this version's format. Power that fails meanwhile leaves
+/// either the one or the other.
 pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
     match StoreUrl::parse(url)? {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new()?)),
@@ -56,6 +68,9 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, StoreErr
 }
 
 const REDB_FILE: &str = "data.redb";
+const LOG_FILE: &str = "commit.log";
+/// The format since which a store has a commit log.
+const LOG_SINCE: u32 = 2;
 
 fn open_redb(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
     let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
@@ -101,16 +116,43 @@ fn open_noted(
         Err(error) => return Err(StoreError::io(format!("open {}", path.display()), error)),
     };
     lock_file(&disk, folder)?;
+    let log = open_log(folder, &note)?;
     let options = OpenOptions { create: false, ..options.clone() };
-    let store = RedbStore::open(url, Box::new(disk), note.id, &options)?;
+    let disks = RedbDisks { data: Box::new(disk), log: Box::new(log) };
+    let store = RedbStore::open_since(url, disks, note.id, note.version, &options)?;
+    if note.version != FORMAT_VERSION {
+        Note { version: FORMAT_VERSION, ..note }.write(folder)?;
+    }
     Ok(store.holding(lock))
+}
+
+/// Opens the commit log, and makes its file for a store of the format that had none.
+fn open_log(folder: &Path, note: &Note) -> Result<FileDisk, StoreError> {
+    let path = folder.join(LOG_FILE);
+    let is_new = note.version < LOG_SINCE;
+    let io = |source| StoreError::io(format!("open {}", path.display()), source);
+    match FileDisk::open(&path, is_new) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(StoreError::Corrupted {
+            what: format!(
+                "the file {LOG_FILE} is missing; acknowledged commits may have been in it"
+            ),
+            source: None,
+        }),
+        opened => {
+            if is_new {
+                sync_folder(folder).map_err(io)?;
+            }
+            opened.map_err(io)
+        }
+    }
 }
 
 /// Creates a store in a folder without a note, or finishes a creation that was interrupted
 /// before the note was written.
 fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
-    let ours =
-        |name: &std::ffi::OsStr| name == REDB_FILE || name == "LOCK" || name == "STORE.json.new";
+    let ours = |name: &std::ffi::OsStr| {
+        [REDB_FILE, LOG_FILE, "LOCK", "STORE.json.new"].iter().any(|ours| name == *ours)
+    };
     let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
     if folder.try_exists().map_err(look)? {
         let io = |source| StoreError::io(format!("list {}", folder.display()), source);
@@ -133,10 +175,13 @@ fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStor
     let io = |source| StoreError::io(format!("create {}", path.display()), source);
     let disk = FileDisk::open(&path, true).map_err(io)?;
     lock_file(&disk, folder)?;
+    let log = FileDisk::open(&folder.join(LOG_FILE), true)
+        .map_err(|source| StoreError::io(format!("create {LOG_FILE}"), source))?;
     sync_folder(folder).map_err(io)?;
     let id = StoreId::random()?;
-    let store = RedbStore::open(url, Box::new(disk), id, options)?;
-    let note = Note { id: store.id(), engine: "redb".into() };
+    let disks = RedbDisks { data: Box::new(disk), log: Box::new(log) };
+    let store = RedbStore::open(url, disks, id, options)?;
+    let note = Note { id: store.id(), engine: "redb".into(), version: FORMAT_VERSION };
     note.write(folder)?;
     Ok(store.holding(lock))
 }

@@ -13,17 +13,19 @@ pub enum CutKind {
     Subset,
     /// As [`CutKind::Subset`], and of a write perhaps only some of its 512-byte sectors.
     Torn,
+    /// All changes of one file reached the disk, and none of any other.
+    OneFile,
 }
 
 impl CutKind {
     /// Every kind.
-    pub const ALL: [CutKind; 4] =
-        [CutKind::LoseAll, CutKind::KeepAll, CutKind::Subset, CutKind::Torn];
+    pub const ALL: [CutKind; 5] =
+        [CutKind::LoseAll, CutKind::KeepAll, CutKind::Subset, CutKind::Torn, CutKind::OneFile];
 
     /// Whether the seed decides what is kept.
     #[must_use]
     pub fn is_random(self) -> bool {
-        matches!(self, CutKind::Subset | CutKind::Torn)
+        matches!(self, CutKind::Subset | CutKind::Torn | CutKind::OneFile)
     }
 }
 
@@ -34,6 +36,7 @@ impl fmt::Display for CutKind {
             CutKind::KeepAll => "keep all",
             CutKind::Subset => "random subset",
             CutKind::Torn => "torn sectors",
+            CutKind::OneFile => "one file kept",
         })
     }
 }

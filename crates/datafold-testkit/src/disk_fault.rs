@@ -57,6 +57,8 @@ impl DiskError {
 pub struct DiskFault {
     /// Only these calls are counted and fail; `None` is all of them.
     pub call: Option<DiskCall>,
+    /// Only calls of this file are counted and fail; `None` is all of them.
+    pub file: Option<usize>,
     /// Which of them fails, counted from 1.
     pub nth: u64,
     /// Whether all later ones fail too.
@@ -69,13 +71,20 @@ impl DiskFault {
     /// The `nth` call from now on fails once; the first is 1.
     #[must_use]
     pub fn nth(nth: u64, error: DiskError) -> Self {
-        Self { call: None, nth, for_ever: false, error }
+        Self { call: None, file: None, nth, for_ever: false, error }
     }
 
     /// Counts and fails only calls of one kind.
     #[must_use]
     pub fn of(mut self, call: DiskCall) -> Self {
         self.call = Some(call);
+        self
+    }
+
+    /// Counts and fails only calls of one file.
+    #[must_use]
+    pub fn on(mut self, file: usize) -> Self {
+        self.file = Some(file);
         self
     }
 

@@ -1,5 +1,6 @@
 //! The bytes of a disk at one moment.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +13,9 @@ pub struct DiskImage {
     /// `None` is a page of zeros.
     pages: Vec<Option<Arc<[u8; PAGE]>>>,
 }
+
+/// The bytes of the files of a disk, by the number of the file.
+pub type DiskImages = BTreeMap<usize, DiskImage>;
 
 impl DiskImage {
     /// An image with no bytes.

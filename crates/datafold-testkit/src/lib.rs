@@ -26,7 +26,7 @@ mod write_back;
 pub use conformance::Harness;
 pub use cut_kind::CutKind;
 pub use disk_fault::{DiskCall, DiskError, DiskFault};
-pub use disk_image::DiskImage;
+pub use disk_image::{DiskImage, DiskImages};
 pub use fault_store::{ApplyFault, FaultStore, ReadCall};
 pub use gate::Gate;
 pub use model::ModelStore;

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{CutKind, DiskImage, Random, SimDisk, Trace, replay};
+use crate::{CutKind, DiskImages, Random, SimDisk, Trace, replay};
 
-/// What is cut: which kinds of image at every operation of a trace, and how many further cuts
-/// strike while each image is being opened.
+/// What is cut: which kinds of disk at every operation of a trace, and how many further cuts
+/// strike while each of them is being opened.
 ///
 /// ```
 /// use datafold_store::Disk;
@@ -60,8 +60,8 @@ impl PowerCuts {
         self
     }
 
-    /// Builds the image of every cut point and hands it to `check`, with the largest answer that
-    /// the workload had got and the largest that it had asked for.
+    /// Builds the disk of every cut point and hands its first file to `check`, with the largest
+    /// answer that the workload had got and the largest that it had asked for.
     ///
     /// `check` opens the image and compares: what was acknowledged is there, what is there was
     /// attempted, and each answer is there whole or not at all. A panic of `check` is a failure.
@@ -70,7 +70,7 @@ impl PowerCuts {
     ///
     /// # Cost
     ///
-    /// One call of `check` a point; the image itself shares its pages with the one before.
+    /// One call of `check` a point; the disk itself shares its pages with the one before.
     pub fn run(
         &self,
         trace: &Trace,
@@ -81,14 +81,20 @@ impl PowerCuts {
         loop {
             let is_cut = cursor.position().is_multiple_of(self.stride) && !cursor.is_before_mark();
             for kind in self.kinds.iter().filter(|_| is_cut) {
-                // Without un-synced changes all kinds give the same image.
-                if cursor.unsynced() == 0 && *kind != CutKind::LoseAll {
+                // Without un-synced changes all kinds give the same images, and with those of one
+                // file that file is kept or not.
+                let is_other = match kind {
+                    CutKind::LoseAll => true,
+                    CutKind::OneFile => cursor.unsynced_files() > 1,
+                    _ => cursor.unsynced() > 0,
+                };
+                if !is_other {
                     continue;
                 }
                 let place = Place { op: cursor.position(), kind: *kind, nested: None };
                 let mut random = self.random_of(&place);
                 let point = Point {
-                    image: cursor.image(*kind, &mut random),
+                    images: cursor.images(*kind, &mut random),
                     acknowledged: cursor.acknowledged(),
                     attempted: cursor.attempted(),
                     place,
@@ -119,7 +125,7 @@ impl PowerCuts {
             while cursor.position() < target && cursor.step() {}
             let kind = random.choose(&self.kinds).copied().unwrap_or(CutKind::LoseAll);
             let nested = Point {
-                image: cursor.image(kind, random),
+                images: cursor.images(kind, random),
                 acknowledged: point.acknowledged.max(cursor.acknowledged()),
                 attempted: point.attempted.max(cursor.attempted()),
                 place: Place { nested: Some((target, kind)), ..point.place },
@@ -135,7 +141,7 @@ impl PowerCuts {
 }
 
 struct Point {
-    image: DiskImage,
+    images: DiskImages,
     acknowledged: u64,
     attempted: u64,
     place: Place,
@@ -150,7 +156,7 @@ impl Point {
         report: &mut PowerCutReport,
     ) -> Trace {
         report.points += 1;
-        let disk = SimDisk::from_image(self.image.clone(), random.next_u64());
+        let disk = SimDisk::from_images(self.images.clone(), random.next_u64());
         if traced {
             disk.start_trace();
         }

@@ -1,4 +1,4 @@
-//! A disk in memory that loses, tears and fails what a real one may.
+//! A disk in memory with files that loses, tears and fails what a real one may.
 
 use std::io;
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use datafold_store::Disk;
 use parking_lot::Mutex;
 
 use crate::trace::TraceOp;
-use crate::write_back::{Change, SyncEnd, WriteBack, apply};
-use crate::{CutKind, DiskCall, DiskError, DiskFault, DiskImage, Random, Trace};
+use crate::write_back::{Change, Files, SyncEnd, apply};
+use crate::{CutKind, DiskCall, DiskError, DiskFault, DiskImage, DiskImages, Random, Trace};
 
-/// A simulated disk: a cloneable handle to shared bytes, so that a test keeps it after the store
-/// is gone.
+/// A file of a simulated disk: a cloneable handle to shared bytes, so that a test keeps it after
+/// the store is gone.
 ///
-/// It knows the bytes as the running process sees them, the bytes that are durable, and the
-/// changes between the two. All of its choices follow from its seed.
+/// The disk knows the bytes of each file as the running process sees them, those that are durable,
+/// and the changes between the two; a sync is one of one file. The power fails for all files at
+/// the same moment. All choices follow from the disk's seed.
 ///
 /// ```
 /// use datafold_store::Disk;
@@ -32,79 +33,102 @@ use crate::{CutKind, DiskCall, DiskError, DiskFault, DiskImage, Random, Trace};
 #[derive(Debug, Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    file: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    visible: DiskImage,
-    disk: WriteBack,
+    /// The files as the running process sees them.
+    visible: DiskImages,
+    disk: Files,
     /// What has happened since the recording began.
     trace: Option<Trace>,
     /// Each with the number of calls that it has counted.
     faults: Vec<(DiskFault, u64)>,
     call_count: u64,
     drops_last_write: bool,
+    /// Files whose syncs do nothing.
+    ignores_syncs: Vec<usize>,
     random: Random,
 }
 
 impl SimDisk {
-    /// An empty disk.
+    /// The first file of an empty disk.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::from_image(DiskImage::new(), seed)
     }
 
-    /// A disk that holds `image`, all of it durable.
+    /// The first file of a disk, which holds `image`, all of it durable.
     #[must_use]
     pub fn from_image(image: DiskImage, seed: u64) -> Self {
+        Self::from_images(DiskImages::from([(0, image)]), seed)
+    }
+
+    /// The first file of a disk whose files hold `images`, all of them durable.
+    #[must_use]
+    pub fn from_images(images: DiskImages, seed: u64) -> Self {
         let state = State {
-            visible: image.clone(),
-            disk: WriteBack::new(image),
+            visible: images.clone(),
+            disk: Files::new(images),
             trace: None,
             faults: Vec::new(),
             call_count: 0,
             drops_last_write: false,
+            ignores_syncs: Vec::new(),
             random: Random::new(seed),
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), file: 0 }
+    }
+
+    /// Another file of the same disk, counted from 0; it is empty if nobody has used it.
+    #[must_use]
+    pub fn file(&self, file: usize) -> Self {
+        Self { state: Arc::clone(&self.state), file }
     }
 
     /// The bytes as the running process sees them.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        self.state.lock().visible.to_bytes()
+        self.image().to_bytes()
     }
 
     /// The bytes as the running process sees them.
     #[must_use]
     pub fn image(&self) -> DiskImage {
+        self.state.lock().visible(self.file).clone()
+    }
+
+    /// The bytes of all files as the running process sees them.
+    #[must_use]
+    pub fn images(&self) -> DiskImages {
         self.state.lock().visible.clone()
     }
 
     /// The bytes that are durable.
     #[must_use]
     pub fn durable_image(&self) -> DiskImage {
-        self.state.lock().disk.durable.clone()
+        self.state.lock().disk.file_mut(self.file).durable.clone()
     }
 
-    /// The number of changes that were not synced.
+    /// The number of changes of the file that were not synced.
     #[must_use]
     pub fn unsynced(&self) -> usize {
-        self.state.lock().disk.changes.len()
+        self.state.lock().disk.file_mut(self.file).changes.len()
     }
 
     /// The disk that a machine finds when it starts again after the power failed now.
     #[must_use]
     pub fn power_cut(&self, kind: CutKind, seed: u64) -> SimDisk {
-        let image = self.state.lock().disk.after_cut(kind, &mut Random::new(seed));
-        SimDisk::from_image(image, seed)
+        let images = self.state.lock().disk.after_cut(kind, &mut Random::new(seed));
+        SimDisk::from_images(images, seed).file(self.file)
     }
 
     /// The disk that a new process finds after the old one was killed: all that was written, with
     /// no planted failures.
     #[must_use]
     pub fn process_kill(&self, seed: u64) -> SimDisk {
-        SimDisk::from_image(self.image(), seed)
+        SimDisk::from_images(self.images(), seed).file(self.file)
     }
 
     /// Records all that happens from now on; forgets an earlier recording.
@@ -145,11 +169,18 @@ impl SimDisk {
         self.state.lock().call_count
     }
 
-    /// Makes every sync lie: it answers success and loses the last write before it.
+    /// Makes every sync of every file lie: it answers success and loses the last write before it.
     ///
     /// A harness that looks for lost data must find this one (its canary).
     pub fn drop_last_write_before_sync(&self) {
         self.state.lock().drops_last_write = true;
+    }
+
+    /// Makes every sync of this file lie: it answers success and does nothing.
+    ///
+    /// A harness that looks for lost data must find this one too, in each file.
+    pub fn ignore_syncs(&self) {
+        self.state.lock().ignores_syncs.push(self.file);
     }
 }
 
@@ -160,23 +191,28 @@ impl State {
         }
     }
 
-    fn change(&mut self, change: Change) {
-        apply(&mut self.visible, &change);
-        self.record(TraceOp::Change(change.clone()));
-        self.disk.push(change);
+    fn visible(&mut self, file: usize) -> &mut DiskImage {
+        self.visible.entry(file).or_default()
     }
 
-    fn end_sync(&mut self, end: SyncEnd) {
-        self.record(TraceOp::Sync(end));
-        self.disk.sync(end);
+    fn change(&mut self, file: usize, change: Change) {
+        apply(self.visible(file), &change);
+        self.record(TraceOp::Change(file, change.clone()));
+        self.disk.file_mut(file).push(change);
+    }
+
+    fn end_sync(&mut self, file: usize, end: SyncEnd) {
+        self.record(TraceOp::Sync(file, end));
+        self.disk.file_mut(file).sync(end);
     }
 
     /// Counts a call; the failure that is planted for it, if one is.
-    fn planted(&mut self, call: DiskCall) -> Option<DiskError> {
+    fn planted(&mut self, file: usize, call: DiskCall) -> Option<DiskError> {
         self.call_count += 1;
         let mut error = None;
         for (fault, seen) in &mut self.faults {
-            if fault.call.is_some_and(|only| only != call) {
+            let is_other = fault.call.is_some_and(|only| only != call);
+            if is_other || fault.file.is_some_and(|only| only != file) {
                 continue;
             }
             *seen += 1;
@@ -187,25 +223,29 @@ impl State {
         error
     }
 
-    fn check(&mut self, call: DiskCall) -> io::Result<()> {
-        self.planted(call).map_or(Ok(()), |error| Err(error.to_io(call)))
+    fn check(&mut self, file: usize, call: DiskCall) -> io::Result<()> {
+        self.planted(file, call).map_or(Ok(()), |error| Err(error.to_io(call)))
     }
 }
 
 impl Disk for SimDisk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state.lock().visible.len())
+        Ok(self.state.lock().visible(self.file).len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.check(DiskCall::Read)?;
-        if state.visible.read(offset, out) { Ok(()) } else { Err(past_end(offset, out.len())) }
+        state.check(self.file, DiskCall::Read)?;
+        if state.visible(self.file).read(offset, out) {
+            Ok(())
+        } else {
+            Err(past_end(offset, out.len()))
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock();
-        let planted = state.planted(DiskCall::Write);
+        let planted = state.planted(self.file, DiskCall::Write);
         let written = match planted {
             None => data.len(),
             Some(DiskError::Short) => state.random.below(data.len()),
@@ -214,27 +254,33 @@ impl Disk for SimDisk {
         if let Some(data) = data.get(..written)
             && !data.is_empty()
         {
-            state.change(Change::Write { offset, data: Bytes::copy_from_slice(data) });
+            state.change(self.file, Change::Write { offset, data: Bytes::copy_from_slice(data) });
         }
         planted.map_or(Ok(()), |error| Err(error.to_io(DiskCall::Write)))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.check(DiskCall::SetLen)?;
-        state.change(Change::SetLen(len));
+        state.check(self.file, DiskCall::SetLen)?;
+        state.change(self.file, Change::SetLen(len));
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        if let Some(error) = state.planted(DiskCall::Sync) {
+        if let Some(error) = state.planted(self.file, DiskCall::Sync) {
             let seed = state.random.next_u64();
-            state.end_sync(SyncEnd::Failed { seed });
+            state.end_sync(self.file, SyncEnd::Failed { seed });
             return Err(error.to_io(DiskCall::Sync));
         }
-        let lies = state.drops_last_write;
-        state.end_sync(if lies { SyncEnd::Lie } else { SyncEnd::Done });
+        let end = if state.ignores_syncs.contains(&self.file) {
+            SyncEnd::Ignored
+        } else if state.drops_last_write {
+            SyncEnd::Lie
+        } else {
+            SyncEnd::Done
+        };
+        state.end_sync(self.file, end);
         Ok(())
     }
 }
@@ -277,8 +323,8 @@ mod tests {
         let mut seen = Vec::new();
         loop {
             let mut random = Random::new(1);
-            let durable = cursor.image(CutKind::LoseAll, &mut random).to_bytes();
-            let visible = cursor.image(CutKind::KeepAll, &mut random).to_bytes();
+            let durable = cursor.images(CutKind::LoseAll, &mut random)[&0].to_bytes();
+            let visible = cursor.images(CutKind::KeepAll, &mut random)[&0].to_bytes();
             seen.push((durable, visible, cursor.acknowledged()));
             if !cursor.step() {
                 break;
@@ -311,6 +357,29 @@ mod tests {
         disk.sync().unwrap();
         assert!(disk.write(0, b"long write").is_err());
         assert_eq!(disk.call_count(), 5);
+    }
+
+    #[test]
+    fn files_are_synced_one_by_one_and_cut_together() {
+        let disk = SimDisk::new(1);
+        let other = disk.file(1);
+        disk.write(0, b"a").unwrap();
+        other.write(0, b"b").unwrap();
+        other.sync().unwrap();
+        let cut = disk.power_cut(CutKind::LoseAll, 1);
+        assert_eq!((cut.bytes(), cut.file(1).bytes()), (vec![], b"b".to_vec()));
+        let killed = other.process_kill(1);
+        assert_eq!((killed.bytes(), killed.file(0).bytes()), (b"b".to_vec(), b"a".to_vec()));
+        disk.inject(DiskFault::nth(1, DiskError::Io).on(1));
+        disk.sync().unwrap();
+        assert!(other.sync().is_err());
+        other.ignore_syncs();
+        other.write(1, b"c").unwrap();
+        other.sync().unwrap();
+        disk.write(1, b"c").unwrap();
+        disk.sync().unwrap();
+        let cut = disk.power_cut(CutKind::LoseAll, 1);
+        assert_eq!((cut.bytes(), cut.file(1).bytes()), (b"ac".to_vec(), b"b".to_vec()));
     }
 
     #[test]

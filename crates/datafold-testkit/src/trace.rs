@@ -1,15 +1,16 @@
 //! Everything that a workload did to a simulated disk, in order.
 
-use crate::write_back::{Change, SyncEnd, WriteBack};
-use crate::{CutKind, DiskImage, Random};
+use crate::disk_image::DiskImages;
+use crate::write_back::{Change, Files, SyncEnd};
+use crate::{CutKind, Random};
 
 /// One entry of a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TraceOp {
-    /// The bytes changed; not durable yet.
-    Change(Change),
-    /// A sync ended.
-    Sync(SyncEnd),
+    /// The bytes of a file changed; not durable yet.
+    Change(usize, Change),
+    /// A sync of a file ended.
+    Sync(usize, SyncEnd),
     /// The workload is about to ask for answer `n`.
     Attempted(u64),
     /// The workload has got the durable answer `n`.
@@ -23,7 +24,7 @@ pub(crate) enum TraceOp {
 /// without running the workload again.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    pub(crate) start: WriteBack,
+    pub(crate) start: Files,
     pub(crate) ops: Vec<TraceOp>,
 }
 
@@ -43,7 +44,10 @@ impl Trace {
     /// The number of syncs that answered without an error.
     #[must_use]
     pub fn sync_count(&self) -> usize {
-        let is_sync = |op: &&TraceOp| matches!(op, TraceOp::Sync(SyncEnd::Done | SyncEnd::Lie));
+        let is_sync = |op: &&TraceOp| match op {
+            TraceOp::Sync(_, end) => !matches!(end, SyncEnd::Failed { .. }),
+            _ => false,
+        };
         self.ops.iter().filter(is_sync).count()
     }
 
@@ -64,12 +68,12 @@ impl Trace {
 ///
 /// # Cost
 ///
-/// A step costs what its operation does; an image shares its pages with the cursor.
+/// A step costs what its operation does; the images share their pages with the cursor.
 #[derive(Debug, Clone)]
 pub struct TraceCursor<'a> {
     ops: &'a [TraceOp],
     position: usize,
-    disk: WriteBack,
+    disk: Files,
     acknowledged: u64,
     attempted: u64,
 }
@@ -96,7 +100,13 @@ impl TraceCursor<'_> {
     /// The number of changes that a power cut here may lose.
     #[must_use]
     pub fn unsynced(&self) -> usize {
-        self.disk.changes.len()
+        self.disk.unsynced().sum()
+    }
+
+    /// The number of files of which a power cut here may lose changes.
+    #[must_use]
+    pub fn unsynced_files(&self) -> usize {
+        self.disk.unsynced().filter(|count| *count > 0).count()
     }
 
     /// Whether the next entry is a mark, which no disk sees: a cut here equals one behind it,
@@ -112,17 +122,17 @@ impl TraceCursor<'_> {
         let Some(op) = self.ops.get(self.position) else { return false };
         self.position += 1;
         match op {
-            TraceOp::Change(change) => self.disk.push(change.clone()),
-            TraceOp::Sync(end) => self.disk.sync(*end),
+            TraceOp::Change(file, change) => self.disk.file_mut(*file).push(change.clone()),
+            TraceOp::Sync(file, end) => self.disk.file_mut(*file).sync(*end),
             TraceOp::Attempted(n) => self.attempted = self.attempted.max(*n),
             TraceOp::Acknowledged(n) => self.acknowledged = self.acknowledged.max(*n),
         }
         true
     }
 
-    /// What the disk may hold if the power fails here.
+    /// What the files of the disk may hold if the power fails here.
     #[must_use]
-    pub fn image(&self, kind: CutKind, random: &mut Random) -> DiskImage {
+    pub fn images(&self, kind: CutKind, random: &mut Random) -> DiskImages {
         self.disk.after_cut(kind, random)
     }
 }

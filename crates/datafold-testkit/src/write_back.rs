@@ -1,7 +1,10 @@
 //! What a disk has promised to keep, and what it may still lose.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
+use crate::disk_image::DiskImages;
 use crate::{CutKind, DiskImage, Random};
 
 /// The unit that a disk writes whole or not at all.
@@ -23,12 +26,14 @@ pub(crate) enum SyncEnd {
     Done,
     /// The disk said so, but lost the last write.
     Lie,
+    /// The disk said so, and did nothing.
+    Ignored,
     /// The disk answered an error: what became durable is chosen by the seed, and the rest will
     /// never be, as with a page cache that marks pages clean when their write-back fails.
     Failed { seed: u64 },
 }
 
-/// Durable bytes, and the changes behind them that were not synced.
+/// Durable bytes of a file, and the changes behind them that were not synced.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteBack {
     pub(crate) durable: DiskImage,
@@ -47,6 +52,7 @@ impl WriteBack {
     pub(crate) fn sync(&mut self, end: SyncEnd) {
         match end {
             SyncEnd::Done => {}
+            SyncEnd::Ignored => return,
             SyncEnd::Lie => {
                 let is_write = |change: &Change| matches!(change, Change::Write { .. });
                 if let Some(last) = self.changes.iter().rposition(is_write) {
@@ -63,8 +69,8 @@ impl WriteBack {
         }
     }
 
-    /// What the disk holds if the power fails now.
-    pub(crate) fn after_cut(&self, kind: CutKind, random: &mut Random) -> DiskImage {
+    /// What the file holds if the power fails now.
+    fn after_cut(&self, kind: CutKind, random: &mut Random) -> DiskImage {
         let mut image = self.durable.clone();
         if kind == CutKind::LoseAll {
             return image;
@@ -72,7 +78,7 @@ impl WriteBack {
         for change in &self.changes {
             match (kind, change) {
                 (CutKind::LoseAll, _) => {}
-                (CutKind::KeepAll, _) => apply(&mut image, change),
+                (CutKind::KeepAll | CutKind::OneFile, _) => apply(&mut image, change),
                 (CutKind::Subset, _) | (CutKind::Torn, Change::SetLen(_)) => {
                     if random.one_in(2) {
                         apply(&mut image, change);
@@ -86,6 +92,44 @@ impl WriteBack {
             }
         }
         image
+    }
+}
+
+/// The files of a disk, for which the power fails at the same moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Files(BTreeMap<usize, WriteBack>);
+
+impl Files {
+    pub(crate) fn new(images: DiskImages) -> Self {
+        let files = images.into_iter();
+        Self(files.map(|(file, image)| (file, WriteBack::new(image))).collect())
+    }
+
+    /// A file, empty if nobody has used it.
+    pub(crate) fn file_mut(&mut self, file: usize) -> &mut WriteBack {
+        self.0.entry(file).or_default()
+    }
+
+    /// The number of changes that may be lost, of each file.
+    pub(crate) fn unsynced(&self) -> impl Iterator<Item = usize> {
+        self.0.values().map(|file| file.changes.len())
+    }
+
+    /// What the files hold if the power fails now.
+    pub(crate) fn after_cut(&self, kind: CutKind, random: &mut Random) -> DiskImages {
+        let changed = self.0.iter().filter(|(_, file)| !file.changes.is_empty());
+        let changed: Vec<usize> = changed.map(|(file, _)| *file).collect();
+        let kept = match kind {
+            CutKind::OneFile => random.choose(&changed).copied(),
+            _ => None,
+        };
+        let image = |(at, file): (&usize, &WriteBack)| match kind {
+            CutKind::OneFile if Some(*at) != kept => {
+                (*at, file.after_cut(CutKind::LoseAll, random))
+            }
+            kind => (*at, file.after_cut(kind, random)),
+        };
+        self.0.iter().map(image).collect()
     }
 }
 
@@ -138,6 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn one_file_is_kept_and_the_other_is_not() {
+        let mut files = Files::default();
+        for file in 0..2 {
+            files.file_mut(file).push(Change::Write { offset: 0, data: vec![1].into() });
+        }
+        let mut random = Random::new(1);
+        let mut seen = [0, 0];
+        for _ in 0..50 {
+            let images = files.after_cut(CutKind::OneFile, &mut random);
+            let kept: Vec<_> = images.values().map(|image| !image.is_empty()).collect();
+            assert!(kept == [true, false] || kept == [false, true], "{kept:?}");
+            seen[usize::from(kept[1])] += 1;
+        }
+        assert!(seen[0] > 5 && seen[1] > 5, "{seen:?}");
+    }
+
+    #[test]
     fn a_lie_loses_the_last_write_and_a_failure_forgets_the_rest() {
         let mut disk = two_writes();
         disk.sync(SyncEnd::Lie);
@@ -147,5 +208,8 @@ mod tests {
         let durable = disk.durable.to_bytes();
         disk.sync(SyncEnd::Done);
         assert_eq!(disk.durable.to_bytes(), durable);
+        let mut disk = two_writes();
+        disk.sync(SyncEnd::Ignored);
+        assert_eq!((disk.durable.to_bytes(), disk.changes.len()), (vec![0; 4096], 2));
     }
 }

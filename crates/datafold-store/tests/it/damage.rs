@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use datafold_store::{OpenOptions, Outcome, RedbStore, Store, StoreId};
 use datafold_testkit::{DiskImage, Random, SimDisk, is_full_size, replay, seed_from_env};
 
-use crate::harness::{open_sim, options};
+use crate::harness::{disks, open_sim, options};
 use crate::workload::Workload;
 
 const ID: StoreId = StoreId([7; 16]);
@@ -26,22 +26,21 @@ enum Answer {
     Panic,
 }
 
-fn closed_store(workload: &Workload, seed: u64) -> Vec<u8> {
+fn closed_store(workload: &Workload, seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
     let store = open_sim(&disk, ID, true).unwrap();
     for batch in workload.batches() {
         assert!(matches!(store.apply(batch), Outcome::Accepted));
     }
     store.close().unwrap();
-    disk.bytes()
+    disk
 }
 
-/// Opens a damaged file, reads everything, writes, and closes.
-fn answer(bytes: &[u8], workload: &Workload, check_integrity: bool) -> Answer {
+/// Opens a store with a damaged file, reads everything, writes, and closes.
+fn answer(disk: &SimDisk, workload: &Workload, check_integrity: bool) -> Answer {
     let run = || {
-        let disk = SimDisk::from_image(DiskImage::from_bytes(bytes), 1);
         let options = OpenOptions { check_integrity, ..options(false) };
-        let Ok(store) = RedbStore::open("sim:", Box::new(disk), ID, &options) else {
+        let Ok(store) = RedbStore::open("sim:", disks(disk), ID, &options) else {
             return Answer::Refused;
         };
         let last = workload.batches().len() as u64 - 1;
@@ -88,11 +87,14 @@ fn sweep(check_integrity: bool, is_allowed: impl Fn(&str, Answer) -> bool) {
     let workload = Workload::new(seed, 31);
     let mut before_last = Workload::new(seed, 31);
     before_last.forget_last_batch();
-    let bytes = closed_store(&before_last, seed);
+    let closed = closed_store(&before_last, seed);
     let mut counts = BTreeMap::<Answer, usize>::new();
     let mut failures = Vec::new();
-    for (damage, bytes) in damages(&bytes, seed) {
-        let answer = answer(&bytes, &workload, check_integrity);
+    for (damage, bytes) in damages(&closed.bytes(), seed) {
+        let mut images = closed.images();
+        images.insert(0, DiskImage::from_bytes(&bytes));
+        let disk = SimDisk::from_images(images, 1);
+        let answer = answer(&disk, &workload, check_integrity);
         *counts.entry(answer).or_default() += 1;
         if !is_allowed(&damage, answer) {
             failures.push(format!("{damage}: {answer:?}"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafold_store::{MemoryStore, OpenOptions, RedbStore, Store, StoreId, open};
+use datafold_store::{MemoryStore, OpenOptions, RedbDisks, RedbStore, Store, StoreId, open};
 use datafold_testkit::{Harness, SimDisk};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -10,8 +10,14 @@ use tempfile::TempDir;
 /// A small cache, so that pages are also read from the disk.
 pub(crate) const CACHE_BYTES: usize = 64 << 10;
 
+/// A short log, so that it is full after a few batches.
+pub(crate) const LOG_BYTES: u64 = 64 << 10;
+
+/// The number of the log's file on a simulated disk; the engine's is file 0.
+pub(crate) const LOG: usize = 1;
+
 pub(crate) fn options(create: bool) -> OpenOptions {
-    OpenOptions { create, cache_bytes: CACHE_BYTES, check_integrity: false }
+    OpenOptions { create, cache_bytes: CACHE_BYTES, check_integrity: false, log_bytes: LOG_BYTES }
 }
 
 /// The memory engine.
@@ -110,5 +116,10 @@ pub(crate) fn open_sim(
     id: StoreId,
     create: bool,
 ) -> Result<RedbStore, datafold_store::StoreError> {
-    RedbStore::open("sim:", Box::new(disk.clone()), id, &options(create))
+    RedbStore::open("sim:", disks(disk), id, &options(create))
+}
+
+/// The files of a store on a simulated disk.
+pub(crate) fn disks(disk: &SimDisk) -> RedbDisks {
+    RedbDisks { data: Box::new(disk.clone()), log: Box::new(disk.file(LOG)) }
 }

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod commit_log;
 mod conformance;
 mod damage;
 mod failures;

@@ -9,12 +9,13 @@ use datafold_store::{
     Batch, FORMAT_VERSION, Keyspace, OpenOptions, Outcome, SpaceId, Store, StoreError, StoreId,
     open,
 };
-use datafold_testkit::{CutKind, Random, SimDisk, seed_from_env};
+use datafold_testkit::{CutKind, DiskImage, DiskImages, Random, SimDisk, seed_from_env};
 use tempfile::TempDir;
 
 use crate::harness::{open_sim, options};
 
 const DATA_FILE: &str = "data.redb";
+const LOG_FILE: &str = "commit.log";
 const NOTE_FILE: &str = "STORE.json";
 
 fn open_at(path: &Path, create: bool) -> Result<Arc<dyn Store>, StoreError> {
@@ -73,7 +74,7 @@ fn create_makes_the_folders_and_keeps_a_store_that_is_there() {
     assert_eq!((info.engine, info.format_version), ("redb", FORMAT_VERSION));
     put(&*store, b"key", b"value");
     drop(store);
-    assert_eq!(names(&path), ["LOCK", NOTE_FILE, DATA_FILE]);
+    assert_eq!(names(&path), ["LOCK", NOTE_FILE, LOG_FILE, DATA_FILE]);
     let store = open_at(&path, true).unwrap();
     assert_eq!(store.info(), &info);
     assert_has_the_row(&*store);
@@ -253,7 +254,94 @@ fn the_data_of_another_store_is_refused() {
     }
 }
 
-/// The steps of a creation: folder, lock, data file (itself cut at every operation), note. Only
+#[test]
+fn a_store_whose_log_is_gone_is_damaged() {
+    let (folder, _) = closed_store();
+    let (other, _) = closed_store();
+    let log = folder.path().join(LOG_FILE);
+    let bytes = fs::read(&log).unwrap();
+    for create in [false, true] {
+        fs::remove_file(&log).unwrap();
+        let error = open_at(folder.path(), create).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupted { .. }), "{error:?}");
+        assert!(error.to_string().contains(LOG_FILE), "{error}");
+        assert!(!log.exists());
+        for content in [&b""[..], &bytes[..bytes.len() / 2], &vec![0; bytes.len()]] {
+            fs::write(&log, content).unwrap();
+            let error = open_at(folder.path(), create).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupted { .. }), "{error:?}");
+            assert!(fs::read(&log).unwrap() == content);
+        }
+        fs::copy(other.path().join(LOG_FILE), &log).unwrap();
+        let error = open_at(folder.path(), create).unwrap_err();
+        assert!(error.to_string().contains("another store's"), "{error}");
+    }
+    fs::write(&log, &bytes).unwrap();
+    assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+}
+
+fn set_note_version(folder: &Path, from: u32, to: u32) {
+    let path = folder.join(NOTE_FILE);
+    let note = fs::read_to_string(&path).unwrap();
+    let version = |version: u32| format!("\"format_version\": {version}");
+    assert!(note.contains(&version(from)), "{note}");
+    fs::write(&path, note.replace(&version(from), &version(to))).unwrap();
+}
+
+/// Makes a closed store one of format 1: no log, and the older number in identity and note.
+fn bring_down(folder: &Path, id: StoreId) {
+    let store = open_at(folder, false).unwrap();
+    let identity = [&b"DATAFOLD"[..], &1_u32.to_be_bytes(), &id.0].concat();
+    let mut batch = Batch::new(SpaceId::SYSTEM, 0, 1, [1; 16]);
+    batch.put(Keyspace::Head, vec![0xFF], identity);
+    assert!(matches!(store.apply(&batch), Outcome::Accepted));
+    store.close().unwrap();
+    fs::remove_file(folder.join(LOG_FILE)).unwrap();
+    set_note_version(folder, FORMAT_VERSION, 1);
+}
+
+#[test]
+fn a_store_of_version_1_is_brought_up_and_every_step_can_be_the_last() {
+    // What a power cut may leave behind: no log, an empty one, one that is not whole.
+    for log in [None, Some(vec![]), Some(vec![7; 5_000])] {
+        let (folder, id) = closed_store();
+        bring_down(folder.path(), id);
+        if let Some(bytes) = log {
+            fs::write(folder.path().join(LOG_FILE), bytes).unwrap();
+        }
+        let store = open_at(folder.path(), false).unwrap();
+        assert_eq!((store.info().format_version, store.info().id), (FORMAT_VERSION, id));
+        assert_has_the_row(&*store);
+        put(&*store, b"other", b"value");
+        store.close().unwrap();
+        drop(store);
+        assert_eq!(names(folder.path()), ["LOCK", NOTE_FILE, LOG_FILE, DATA_FILE]);
+        // The note is the last step.
+        set_note_version(folder.path(), FORMAT_VERSION, 1);
+        assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+        set_note_version(folder.path(), FORMAT_VERSION, FORMAT_VERSION);
+        assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+        // Once the data are of the new format, the log may hold what was acknowledged.
+        set_note_version(folder.path(), FORMAT_VERSION, 1);
+        fs::remove_file(folder.path().join(LOG_FILE)).unwrap();
+        let error = open_at(folder.path(), false).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupted { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn data_of_version_1_in_a_folder_of_version_2_are_damage() {
+    let (folder, id) = closed_store();
+    let log = fs::read(folder.path().join(LOG_FILE)).unwrap();
+    bring_down(folder.path(), id);
+    fs::write(folder.path().join(LOG_FILE), &log).unwrap();
+    set_note_version(folder.path(), 1, FORMAT_VERSION);
+    let error = open_at(folder.path(), false).unwrap_err();
+    assert!(error.to_string().contains("format version 1"), "{error}");
+    assert!(fs::read(folder.path().join(LOG_FILE)).unwrap() == log, "the log was written to");
+}
+
+/// The steps of a creation: folder, lock, files (themselves cut at every operation), note. Only
 /// with the note is there a store; until then the next create begins or finishes it.
 #[test]
 fn a_creation_that_was_interrupted_is_finished_by_the_next_one() {
@@ -264,17 +352,20 @@ fn a_creation_that_was_interrupted_is_finished_by_the_next_one() {
     let trace = disk.take_trace();
     let mut random = Random::new(seed);
     let mut cursor = trace.cursor();
-    let mut images = vec![None, Some(Vec::new())];
+    let mut images = vec![None, Some(DiskImages::new())];
     while cursor.step() {
         for kind in CutKind::ALL {
-            images.push(Some(cursor.image(kind, &mut random).to_bytes()));
+            images.push(Some(cursor.images(kind, &mut random)));
         }
     }
     for (step, image) in images.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("LOCK"), "").unwrap();
-        if let Some(image) = image {
-            fs::write(folder.path().join(DATA_FILE), image).unwrap();
+        if let Some(images) = image {
+            for (file, name) in [DATA_FILE, LOG_FILE].into_iter().enumerate() {
+                let bytes = images.get(&file).map(DiskImage::to_bytes).unwrap_or_default();
+                fs::write(folder.path().join(name), bytes).unwrap();
+            }
             fs::write(folder.path().join("STORE.json.new"), "{\"half\"").unwrap();
         }
         let before = names(folder.path());

@@ -1,12 +1,13 @@
 //! The power fails at every operation; what was acknowledged is there, whole.
 
+use std::io;
 use std::time::Instant;
 
-use datafold_store::{Outcome, RedbStore, Store, StoreId};
+use datafold_store::{Disk, Outcome, RedbDisks, RedbStore, Store, StoreError, StoreId};
 use datafold_testkit::model::describe;
 use datafold_testkit::{PowerCutReport, PowerCuts, SimDisk, Trace, is_full_size, seed_from_env};
 
-use crate::harness::open_sim;
+use crate::harness::{LOG, open_sim, options};
 use crate::workload::Workload;
 
 const ID: StoreId = StoreId([7; 16]);
@@ -44,10 +45,11 @@ fn check(
     disk: &SimDisk,
     acknowledged: u64,
     attempted: u64,
+    open: Open,
 ) -> Result<(), String> {
     // Only a creation that nobody was told of may be repeated.
     let create = acknowledged == 0;
-    let store = open_sim(disk, ID, create).map_err(|error| describe(&error))?;
+    let store = open(disk, ID, create).map_err(|error| describe(&error))?;
     disk.acknowledge(1);
     if store.info().id != ID {
         return Err(format!("the store is now {}", store.info().id));
@@ -66,7 +68,7 @@ fn check(
 fn cut(workload: &Workload, trace: &Trace, cuts: &PowerCuts, name: &str) -> PowerCutReport {
     let begin = Instant::now();
     let report = cuts.run(trace, |disk, acknowledged, attempted| {
-        check(workload, &disk, acknowledged, attempted)
+        check(workload, &disk, acknowledged, attempted, open_sim)
     });
     let seconds = begin.elapsed().as_secs_f64();
     let rate = report.points as f64 / seconds;
@@ -77,7 +79,7 @@ fn cut(workload: &Workload, trace: &Trace, cuts: &PowerCuts, name: &str) -> Powe
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_torn() {
     let seed = seed_from_env(0x0C07);
-    let batches = if is_full_size() { 600 } else { 120 };
+    let batches = if is_full_size() { 600 } else { 75 };
     let workload = Workload::new(seed, batches);
     let trace = record(&SimDisk::new(seed), &workload);
     let report = cut(&workload, &trace, &PowerCuts::new(seed), "power cuts");
@@ -88,7 +90,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_torn() {
 #[test]
 fn a_second_cut_during_the_opening_loses_nothing_either() {
     let seed = seed_from_env(0x2C07);
-    let batches = if is_full_size() { 200 } else { 40 };
+    let batches = if is_full_size() { 200 } else { 24 };
     let workload = Workload::new(seed, batches);
     let trace = record(&SimDisk::new(seed), &workload);
     let cuts = PowerCuts::new(seed).nested(2);
@@ -97,19 +99,103 @@ fn a_second_cut_during_the_opening_loses_nothing_either() {
     assert!(report.nested_points >= 3_000, "{report}");
 }
 
-/// The canary: a harness that finds nothing here would find nothing anywhere.
+/// The canaries: a harness that finds nothing here would find nothing anywhere.
 #[test]
 fn a_lying_disk_is_found_out() {
+    let report = planted(8, SimDisk::drop_last_write_before_sync, open_sim);
+    assert!(report.failure_count > report.points / 4, "{report}");
+}
+
+#[test]
+fn a_file_that_is_not_synced_is_found_out() {
+    for file in [0, LOG] {
+        let report = planted(24, |disk| disk.file(file).ignore_syncs(), open_sim);
+        assert!(report.failure_count > 20, "file {file}: {report}");
+    }
+}
+
+/// The fault is in the opening: it takes a record for whole without looking at its checksum.
+#[test]
+fn a_replay_that_trusts_every_record_is_found_out() {
+    let open = |disk: &SimDisk, id, create| {
+        let log = TrustingLog { disk: disk.file(LOG), id };
+        let disks = RedbDisks { data: Box::new(disk.clone()), log: Box::new(log) };
+        RedbStore::open("sim:", disks, id, &options(create))
+    };
+    let report = planted(40, |_| (), open);
+    assert!(report.failure_count > 2, "{report}");
+}
+
+type Open = fn(&SimDisk, StoreId, bool) -> Result<RedbStore, StoreError>;
+
+/// Cuts the power of a store with a planted fault.
+fn planted(batches: u64, plant: impl Fn(&SimDisk), open: Open) -> PowerCutReport {
     let seed = seed_from_env(0xBAD);
-    let workload = Workload::new(seed, 8);
+    let workload = Workload::new(seed, batches);
     let disk = SimDisk::new(seed);
     disk.start_trace();
     disk.attempt(1);
     let store = open_sim(&disk, ID, true).unwrap();
     disk.acknowledge(1);
-    disk.drop_last_write_before_sync();
+    plant(&disk);
     apply_all(&disk, store, &workload);
     let trace = disk.take_trace();
-    let report = cut(&workload, &trace, &PowerCuts::new(seed), "canary");
-    assert!(report.failure_count > report.points / 4, "{report}");
+    let cuts = PowerCuts::new(seed);
+    let report = cuts.run(&trace, |disk, acknowledged, attempted| {
+        check(&workload, &disk, acknowledged, attempted, open)
+    });
+    eprintln!("canary: {} of {} points", report.failure_count, report.points);
+    report
+}
+
+/// A log in which every record of the current round seems to have the right checksum.
+#[derive(Debug)]
+struct TrustingLog {
+    disk: SimDisk,
+    id: StoreId,
+}
+
+impl Disk for TrustingLog {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset, out)?;
+        // The first record says which round it is; only the header is read without records.
+        let Some(first) = out.get(..24).filter(|first| first.starts_with(b"dflr")) else {
+            return Ok(());
+        };
+        let generation = first[8..16].to_vec();
+        let (mut at, mut previous) = (0, [0; 16]);
+        for sequence in 0_u64.. {
+            let Some(head) = out.get(at..at + 56) else { break };
+            let is_next = head.starts_with(b"dflr")
+                && head[8..16] == generation[..]
+                && head[16..24] == sequence.to_be_bytes();
+            let len = u32::from_be_bytes(head[4..8].try_into().unwrap()) as usize;
+            if !is_next || out.len() < at + 56 + len {
+                break;
+            }
+            out[at + 24..at + 40].copy_from_slice(&previous);
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(&self.id.0).update(&out[at..at + 40]).update(&out[at + 56..][..len]);
+            previous.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+            out[at + 40..at + 56].copy_from_slice(&previous);
+            at += (56 + len).next_multiple_of(8);
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.write(offset, data)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
 }

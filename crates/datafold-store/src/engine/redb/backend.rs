@@ -4,17 +4,20 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use redb::StorageBackend;
 
+use super::unwritten::Unwritten;
 use crate::Disk;
 
 /// Fits a [`Disk`] to what redb asks of its storage. Clones share their state.
 ///
 /// redb answers nothing more, not even a read, once a write or sync has failed. So from
 /// [`Backend::keep_failures`] on, the first such failure is kept here instead, and the disk is not
-/// written to any more: what it holds is what a crash at that moment would have left. Snapshots of
-/// durable commits go on reading; the store must ask for the failure before it believes redb.
+/// written to any more: what it holds is what a crash at that moment would have left. What redb
+/// goes on writing is kept in memory, since the pages of commits that only the log has made durable
+/// are among it, and snapshots show them. The store must ask for the failure before it believes
+/// redb.
 #[derive(Debug, Clone)]
 pub(super) struct Backend {
     disk: Arc<dyn Disk>,
@@ -28,6 +31,8 @@ struct State {
     failure: Mutex<Option<io::Error>>,
     /// Offset and length of each write since the last sync that succeeded.
     unsynced: Mutex<Vec<(u64, usize)>>,
+    /// What was to be written when the disk had failed.
+    unwritten: RwLock<Unwritten>,
 }
 
 impl Backend {
@@ -49,22 +54,33 @@ impl Backend {
         self.state.has_failed.load(Ordering::Acquire)
     }
 
+    /// Writes nothing more to the disk.
+    pub(super) fn stop(&self) {
+        self.state.has_failed.store(true, Ordering::Release);
+    }
+
     /// The failure, to the first who asks.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
         self.state.failure.lock().take()
     }
 
-    /// Calls the disk, unless it has failed before.
-    fn change(&self, call: impl FnOnce(&dyn Disk) -> io::Result<()>) -> io::Result<()> {
+    /// Calls the disk, unless it has failed before; `instead` keeps in memory what is not done.
+    fn change(
+        &self,
+        call: impl FnOnce(&dyn Disk) -> io::Result<()>,
+        instead: impl FnOnce(&mut Unwritten) -> io::Result<()>,
+    ) -> io::Result<()> {
         if self.has_failed() {
-            return Ok(());
+            return instead(&mut self.state.unwritten.write());
         }
         match call(&*self.disk) {
             Err(error) if self.state.keeps_failures.load(Ordering::Acquire) => {
                 *self.state.failure.lock() = Some(error);
+                let mut unwritten = self.state.unwritten.write();
+                let kept = instead(&mut unwritten);
                 // Set before redb goes on, and so before it could show the commit to a reader.
-                self.state.has_failed.store(true, Ordering::Release);
-                Ok(())
+                self.stop();
+                kept
             }
             answer => answer,
         }
@@ -92,19 +108,31 @@ impl Backend {
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
+        if self.has_failed() {
+            return self.state.unwritten.read().len(&*self.disk);
+        }
         self.disk.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.has_failed() {
+            return self.state.unwritten.read().read(&*self.disk, offset, out);
+        }
         self.disk.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(|disk| disk.set_len(len))
+        self.change(
+            |disk| disk.set_len(len),
+            |unwritten| {
+                unwritten.set_len(len);
+                Ok(())
+            },
+        )
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.change(|disk| {
+        let sync = |disk: &dyn Disk| {
             let mut unsynced = self.state.unsynced.lock();
             let synced = disk.sync();
             match synced {
@@ -112,13 +140,15 @@ impl StorageBackend for Backend {
                 Err(_) => self.write_again(&unsynced),
             }
             synced
-        })
+        };
+        self.change(sync, |_| Ok(()))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(|disk| {
+        let write = |disk: &dyn Disk| {
             self.state.unsynced.lock().push((offset, data.len()));
             disk.write(offset, data)
-        })
+        };
+        self.change(write, |unwritten| unwritten.write(&*self.disk, offset, data))
     }
 }
