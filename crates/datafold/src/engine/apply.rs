@@ -85,8 +85,8 @@ fn check(editor: &mut Editor<'_>, condition: &PreparedCondition) -> Result<(), F
                     key,
                     field,
                     element,
-                    expected: expected.into(),
-                    found: found.into(),
+                    expected,
+                    found,
                 }
             }
             None => MutationError::PreconditionFailed { schema, key, expected, found },
