@@ -184,8 +184,8 @@ impl FoldDb {
     }
 
     /// Reads elements one by one, in the order of their keys, until `visit` breaks. All are of one
-    /// moment. Of a record that does not exist there are none. The memory of an element is used again
-    /// for the next one, unless [`Element::take`] takes it.
+    /// moment. Of a record that does not exist there are none. The memory of an element is used
+    /// again for the next one, unless [`Element::take`] takes it.
     ///
     /// # Errors
     ///
