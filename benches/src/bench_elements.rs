@@ -148,7 +148,7 @@ fn inserts(path: &Path, size: Size, table: &mut Table) {
 /// The elements of one group, decoded, beside the engine's scan of the same rows.
 fn prefixes(path: &Path, size: Size, table: &mut Table) {
     let groups = size.records / GROUP;
-    let count = 500;
+    let count = 5_000;
     let ours = |db: &FoldDb| {
         let (mut random, mut found) = (Random(5), 0_u64);
         let start = Instant::now();
