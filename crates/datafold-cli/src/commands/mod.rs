@@ -5,6 +5,7 @@ pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod init;
 mod input;
+mod migrate;
 mod mutate;
 pub(crate) mod query;
 mod schema;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command, invocation: &Invocation) -> Done {
         }
         Command::Import(import) => import::run(&import, invocation),
         Command::Stats => stats::run(invocation),
+        Command::Migrate { from, to } => migrate::run(&from, &to, invocation),
         Command::Verify => verify::run(invocation),
         Command::Completions { shell } => completions::run(shell),
     }

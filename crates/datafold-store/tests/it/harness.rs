@@ -143,7 +143,7 @@ impl Harness for FolderHarness {
     fn program_count(&self) -> u64 {
         match (is_full_size(), self.scheme) {
             // Opening and closing it takes milliseconds.
-            (false, "sled:") => 60,
+            (false, "sled:") => 12,
             (false, _) => 300,
             (true, _) => 5_000,
         }

@@ -13,4 +13,5 @@ mod failures;
 mod harness;
 mod opening;
 mod power_cuts;
+mod sled;
 mod workload;

@@ -12,7 +12,8 @@
 //!   not. Without it `db` is read from its beginning.
 //!
 //! So a batch of writes is durable after `Db::flush`, an `fdatasync` of `db`, an `fsync` of each
-//! new blob and, if there was one, of their folder. `conf` and the folder are synced on opening.
+//! new blob and, if there was one, of their folder. `conf` and the folder are synced when the store
+//! is created.
 //!
 //! sled uses a segment again when what replaces its pages has been flushed, and the header of a
 //! segment tells up to where the log was flushed. Both would be untrue after a loss of power if
@@ -75,7 +76,7 @@ pub(super) struct SledFiles {
 }
 
 impl SledFiles {
-    /// Opens sled in a folder, creating what is missing, and makes its files durable.
+    /// Opens sled in a folder, creating what is missing. What is there must be durable.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Db, Self), StoreError> {
         let config = Config::new()
             .path(path)
@@ -89,21 +90,17 @@ impl SledFiles {
         })?;
         let io = |source| StoreError::io(format!("open {}", path.display()), source);
         let file = File::options().read(true).write(true).open(path.join(DB_FILE)).map_err(io)?;
-        let mut files = Self {
-            path: path.to_owned(),
-            db: file,
-            blobs: HashSet::new(),
-            debt: Debt::default(),
-        };
-        files.sync(&db)?;
-        files.sync_names().map_err(io)?;
-        Ok((db, files))
+        let blobs = fs::read_dir(path.join(BLOBS_FOLDER)).map_err(io)?;
+        let blobs = blobs.map(|entry| entry.map(|entry| entry.file_name()));
+        let blobs = blobs.collect::<io::Result<_>>().map_err(io)?;
+        Ok((db, Self { path: path.to_owned(), db: file, blobs, debt: Debt::default() }))
     }
 
     /// Makes everything durable that was written to sled.
     pub(super) fn sync(&mut self, db: &Db) -> Result<(), StoreError> {
         db.flush().map_err(|error| engine_error("flush the engine", error))?;
-        let synced = self.db.sync_data().and_then(|()| self.sync_blobs());
+        // The blobs first: a log that is durable must not point to one that is not.
+        let synced = self.sync_blobs().and_then(|()| self.db.sync_data());
         synced.map_err(|source| StoreError::io("sync the engine's files", source))?;
         self.debt = Debt::default();
         Ok(())
@@ -131,7 +128,8 @@ impl SledFiles {
         if any_is_new { sync_folder(&folder) } else { Ok(()) }
     }
 
-    fn sync_names(&self) -> io::Result<()> {
+    /// Makes the files durable that sled has made.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
             if path.is_file() {

@@ -65,6 +65,7 @@ pub(super) fn create(
         put(&db, &tagged(Keyspace::Head, IDENTITY_KEY), Some(&identity_row(id)))?;
         write_generation(&db, FIRST_GENERATION)?;
         files.sync(&db)?;
+        files.sync_names().map_err(io)?;
         sum_all(&db)
     });
     close(db, files);

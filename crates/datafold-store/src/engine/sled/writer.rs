@@ -65,11 +65,15 @@ impl Writer {
     /// The generation is written when the rows are durable, and the seal when the generation is:
     /// so the log is replayed until it is not needed, and the seal is never ahead of sled.
     pub(super) fn checkpoint(&mut self, db: &Db) -> Result<(), StoreError> {
+        self.begin_round(db, None)
+    }
+
+    fn begin_round(&mut self, db: &Db, sum: Option<u128>) -> Result<(), StoreError> {
         let generation = self.log.generation() + 1;
         self.files.sync(db)?;
         write_generation(db, generation)?;
         self.files.sync(db)?;
-        self.write_seal(Seal { generation, sum: None })?;
+        self.write_seal(Seal { generation, sum })?;
         self.log.restart(generation);
         Ok(())
     }
@@ -102,7 +106,7 @@ impl Writer {
     /// Makes everything durable in sled, so that the next opening finds nothing to do.
     pub(super) fn finish(&mut self, db: &Db) -> Result<(), StoreError> {
         if self.log.is_used() {
-            self.checkpoint(db)?;
+            return self.begin_round(db, Some(self.sum));
         }
         let seal = Seal { generation: self.log.generation(), sum: Some(self.sum) };
         if self.seal != seal {
