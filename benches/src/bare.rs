@@ -56,7 +56,12 @@ pub(crate) struct BareStore {
 
 impl BareStore {
     pub(crate) fn open(store: &Path, id: StoreId) -> Self {
-        let info = StoreInfo { url: "bare:".into(), engine: "redb", id, format_version: 1 };
+        let info = StoreInfo {
+            url: "bare:".into(),
+            engine: "redb",
+            id,
+            format_version: datafold_store::FORMAT_VERSION,
+        };
         Self { database: Arc::new(open(store)), info }
     }
 }

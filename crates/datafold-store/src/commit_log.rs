@@ -29,7 +29,7 @@ pub(crate) const LOG_BYTES_MAX: u64 = 1 << 30;
 const MAGIC: &[u8; 8] = b"DATAFLOG";
 /// The bytes of the header that its checksum covers.
 const HEADER_CHECKED: usize = 36;
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// An open log, and the place of its next record.
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::engine::sled::{self, SledStore};
 use crate::folder::{FolderLock, LOADING_FILE, LOCK_FILE, NOTE_FILE, Note, create_folder, sync_folder};
 use crate::{
-    FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId, StoreUrl,
+    FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId,
+    StoreUrl,
 };
 
 /// How a store is opened.

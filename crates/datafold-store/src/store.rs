@@ -60,7 +60,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Cost
     ///
-    /// One sync of the engine's file, whatever the number of rows.
+    /// One sync, whatever the number of rows. Now and then an engine with a log takes over what
+    /// that holds, which costs as much as it holds.
     fn apply(&self, batch: &Batch) -> Outcome;
 
     /// Bytes that the store occupies, on disk where it has one.

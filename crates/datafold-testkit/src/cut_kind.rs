@@ -19,13 +19,8 @@ pub enum CutKind {
 
 impl CutKind {
     /// Every kind.
-    pub const ALL: [CutKind; 5] = [
-        CutKind::LoseAll,
-        CutKind::KeepAll,
-        CutKind::Subset,
-        CutKind::Torn,
-        CutKind::OneFile,
-    ];
+    pub const ALL: [CutKind; 5] =
+        [CutKind::LoseAll, CutKind::KeepAll, CutKind::Subset, CutKind::Torn, CutKind::OneFile];
 
     /// Whether the seed decides what is kept.
     #[must_use]

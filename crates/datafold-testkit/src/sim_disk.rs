@@ -236,7 +236,11 @@ impl Disk for SimDisk {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut state = self.state.lock();
         state.check(self.file, DiskCall::Read)?;
-        if state.visible(self.file).read(offset, out) { Ok(()) } else { Err(past_end(offset, out.len())) }
+        if state.visible(self.file).read(offset, out) {
+            Ok(())
+        } else {
+            Err(past_end(offset, out.len()))
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Everything that a workload did to a simulated disk, in order.
 
-use crate::write_back::{Change, Files, SyncEnd};
 use crate::disk_image::DiskImages;
+use crate::write_back::{Change, Files, SyncEnd};
 use crate::{CutKind, Random};
 
 /// One entry of a trace.

@@ -194,7 +194,7 @@ fn a_creation_that_failed_is_finished_by_the_next_one() {
 fn apply_until_it_fails(store: &dyn Store, workload: &Workload, from: u64) -> (u64, Outcome) {
     let mut last = from;
     loop {
-        let batch = workload.next(last).expect("the disk has failed by the last batch");
+        let batch = workload.next(last).unwrap();
         match store.apply(batch) {
             Outcome::Accepted => last = batch.number,
             outcome => return (last, outcome),
@@ -289,5 +289,8 @@ fn a_store_that_is_opened_after_a_failed_sync_builds_on_durable_pages() {
             }
         }
     }
-    assert!(differed.iter().all(|count| *count > 60), "{differed:?}: the failed syncs left nothing undone, so nothing was tested");
+    assert!(
+        differed.iter().all(|count| *count > 60),
+        "{differed:?}: the failed syncs left nothing undone, so nothing was tested"
+    );
 }

@@ -254,6 +254,93 @@ fn the_data_of_another_store_is_refused() {
     }
 }
 
+#[test]
+fn a_store_whose_log_is_gone_is_damaged() {
+    let (folder, _) = closed_store();
+    let (other, _) = closed_store();
+    let log = folder.path().join(LOG_FILE);
+    let bytes = fs::read(&log).unwrap();
+    for create in [false, true] {
+        fs::remove_file(&log).unwrap();
+        let error = open_at(folder.path(), create).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupted { .. }), "{error:?}");
+        assert!(error.to_string().contains(LOG_FILE), "{error}");
+        assert!(!log.exists());
+        for content in [&b""[..], &bytes[..bytes.len() / 2], &vec![0; bytes.len()]] {
+            fs::write(&log, content).unwrap();
+            let error = open_at(folder.path(), create).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupted { .. }), "{error:?}");
+            assert!(fs::read(&log).unwrap() == content);
+        }
+        fs::copy(other.path().join(LOG_FILE), &log).unwrap();
+        let error = open_at(folder.path(), create).unwrap_err();
+        assert!(error.to_string().contains("another store's"), "{error}");
+    }
+    fs::write(&log, &bytes).unwrap();
+    assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+}
+
+fn set_note_version(folder: &Path, from: u32, to: u32) {
+    let path = folder.join(NOTE_FILE);
+    let note = fs::read_to_string(&path).unwrap();
+    let version = |version: u32| format!("\"format_version\": {version}");
+    assert!(note.contains(&version(from)), "{note}");
+    fs::write(&path, note.replace(&version(from), &version(to))).unwrap();
+}
+
+/// Makes a closed store one of format 1: no log, and the older number in identity and note.
+fn bring_down(folder: &Path, id: StoreId) {
+    let store = open_at(folder, false).unwrap();
+    let identity = [&b"DATAFOLD"[..], &1_u32.to_be_bytes(), &id.0].concat();
+    let mut batch = Batch::new(SpaceId::SYSTEM, 0, 1, [1; 16]);
+    batch.put(Keyspace::Head, vec![0xFF], identity);
+    assert!(matches!(store.apply(&batch), Outcome::Accepted));
+    store.close().unwrap();
+    fs::remove_file(folder.join(LOG_FILE)).unwrap();
+    set_note_version(folder, FORMAT_VERSION, 1);
+}
+
+#[test]
+fn a_store_of_version_1_is_brought_up_and_every_step_can_be_the_last() {
+    // What a power cut may leave behind: no log, an empty one, one that is not whole.
+    for log in [None, Some(vec![]), Some(vec![7; 5_000])] {
+        let (folder, id) = closed_store();
+        bring_down(folder.path(), id);
+        if let Some(bytes) = log {
+            fs::write(folder.path().join(LOG_FILE), bytes).unwrap();
+        }
+        let store = open_at(folder.path(), false).unwrap();
+        assert_eq!((store.info().format_version, store.info().id), (FORMAT_VERSION, id));
+        assert_has_the_row(&*store);
+        put(&*store, b"other", b"value");
+        store.close().unwrap();
+        drop(store);
+        assert_eq!(names(folder.path()), ["LOCK", NOTE_FILE, LOG_FILE, DATA_FILE]);
+        // The note is the last step.
+        set_note_version(folder.path(), FORMAT_VERSION, 1);
+        assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+        set_note_version(folder.path(), FORMAT_VERSION, FORMAT_VERSION);
+        assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+        // Once the data are of the new format, the log may hold what was acknowledged.
+        set_note_version(folder.path(), FORMAT_VERSION, 1);
+        fs::remove_file(folder.path().join(LOG_FILE)).unwrap();
+        let error = open_at(folder.path(), false).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupted { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn data_of_version_1_in_a_folder_of_version_2_are_damage() {
+    let (folder, id) = closed_store();
+    let log = fs::read(folder.path().join(LOG_FILE)).unwrap();
+    bring_down(folder.path(), id);
+    fs::write(folder.path().join(LOG_FILE), &log).unwrap();
+    set_note_version(folder.path(), 1, FORMAT_VERSION);
+    let error = open_at(folder.path(), false).unwrap_err();
+    assert!(error.to_string().contains("format version 1"), "{error}");
+    assert!(fs::read(folder.path().join(LOG_FILE)).unwrap() == log, "the log was written to");
+}
+
 /// The steps of a creation: folder, lock, files (themselves cut at every operation), note. Only
 /// with the note is there a store; until then the next create begins or finishes it.
 #[test]

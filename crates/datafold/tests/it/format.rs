@@ -1,8 +1,9 @@
 //! Stores that earlier versions wrote open for ever and answer what they answered.
 //!
-//! A folder of `tests/fixtures` holds the folder of a store, `data.redb` compressed, and in
-//! `answers.txt` what it must answer. It is never changed. For a new version of the format, make
-//! another one, and commit it:
+//! A folder of `tests/fixtures` holds the folder of a store, its files compressed, and in
+//! `answers.txt` what it must answer. It is what a process leaves that was killed, so that a part
+//! of it stands in the commit log alone; `v1` was closed, and is of the format without a log. A
+//! fixture is never changed. For a new version of the format, make another one, and commit it:
 //!
 //! ```text
 //! DATAFOLD_FIXTURE=v2 cargo test -p datafold --test it format::make_a_fixture
@@ -27,7 +28,8 @@ use flate2::write::GzEncoder;
 use crate::harness::{approve, check_sound, lines, mutate, name, noon};
 use crate::program::{self, SCHEMAS};
 
-const DATA: &str = "data.redb";
+/// The files of a store that a fixture holds compressed. Version 1 of the format had no log.
+const FILES: [&str; 2] = ["data.redb", "commit.log"];
 const NOTE: &str = "STORE.json";
 const ANSWERS: &str = "answers.txt";
 const SPACES: [&str; 2] = ["default", "other"];
@@ -180,15 +182,23 @@ fn make_a_fixture() {
     approve(&db, SCHEMAS[3]);
     mutate(&db, r#"{"mutation": "create", "schema": "Tag", "records": [{"tag": "of the other"}]}"#)
         .unwrap();
+    // Copied while it is open: no process ends more suddenly than that.
+    let left = temporary.path().join("left");
+    fs::create_dir(&left).unwrap();
+    for file in FILES.into_iter().chain([NOTE]) {
+        fs::copy(store.join(file), left.join(file)).unwrap();
+    }
     drop(db);
     let expected = all_answers(&store, &clock);
     fs::create_dir_all(&fixture).unwrap();
-    fs::copy(store.join(NOTE), fixture.join(NOTE)).unwrap();
+    fs::copy(left.join(NOTE), fixture.join(NOTE)).unwrap();
     fs::write(fixture.join(ANSWERS), &expected).unwrap();
-    let packed = File::create(fixture.join(DATA.to_owned() + ".gz")).unwrap();
-    let mut packed = GzEncoder::new(packed, Compression::best());
-    io::copy(&mut File::open(store.join(DATA)).unwrap(), &mut packed).unwrap();
-    packed.finish().unwrap();
+    for file in FILES {
+        let packed = File::create(fixture.join(file.to_owned() + ".gz")).unwrap();
+        let mut packed = GzEncoder::new(packed, Compression::best());
+        io::copy(&mut File::open(left.join(file)).unwrap(), &mut packed).unwrap();
+        packed.finish().unwrap();
+    }
     for file in fs::read_dir(&fixture).unwrap() {
         let file = file.unwrap();
         let bytes = file.metadata().unwrap().len();
@@ -200,10 +210,14 @@ fn make_a_fixture() {
 fn check_fixture(fixture: &Path) {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(fixture.join(NOTE), folder.path().join(NOTE)).unwrap();
-    let packed = File::open(fixture.join(DATA.to_owned() + ".gz")).unwrap();
-    let mut data = File::create(folder.path().join(DATA)).unwrap();
-    io::copy(&mut GzDecoder::new(packed), &mut data).unwrap();
-    drop(data);
+    for file in FILES {
+        let Ok(packed) = File::open(fixture.join(file.to_owned() + ".gz")) else {
+            assert!(fixture.ends_with("v1"), "{} has no {file}", fixture.display());
+            continue;
+        };
+        let mut data = File::create(folder.path().join(file)).unwrap();
+        io::copy(&mut GzDecoder::new(packed), &mut data).unwrap();
+    }
     let clock = Arc::new(ManualClock::new(noon()));
     let expected = fs::read_to_string(fixture.join(ANSWERS)).unwrap();
     let found = all_answers(folder.path(), &clock);

@@ -8,11 +8,13 @@ use datafold::data_layer::{DatabasePool, PoolOptions, Receipt};
 use datafold::engine::{FoldDbError, QueryAnswer};
 use datafold::model::{SchemaName, Timestamp, Value};
 use datafold::{FoldDb, MutationRequest, QueryRequest};
-use datafold_store::{MemoryStore, OpenOptions, RedbStore, Store, StoreError, StoreId};
+use datafold_store::{MemoryStore, OpenOptions, RedbDisks, RedbStore, Store, StoreError, StoreId};
 use datafold_testkit::{FaultStore, SimDisk};
 
 /// A small cache, so that pages are also read from the disk.
 const CACHE_BYTES: usize = 256 << 10;
+/// A short log, so that it is full after some commits.
+const LOG_BYTES: u64 = 8 << 10;
 const ID: StoreId = StoreId([7; 16]);
 
 /// Where a space lives while it is closed and opened again.
@@ -44,8 +46,14 @@ impl Place {
 
 /// Opens the redb engine on a simulated disk.
 pub(crate) fn open_sim(disk: &SimDisk, create: bool) -> Result<RedbStore, StoreError> {
-    let options = OpenOptions { create, cache_bytes: CACHE_BYTES, check_integrity: false };
-    RedbStore::open("sim:", Box::new(disk.clone()), ID, &options)
+    let options = OpenOptions {
+        create,
+        cache_bytes: CACHE_BYTES,
+        check_integrity: false,
+        log_bytes: LOG_BYTES,
+    };
+    let disks = RedbDisks { data: Box::new(disk.clone()), log: Box::new(disk.file(1)) };
+    RedbStore::open("sim:", disks, ID, &options)
 }
 
 /// A space on a store that is open.

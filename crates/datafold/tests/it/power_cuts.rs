@@ -226,7 +226,7 @@ fn cut(
 #[test]
 fn no_cut_loses_tears_or_invents_a_commit() {
     let seed = seed_from_env(0x0CC7);
-    let expected = Expected::new(steps(seed, if is_full_size() { 200 } else { 40 }));
+    let expected = Expected::new(steps(seed, if is_full_size() { 200 } else { 80 }));
     let trace = expected.record(&SimDisk::new(seed), false);
     let cuts = PowerCuts::new(seed);
     let report = cut(&trace, &cuts, "power cuts", |disk, acknowledged, attempted| {
@@ -239,7 +239,7 @@ fn no_cut_loses_tears_or_invents_a_commit() {
 #[test]
 fn a_second_cut_during_the_opening_loses_nothing_either() {
     let seed = seed_from_env(0x2CC7);
-    let expected = Expected::new(steps(seed, if is_full_size() { 60 } else { 10 }));
+    let expected = Expected::new(steps(seed, if is_full_size() { 100 } else { 15 }));
     let trace = expected.record(&SimDisk::new(seed), false);
     let cuts = PowerCuts::new(seed).nested(1);
     let report = cut(&trace, &cuts, "nested power cuts", |disk, acknowledged, attempted| {

@@ -5,12 +5,14 @@ use std::io;
 use redb::{Database, ReadableDatabase, TableError};
 
 use super::backend::Backend;
+use super::definition;
 use super::failure::engine_error;
 use super::rows::{make_durable, read_generation, write_batch, write_generation};
-use super::definition;
 use crate::commit_log::CommitLog;
 use crate::identity::{IDENTITY_KEY, Identity, identity_row};
-use crate::{Batch, Disk, FORMAT_VERSION, Head, Keyspace, OpenOptions, Outcome, StoreError, StoreId};
+use crate::{
+    Batch, Disk, FORMAT_VERSION, Head, Keyspace, OpenOptions, Outcome, StoreError, StoreId,
+};
 
 /// What redb's file begins with. It is written last of all, when the rest of a new file is durable.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";

@@ -1,6 +1,8 @@
 //! The rows of a batch, and the generation of the log, inside a transaction of redb.
 
-use redb::{Durability, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    Durability, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
+};
 
 use super::backend::Backend;
 use super::definition;

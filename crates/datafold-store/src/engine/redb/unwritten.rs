@@ -145,7 +145,7 @@ mod tests {
             disk_len in 0_usize..20_000,
             steps in vec((any::<bool>(), 0_usize..24_000, 0_usize..9_000, 1_u8..), 1..12),
         ) {
-            let mut model: Vec<u8> = (0..disk_len).map(|at| at as u8).collect();
+            let mut model: Vec<u8> = (0..disk_len).map(|at| (at % 251).to_le_bytes()[0]).collect();
             let disk = Bytes(Mutex::new(model.clone()));
             let mut unwritten = Unwritten::default();
             for (is_write, offset, len, fill) in steps {
