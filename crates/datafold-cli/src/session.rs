@@ -102,6 +102,7 @@ fn hint(error: &FoldDbError, invocation: &Invocation, db: Option<&FoldDb>) -> Op
         "store_already_open" => {
             Some("a store is open in one process at a time; wait for the other, or end it".into())
         }
+        "store_unfinished" => Some("run the migration to this place again".into()),
         "invalid_key" => Some(
             "a KEY is a scalar, or a JSON array such as '[\"UA\",1545]'; digits that are text \
              are quoted: '\"06\"'"

@@ -15,7 +15,8 @@ use crate::folder::{
 use crate::identity::IDENTITY_KEY;
 use crate::open::{Engine, look_for, names_in, open_noted, redb_disks};
 use crate::{
-    FORMAT_VERSION, Keyspace, MemoryStore, OpenOptions, Snapshot, Store, StoreError, StoreId, StoreUrl,
+    FORMAT_VERSION, Keyspace, MemoryStore, OpenOptions, Snapshot, Store, StoreError, StoreId,
+    StoreUrl,
 };
 
 /// A row that is loaded.
@@ -24,6 +25,9 @@ pub(crate) type Row = (Keyspace, Bytes, Bytes);
 /// Rows that are handed to the engine at once.
 const BUFFER_ROWS: usize = 16_384;
 const BUFFER_BYTES: usize = 4 << 20;
+
+/// All that a load leaves which was interrupted before the folder was marked.
+const NEW_LOADING_FILE: &str = "LOADING.new";
 
 /// What an engine does for a [`Loader`].
 pub(crate) trait LoadRows: Send + fmt::Debug {
@@ -169,7 +173,8 @@ fn claim(url: &str, folder: &Path) -> Result<FolderLock, StoreError> {
         let names = names_in(folder)?;
         let is_unfinished = names.iter().any(|name| name == LOADING_FILE);
         let may_stay = |name: &std::ffi::OsStr| {
-            name == LOCK_FILE || (is_unfinished && is_of_load(name))
+            [LOCK_FILE, NEW_LOADING_FILE].iter().any(|may_stay| name == *may_stay)
+                || (is_unfinished && is_of_load(name))
         };
         names.iter().find(|name| !may_stay(name)).map_or(Ok(()), |other| Err(refuse(other)))
     };

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::sled::{self, SledStore};
-use crate::folder::{FolderLock, LOADING_FILE, LOCK_FILE, NOTE_FILE, Note, create_folder, sync_folder};
+use crate::folder::{
+    FolderLock, LOADING_FILE, LOCK_FILE, NOTE_FILE, Note, create_folder, sync_folder,
+};
 use crate::{
     FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId,
     StoreUrl,

@@ -9,6 +9,7 @@
 mod commands;
 mod errors;
 mod import;
+mod migrate;
 mod mutate;
 mod pipes;
 mod quickstart;

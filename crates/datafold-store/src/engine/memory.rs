@@ -10,8 +10,8 @@ use crate::head::read_head;
 use crate::identity::{IDENTITY_KEY, identity_row};
 use crate::load::{LoadRows, Row};
 use crate::{
-    Batch, FORMAT_VERSION, Head, Keyspace, Loader, Order, Outcome, Page, Scan, Snapshot, Store, StoreError,
-    StoreId, StoreInfo,
+    Batch, FORMAT_VERSION, Head, Keyspace, Loader, Order, Outcome, Page, Scan, Snapshot, Store,
+    StoreError, StoreId, StoreInfo,
 };
 
 type Tree = RedBlackTreeMapSync<Bytes, Bytes>;

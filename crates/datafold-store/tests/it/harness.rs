@@ -20,12 +20,7 @@ pub(crate) const LOG_BYTES: u64 = 64 << 10;
 pub(crate) const LOG: usize = 1;
 
 pub(crate) fn options(create: bool) -> OpenOptions {
-    OpenOptions {
-        create,
-        cache_bytes: CACHE_BYTES,
-        log_bytes: LOG_BYTES,
-        ..OpenOptions::default()
-    }
+    OpenOptions { create, cache_bytes: CACHE_BYTES, log_bytes: LOG_BYTES, ..OpenOptions::default() }
 }
 
 /// The memory engine.

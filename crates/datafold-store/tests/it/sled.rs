@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use datafold_store::{
-    Batch, FORMAT_VERSION, Keyspace, Loader, OpenOptions, Outcome, Scan, SpaceId, Store, StoreError,
-    StoreId, open,
+    Batch, FORMAT_VERSION, Keyspace, Loader, OpenOptions, Outcome, Scan, SpaceId, Store,
+    StoreError, StoreId, open,
 };
 use datafold_testkit::model::dump;
 use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
@@ -157,7 +157,8 @@ fn a_store_that_has_lost_something_is_not_opened_and_not_created_anew() {
     let emptied = code(&|files| drop(files.insert("sled/db".into(), Vec::new())));
     assert_eq!(emptied, ["store_unexpectedly_empty"; 2]);
     for name in ["sled/db", "commit.log"] {
-        let exchanged = code(&|files| drop(files.insert(name.into(), other[Path::new(name)].clone())));
+        let exchanged =
+            code(&|files| drop(files.insert(name.into(), other[Path::new(name)].clone())));
         assert_eq!(exchanged, ["store_corrupted"; 2], "{name}");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -231,9 +232,8 @@ fn sled_makes_no_files_but_those_that_are_synced() {
         }
         accept(&*store, &large);
     }
-    let is_known = |name: &str| {
-        ["db", "conf", "blobs"].contains(&name) || name.starts_with("snap.")
-    };
+    let is_known =
+        |name: &str| ["db", "conf", "blobs"].contains(&name) || name.starts_with("snap.");
     let check = || {
         let inside = names(&folder.path().join("sled"));
         assert!(inside.iter().all(|name| is_known(name)), "{inside:?}");
@@ -284,7 +284,9 @@ fn whatever_sled_has_kept_of_a_round_the_log_completes() {
                 fs::write(crashed.path().join("sled").join(name), bytes).unwrap();
             }
             let store = open(&url(crashed.path()), &options).unwrap();
-            let number = workload.check(&*store).unwrap_or_else(|error| panic!("{error}\n  {}", replay(seed)));
+            let number = workload
+                .check(&*store)
+                .unwrap_or_else(|error| panic!("{error}\n  {}", replay(seed)));
             assert_eq!(number, 25, "{}", replay(seed));
             store.close().unwrap();
             drop(store);
@@ -329,11 +331,11 @@ fn killed_processes_lose_and_tear_nothing() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let acknowledged = lines.map_while(Result::ok).filter_map(|line| {
+        let mut acknowledged = lines.map_while(Result::ok).filter_map(|line| {
             line.strip_prefix("acknowledged ").map(|number| number.parse::<u64>().unwrap())
         });
         let count = 1 + random.below(3);
-        let last = acknowledged.take(count).last().unwrap();
+        let last = acknowledged.by_ref().take(count).last().unwrap();
         // Some work of the next batch, so that the kill comes at any place in it.
         let mut work = 0_u64;
         for n in 0..random.below(40_000_000) as u64 {
@@ -432,6 +434,7 @@ fn an_unfinished_load_is_refused_and_begun_anew() {
     let id = StoreId([9; 16]);
     for scheme in ["", "sled:"] {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("LOADING.new"), "").unwrap();
         let url = format!("{scheme}{}", folder.path().display());
         let mut loader = Loader::begin(&url, id, &options(true)).unwrap();
         let error = Loader::begin(&url, id, &options(true)).unwrap_err();
@@ -446,6 +449,12 @@ fn an_unfinished_load_is_refused_and_begun_anew() {
                 assert!(matches!(error, StoreError::Unfinished { .. }), "{error:?}");
             }
         }
+        // As is one whose rows are found to be wrong.
+        let loader = Loader::begin(&url, id, &options(true)).unwrap();
+        let refused = loader.finish(|_| Err(StoreError::SnapshotExpired));
+        assert!(matches!(refused, Err(StoreError::SnapshotExpired)), "{refused:?}");
+        let error = open(&url, &options(true)).unwrap_err();
+        assert!(matches!(error, StoreError::Unfinished { .. }), "{error:?}");
         // By another engine, too.
         for scheme in ["sled:", "redb:"] {
             let url = format!("{scheme}{}", folder.path().display());
@@ -520,7 +529,11 @@ fn sweep(check_integrity: bool) -> BTreeMap<Answer, usize> {
             continue;
         }
         let at = random.below(bytes.len());
-        if n % 5 == 0 { bytes.truncate(at) } else { bytes[at] ^= 1 << random.below(8) }
+        if n % 5 == 0 {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 1 << random.below(8)
+        }
         let folder = tempfile::tempdir().unwrap();
         write_files(folder.path(), &damaged);
         let answer = answer(folder.path(), &workload, check_integrity);
@@ -541,4 +554,49 @@ fn a_check_when_opening_finds_all_damage_and_nothing_panics() {
     let checked = sweep(true);
     assert!(checked[&Answer::Refused] > 5 && checked[&Answer::Right] > 5, "{checked:?}");
     sweep(false);
+}
+
+/// Files that fit together in all but the rows: what opens without a word otherwise.
+#[test]
+fn a_check_when_opening_compares_the_rows_with_those_of_the_last_close() {
+    let (folder, _) = closed_store();
+    let before = files(folder.path());
+    let after = |value: &'static str| {
+        let folder = tempfile::tempdir().unwrap();
+        write_files(folder.path(), &before);
+        let store = open_at(folder.path(), false).unwrap();
+        let mut change = batch(2);
+        change.put(Keyspace::Records, &b"key"[..], value);
+        accept(&*store, &change);
+        store.close().unwrap();
+        files(folder.path())
+    };
+    let (mut one, other) = (after("one"), after("other"));
+    let seal = PathBuf::from("sled.seal");
+    assert_ne!(one[&seal], other[&seal]);
+    let check = OpenOptions { check_integrity: true, ..options(false) };
+    let open_files = |files: &BTreeMap<PathBuf, Vec<u8>>, options: &OpenOptions| {
+        let folder = tempfile::tempdir().unwrap();
+        write_files(folder.path(), files);
+        open(&url(folder.path()), options).map(drop)
+    };
+    open_files(&one, &check).unwrap();
+    one.insert(seal.clone(), other[&seal].clone());
+    open_files(&one, &options(false)).unwrap();
+    let error = open_files(&one, &check).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupted { .. }), "{error:?}");
+    // A seal of a later round: sled has lost what it had.
+    let text = String::from_utf8(other[&seal].clone()).unwrap();
+    let generation = number_of_member(&text, "generation");
+    let later = text.replace(&format!(" {generation}"), &format!(" {}", generation + 1));
+    assert_ne!(later, text);
+    one.insert(seal, later.into_bytes());
+    let error = open_files(&one, &options(false)).unwrap_err();
+    assert!(error.to_string().contains("was durable in them"), "{error}");
+}
+
+/// The number of a member of a JSON object.
+fn number_of_member(text: &str, member: &str) -> u64 {
+    let rest = text.split_once(&format!("\"{member}\": ")).unwrap().1;
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
 }

@@ -13,6 +13,7 @@ mod harness;
 mod import;
 mod limits;
 mod mappings;
+mod migrate;
 mod model_test;
 mod node_model;
 mod opening;

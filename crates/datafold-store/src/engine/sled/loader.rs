@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use sled::Db;
 
 use super::failure::unless_panic;
-use super::opening::{DATA_FOLDER, close, create};
 use super::files::SledFiles;
+use super::opening::{DATA_FOLDER, close, create};
 use super::rows::{put, read_generation, sum_all, tagged};
 use super::seal::Seal;
 use crate::load::{LoadRows, Row};

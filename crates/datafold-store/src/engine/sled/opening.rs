@@ -122,8 +122,8 @@ pub(super) fn open_data(
 ) -> Result<Opened, StoreError> {
     let data = folder.join(DATA_FOLDER);
     check_presence(folder, look(&data)?)?;
-    let seal = Seal::read(folder)?
-        .ok_or_else(|| corrupted(format!("the file {SEAL_FILE} is missing")))?;
+    let seal =
+        Seal::read(folder)?.ok_or_else(|| corrupted(format!("the file {SEAL_FILE} is missing")))?;
     if seal.sum.is_none() {
         rewrite(&data)?;
     }
@@ -159,7 +159,9 @@ impl Recovering<'_> {
             .ok_or_else(|| unexpectedly_empty(self.folder, "its identity is missing"))?;
         if found.id != self.id {
             let (found, id) = (found.id, self.id);
-            return Err(corrupted(format!("the file is store {found}, the folder's note says {id}")));
+            return Err(corrupted(format!(
+                "the file is store {found}, the folder's note says {id}"
+            )));
         }
         let generation = read_generation(db)?.ok_or_else(|| {
             corrupted("the file does not name the generation of its commit log".into())
@@ -168,8 +170,8 @@ impl Recovering<'_> {
         let sealed = self.seal.generation;
         if generation != sealed && generation != sealed.saturating_add(1) {
             return Err(corrupted(format!(
-                "the engine's files are of round {generation} of the commit log, and round {sealed} \
-                 was durable in them"
+                "the engine's files are of round {generation} of the commit log, round {sealed} was \
+                 durable in them"
             )));
         }
         let log = CommitLog::open(Box::new(open_log_file(self.folder)?), self.id, generation)?;

@@ -43,7 +43,8 @@ pub(super) fn tagged_bounds(
 /// that a write of the batch to the same key wins, as everywhere.
 pub(super) fn rows_of(batch: &Batch) -> Vec<(Vec<u8>, Option<Bytes>)> {
     let head_key = tagged(Keyspace::Head, &Head::key(batch.space));
-    let writes = batch.writes().map(|(keyspace, key, value)| (tagged(keyspace, key), value.cloned()));
+    let writes =
+        batch.writes().map(|(keyspace, key, value)| (tagged(keyspace, key), value.cloned()));
     let writes: Vec<_> = writes.collect();
     let mut rows = Vec::with_capacity(writes.len() + 1);
     if !writes.iter().any(|(key, _)| *key == head_key) {

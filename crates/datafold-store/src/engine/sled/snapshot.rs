@@ -47,7 +47,8 @@ impl SledSnapshot {
         let (mut lower, mut upper) = tagged_bounds(scan.keyspace, scan.bounds());
         let mut rows = self.open.db()?.range::<Vec<u8>, _>((lower.clone(), upper.clone()));
         loop {
-            let chunk = unless_panic("scan rows", || read_chunk(&mut rows, scan.order, chunk_rows))?;
+            let chunk =
+                unless_panic("scan rows", || read_chunk(&mut rows, scan.order, chunk_rows))?;
             // The rows of the chunk and the gaps between them have been read up to its last key,
             // and only now are the changes looked up.
             let end = match chunk.is_last {

@@ -47,9 +47,8 @@ impl Writer {
         for Change { key, before, after } in changes {
             put(db, key, after.as_deref())?;
             if key.as_ref() >= FIRST_KEY {
-                let share = |value: &Option<Bytes>| {
-                    value.as_ref().map_or(0, |value| share_of(key, value))
-                };
+                let share =
+                    |value: &Option<Bytes>| value.as_ref().map_or(0, |value| share_of(key, value));
                 self.sum = self.sum.wrapping_sub(share(before)).wrapping_add(share(after));
             }
             let written = key.len() + after.as_ref().map_or(0, Bytes::len);
