@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::engine::sled::{self, SledStore};
+use crate::engine::sled::{NAME as SLED_NAME, OWN_NAMES as SLED_NAMES, SledStore};
 use crate::folder::{
     FolderLock, LOADING_FILE, LOCK_FILE, NOTE_FILE, Note, create_folder, sync_folder,
 };
@@ -103,7 +103,7 @@ impl Engine {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Engine::Redb => "redb",
-            Engine::Sled => sled::NAME,
+            Engine::Sled => SLED_NAME,
         }
     }
 
@@ -111,7 +111,7 @@ impl Engine {
     pub(crate) fn own_names(self) -> &'static [&'static str] {
         match self {
             Engine::Redb => &[REDB_FILE, LOG_FILE],
-            Engine::Sled => sled::OWN_NAMES,
+            Engine::Sled => SLED_NAMES,
         }
     }
 

@@ -170,7 +170,7 @@ impl Recovering<'_> {
         let sealed = self.seal.generation;
         if generation != sealed && generation != sealed.saturating_add(1) {
             return Err(corrupted(format!(
-                "the engine's files are of round {generation} of the commit log, round {sealed} was \
+                "the engine's files are of round {generation} of the commit log, and {sealed} was \
                  durable in them"
             )));
         }
