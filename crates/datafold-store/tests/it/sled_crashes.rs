@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use datafold_store::{Batch, Keyspace, OpenOptions, Scan, SpaceId, StoreError, open};
-use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
+use datafold_testkit::model::describe;
+use datafold_testkit::{ModelStore, Random, is_full_size, replay, seed_from_env};
 
 use crate::harness::options;
 use crate::sled::{Files, accept, batch, closed_store, files, open_at, url, write_files};
@@ -53,6 +54,95 @@ fn whatever_sled_has_kept_of_a_round_the_log_completes() {
             assert_eq!(workload.check(&*open(&url(crashed.path()), &options).unwrap()), Ok(25));
         }
     }
+}
+
+/// Rows that are overwritten again and again, so that sled frees and uses segments anew.
+fn small_batch(random: &mut Random, number: u64) -> Batch {
+    let mut batch = batch(number);
+    for _ in 0..10 {
+        let row = u32::try_from(random.below(400)).unwrap();
+        batch.put(Keyspace::Records, row.to_be_bytes().to_vec(), random.bytes(120));
+    }
+    batch
+}
+
+/// What stands in a file when the power fails between a write and its sync: of each sector the old
+/// bytes or the new ones.
+fn torn(before: &[u8], after: &[u8], random: &mut Random) -> Vec<u8> {
+    const SECTOR: usize = 512;
+    let len = if random.one_in(3) { before.len() } else { after.len() };
+    let mut bytes = after.to_vec();
+    // What was never written to the disk is zero.
+    let old = |at: usize| before.get(at).copied().unwrap_or_default();
+    let lost_of_4 = random.below(5);
+    for start in (0..bytes.len()).step_by(SECTOR) {
+        if random.below(4) < lost_of_4 {
+            for at in start..bytes.len().min(start + SECTOR) {
+                bytes[at] = old(at);
+            }
+        }
+    }
+    bytes.resize(len, 0);
+    bytes
+}
+
+/// The power fails while sled's files are written: what was written since the last sync is there in
+/// part. Every batch is in the log, so every batch must be there.
+#[test]
+fn a_power_cut_while_sled_is_written_loses_and_tears_nothing() {
+    const BATCHES: u64 = 450;
+    let seed = seed_from_env(0xC07);
+    let mut random = Random::new(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let options = OpenOptions { log_bytes: 2 << 20, ..options(true) };
+    let store = open(&url(folder.path()), &options).unwrap();
+    let db = folder.path().join("sled/db");
+    let (mut model, mut cuts) = (ModelStore::new(), Vec::new());
+    let mut before = Files::new();
+    for number in 1..=BATCHES {
+        let batch = small_batch(&mut random, number);
+        accept(&*store, &batch);
+        model.apply(&batch).unwrap();
+        // Most batches are not written to sled's files: it buffers them.
+        let is_written = before.get(Path::new("db")) != Some(&fs::read(&db).unwrap());
+        if is_written {
+            let after = files(&folder.path().join("sled"));
+            // The first one begins the round, with two syncs.
+            let old = std::mem::replace(&mut before, after.clone());
+            if number > 1 {
+                cuts.push((number, old, after));
+            }
+        }
+    }
+    let mut outside = files(folder.path());
+    outside.retain(|name, _| !name.starts_with("sled"));
+    drop(store);
+    assert!(cuts.len() > 20, "sled was written to {} times", cuts.len());
+    let per_cut = if is_full_size() { 100 } else { 1 };
+    let mut torn_files = 0;
+    for (number, old, new) in &cuts {
+        for _ in 0..per_cut {
+            let crashed = tempfile::tempdir().unwrap();
+            write_files(crashed.path(), &outside);
+            for (name, bytes) in new {
+                let bytes = match old.get(name) {
+                    Some(old) if old != bytes => torn(old, bytes, &mut random),
+                    _ => bytes.clone(),
+                };
+                torn_files += usize::from(bytes != new[name] && Some(&bytes) != old.get(name));
+                fs::write(crashed.path().join("sled").join(name), bytes).unwrap();
+            }
+            let store = open(&url(crashed.path()), &options);
+            let checked = store.map_err(|error| describe(&error)).and_then(|store| {
+                let view = store.snapshot().map_err(|error| describe(&error))?;
+                model.check(&*view)
+            });
+            if let Err(error) = checked {
+                panic!("cut in batch {number}: {error}\n  {}", replay(seed));
+            }
+        }
+    }
+    assert!(torn_files > 10, "{torn_files} files were torn");
 }
 
 /// Set in a child process: the folder to write to.
