@@ -96,6 +96,18 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Show what the store holds
     Stats,
+    /// Copy a store, with all its spaces, to a new one of the same or another engine
+    ///
+    /// Commits, ids and history are the same in both, and every row is compared. The new store
+    /// takes over the identity of the old one, so only one of them may be written to from then on.
+    Migrate {
+        /// The store to copy: a folder or a URL; it is not changed
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// The new store: a folder that is empty or not there yet, or its URL
+        #[arg(long, value_name = "URL")]
+        to: String,
+    },
     /// Read everything and check that it fits together
     Verify,
     /// Carry out a query or mutation in the JSON of the first DataFold

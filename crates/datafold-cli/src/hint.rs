@@ -60,6 +60,7 @@ fn by_code(code: &str, invocation: &Invocation) -> Option<String> {
             invocation.command("init"),
             invocation.with_default_store().command("quickstart"),
         )),
+        "store_unfinished" => Some("run the migration to this place again".into()),
         "store_already_open" => {
             Some("a store is open in one process at a time; wait for the other, or end it".into())
         }

@@ -44,6 +44,11 @@ impl Invocation {
         }
     }
 
+    /// The same call without naming a space.
+    pub(crate) fn with_no_space(&self) -> Self {
+        Self { space: None, ..self.with_store(&self.store) }
+    }
+
     /// The same call without naming a store or space.
     pub(crate) fn with_default_store(&self) -> Self {
         Self { store_given: false, space: None, ..self.with_store(&self.store) }

@@ -38,20 +38,25 @@ impl Progress {
         CountedRead { input, read: Arc::clone(&self.read) }
     }
 
-    /// Shows how far it is.
+    /// Shows how far an import is.
     pub(crate) fn show(&mut self, progress: ImportProgress) {
+        self.show_rows(progress.rows);
+    }
+
+    /// Shows how many rows are done.
+    pub(crate) fn show_rows(&mut self, rows: u64) {
         let read = self.read.load(Ordering::Relaxed);
-        let rate = rate(progress.rows, self.begin.elapsed());
+        let rate = rate(rows, self.begin.elapsed());
         match &self.bar {
             Some(bar) => {
                 bar.set_position(read);
-                let rows = counted(progress.rows, "row");
+                let rows = counted(rows, "row");
                 bar.set_message(format!("{rows}, {} rows/s", Count(rate)));
             }
             None if self.last_line.elapsed() >= LINE_INTERVAL => {
                 self.last_line = Instant::now();
                 let rest = self.rest(read).unwrap_or_default();
-                let (name, rows) = (&self.name, counted(progress.rows, "row"));
+                let (name, rows) = (&self.name, counted(rows, "row"));
                 note(format_args!("{name}: {rows}, {} rows/s{rest}", Count(rate)));
             }
             None => {}

@@ -53,6 +53,18 @@ pub enum StoreError {
         /// What is missing.
         reason: String,
     },
+    /// Loading rows into the folder was begun and not finished; what is there is no store.
+    #[error("the store at {path} is unfinished: loading it was interrupted; load it again")]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is a store where a new one was to be made.
+    #[error("there is a store at {url} already")]
+    Exists {
+        /// Where it is.
+        url: String,
+    },
     /// The URL names no engine or misses its path.
     #[error("`{url}` is not a store URL: {reason}")]
     InvalidUrl {
@@ -82,6 +94,12 @@ pub enum StoreError {
     /// A sync failed earlier, so nothing is known of what the disk holds.
     #[error("the store refuses writes since a sync failed; open it again")]
     Poisoned,
+    /// The snapshot is older than the rows that the engine keeps for open ones; read again.
+    #[error(
+        "the moment that is read has gone, because later commits changed more than is kept for \
+         reads in progress; read again"
+    )]
+    SnapshotExpired,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -106,10 +124,13 @@ impl StoreError {
             StoreError::AlreadyOpen { .. } => "store_already_open",
             StoreError::UnknownFormat { .. } => "unknown_format",
             StoreError::UnexpectedlyEmpty { .. } => "store_unexpectedly_empty",
+            StoreError::Unfinished { .. } => "store_unfinished",
+            StoreError::Exists { .. } => "store_exists",
             StoreError::InvalidUrl { .. } => "invalid_store_url",
             StoreError::Io { .. } => "store_io",
             StoreError::Corrupted { .. } => "store_corrupted",
             StoreError::Poisoned => "store_poisoned",
+            StoreError::SnapshotExpired => "snapshot_expired",
             StoreError::Closed => "store_closed",
             StoreError::Engine { .. } => "store_engine",
         }

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use crate::identity::OLDEST_VERSION;
 use crate::{FORMAT_VERSION, StoreError, StoreId};
 
-const LOCK_FILE: &str = "LOCK";
-const NOTE_FILE: &str = "STORE.json";
+pub(crate) const LOCK_FILE: &str = "LOCK";
+pub(crate) const NOTE_FILE: &str = "STORE.json";
+/// Stands in a folder while rows are loaded into it that are not a store yet.
+pub(crate) const LOADING_FILE: &str = "LOADING";
 
 /// An exclusive hold on a folder, released when it is dropped.
 ///
@@ -60,13 +62,7 @@ impl Note {
     /// Reads the note; `None` if the folder has none.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>, StoreError> {
         let path = folder.join(NOTE_FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(StoreError::io(format!("read {}", path.display()), error));
-            }
-        };
+        let Some(text) = read_file(&path)? else { return Ok(None) };
         let not_a_store = |reason: &str| StoreError::NotAStore {
             path: path.clone(),
             reason: format!("the file {reason}"),
@@ -89,20 +85,48 @@ impl Note {
 
     /// Writes the note, durable and in one step.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), StoreError> {
-        let path = folder.join(NOTE_FILE);
-        let new = folder.join("STORE.json.new");
-        let io = |source| StoreError::io(format!("write {}", path.display()), source);
         let text = json!({
             "what": "a DataFold store; do not edit",
             "engine": self.engine,
             "format_version": self.version,
             "store_id": self.id.to_string(),
         });
-        let mut file = File::create(&new).map_err(io)?;
-        writeln!(file, "{text:#}").map_err(io)?;
-        file.sync_all().map_err(io)?;
-        fs::rename(&new, &path).map_err(io)?;
-        sync_folder(folder).map_err(io)
+        write_file(folder, NOTE_FILE, &format!("{text:#}\n"))
+    }
+}
+
+/// The text of a file; `None` if there is no such file.
+pub(crate) fn read_file(path: &Path) -> Result<Option<String>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io(format!("read {}", path.display()), error)),
+    }
+}
+
+/// Writes or replaces a file, durable and in one step. Meanwhile a file `NAME.new` exists.
+pub(crate) fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), StoreError> {
+    let (path, new) = (folder.join(name), folder.join(format!("{name}.new")));
+    let io = |source| StoreError::io(format!("write {}", path.display()), source);
+    let mut file = File::create(&new).map_err(io)?;
+    file.write_all(text.as_bytes()).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&new, &path).map_err(io)?;
+    sync_folder(folder).map_err(io)
+}
+
+/// Removes a file, or a folder with all that is in it; it is no error if there is none.
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io(format!("remove {}", path.display()), error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -24,6 +24,7 @@
 
 mod batch;
 mod commit_log;
+mod copy;
 mod disk;
 pub mod encoding;
 mod engine;
@@ -32,6 +33,7 @@ mod folder;
 mod head;
 mod identity;
 mod keyspace;
+mod load;
 mod open;
 mod scan;
 mod snapshot;
@@ -40,6 +42,7 @@ mod store;
 mod url;
 
 pub use batch::{Batch, BatchKey, BatchToken};
+pub use copy::{CopyPhase, CopyProgress, copy_to};
 pub use disk::{Disk, FileDisk};
 pub use engine::memory::MemoryStore;
 pub use engine::redb::{RedbDisks, RedbStore};
@@ -47,6 +50,7 @@ pub use error::StoreError;
 pub use head::Head;
 pub use identity::{FORMAT_VERSION, StoreId};
 pub use keyspace::Keyspace;
+pub use load::Loader;
 pub use open::{OpenOptions, open};
 pub use scan::{Order, Page, Scan};
 pub use snapshot::{RowVisitor, Snapshot};

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::folder::{FolderLock, Note, create_folder, sync_folder};
+use crate::engine::sled::{NAME as SLED_NAME, OWN_NAMES as SLED_NAMES, SledStore};
+use crate::folder::{
+    FolderLock, LOADING_FILE, LOCK_FILE, NOTE_FILE, Note, create_folder, sync_folder,
+};
 use crate::{
     FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId,
     StoreUrl,
@@ -24,11 +27,23 @@ pub struct OpenOptions {
     ///
     /// A longer log is emptied less often, and each time takes longer. Default: 1 MiB.
     pub log_bytes: u64,
+    /// Bytes of rows that an engine without snapshots may keep in memory for those that are open;
+    /// beyond, the oldest answer [`StoreError::SnapshotExpired`]. The rows that the newest batch
+    /// has changed are kept besides.
+    ///
+    /// Default: 64 MiB. Of account to sled only.
+    pub snapshot_bytes: usize,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { create: false, cache_bytes: 256 << 20, check_integrity: false, log_bytes: 1 << 20 }
+        Self {
+            create: false,
+            cache_bytes: 256 << 20,
+            check_integrity: false,
+            log_bytes: 1 << 20,
+            snapshot_bytes: 64 << 20,
+        }
     }
 }
 
@@ -40,13 +55,17 @@ impl OpenOptions {
     }
 }
 
-/// Opens the store at `url`: `memory:`, a plain path, or `redb:PATH`.
+/// Opens the store at `url`: `memory:`, a plain path, `redb:PATH` or `sled:PATH`.
+///
+/// A plain path opens a store with the engine that its note names, and creates one with redb.
 ///
 /// # Errors
 ///
 /// - [`StoreError::InvalidUrl`]: the URL names no engine of this build.
 /// - [`StoreError::NotFound`]: there is no store and `options.create` is not set.
-/// - [`StoreError::NotAStore`]: the folder holds other things.
+/// - [`StoreError::NotAStore`]: the folder holds other things, or a store of another engine than
+///   the URL names.
+/// - [`StoreError::Unfinished`]: loading rows into the folder was begun and not finished.
 /// - [`StoreError::AlreadyOpen`]: another handle holds it.
 /// - [`StoreError::UnknownFormat`], [`StoreError::UnexpectedlyEmpty`],
 ///   [`StoreError::Corrupted`]: the content cannot be trusted.
@@ -63,7 +82,46 @@ impl OpenOptions {
 pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
     match StoreUrl::parse(url)? {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new()?)),
-        StoreUrl::Redb(folder) => Ok(Arc::new(open_redb(url, &folder, options)?)),
+        StoreUrl::Folder(folder) => open_folder(url, &folder, None, options),
+        StoreUrl::Redb(folder) => open_folder(url, &folder, Some(Engine::Redb), options),
+        StoreUrl::Sled(folder) => open_folder(url, &folder, Some(Engine::Sled), options),
+    }
+}
+
+/// An engine that keeps a store in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// The one that a plain path is created with.
+    Redb,
+    Sled,
+}
+
+impl Engine {
+    const ALL: [Engine; 2] = [Engine::Redb, Engine::Sled];
+
+    /// Its name in notes and URLs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Engine::Redb => "redb",
+            Engine::Sled => SLED_NAME,
+        }
+    }
+
+    /// What it makes in a store's folder, besides what every engine has there.
+    pub(crate) fn own_names(self) -> &'static [&'static str] {
+        match self {
+            Engine::Redb => &[REDB_FILE, LOG_FILE],
+            Engine::Sled => SLED_NAMES,
+        }
+    }
+
+    fn of_note(note: &Note, folder: &Path) -> Result<Self, StoreError> {
+        Self::ALL.into_iter().find(|engine| engine.name() == note.engine).ok_or_else(|| {
+            StoreError::NotAStore {
+                path: folder.to_owned(),
+                reason: format!("it belongs to the engine `{}`", note.engine),
+            }
+        })
     }
 }
 
@@ -72,38 +130,82 @@ const LOG_FILE: &str = "commit.log";
 /// The format since which a store has a commit log.
 const LOG_SINCE: u32 = 2;
 
-fn open_redb(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
-    let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
-    let exists = folder.try_exists().map_err(look)?;
+/// Opens or creates the store in a folder; `wanted` is the engine that the URL names.
+fn open_folder(
+    url: &str,
+    folder: &Path,
+    wanted: Option<Engine>,
+    options: &OpenOptions,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let exists = look_for(folder)?;
     if !exists && !options.create {
         return Err(StoreError::NotFound { url: url.to_owned() });
     }
+    let note = if exists { Note::read(folder)? } else { None };
+    let Some(note) = note else {
+        let engine = wanted.unwrap_or(Engine::Redb);
+        return create_in(url, folder, engine, options);
+    };
+    let engine = Engine::of_note(&note, folder)?;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != engine) {
+        return Err(StoreError::NotAStore {
+            path: folder.to_owned(),
+            reason: format!(
+                "it belongs to the engine `{}`, and the URL names `{}`",
+                engine.name(),
+                wanted.name()
+            ),
+        });
+    }
+    let lock = FolderLock::acquire(folder)?;
+    open_noted(url, folder, note, engine, lock, options)
+}
+
+/// Whether something is there; it must be a folder.
+pub(crate) fn look_for(folder: &Path) -> Result<bool, StoreError> {
+    let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
+    let exists = folder.try_exists().map_err(look)?;
     if exists && !folder.is_dir() {
         return Err(StoreError::NotAStore {
             path: folder.to_owned(),
             reason: "it is not a folder".into(),
         });
     }
-    let note = if exists { Note::read(folder)? } else { None };
-    match note {
-        Some(note) => open_noted(url, folder, note, options),
-        None => create_in(url, folder, options),
+    Ok(exists)
+}
+
+/// The names in a folder.
+pub(crate) fn names_in(folder: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+    let io = |source| StoreError::io(format!("list {}", folder.display()), source);
+    let entries = std::fs::read_dir(folder).map_err(io)?;
+    entries.map(|entry| entry.map(|entry| entry.file_name()).map_err(io)).collect()
+}
+
+/// Opens a store that is there, in a folder that is locked.
+pub(crate) fn open_noted(
+    url: &str,
+    folder: &Path,
+    note: Note,
+    engine: Engine,
+    lock: FolderLock,
+    options: &OpenOptions,
+) -> Result<Arc<dyn Store>, StoreError> {
+    match engine {
+        Engine::Redb => Ok(Arc::new(open_redb(url, folder, note, options)?.holding(lock))),
+        // It came with the version that has the commit log.
+        Engine::Sled if note.version < LOG_SINCE => {
+            Err(StoreError::UnknownFormat { found: note.version })
+        }
+        Engine::Sled => Ok(Arc::new(SledStore::open(url, folder, lock, note.id, options)?)),
     }
 }
 
-fn open_noted(
+fn open_redb(
     url: &str,
     folder: &Path,
     note: Note,
     options: &OpenOptions,
 ) -> Result<RedbStore, StoreError> {
-    if note.engine != "redb" {
-        return Err(StoreError::NotAStore {
-            path: folder.to_owned(),
-            reason: format!("it belongs to the engine `{}`", note.engine),
-        });
-    }
-    let lock = FolderLock::acquire(folder)?;
     let path = folder.join(REDB_FILE);
     let disk = match FileDisk::open(&path, false) {
         Ok(disk) => disk,
@@ -123,7 +225,7 @@ fn open_noted(
     if note.version != FORMAT_VERSION {
         Note { version: FORMAT_VERSION, ..note }.write(folder)?;
     }
-    Ok(store.holding(lock))
+    Ok(store)
 }
 
 /// Opens the commit log, and makes its file for a store of the format that had none.
@@ -149,21 +251,28 @@ fn open_log(folder: &Path, note: &Note) -> Result<FileDisk, StoreError> {
 
 /// Creates a store in a folder without a note, or finishes a creation that was interrupted
 /// before the note was written.
-fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
-    let ours = |name: &std::ffi::OsStr| {
-        [REDB_FILE, LOG_FILE, "LOCK", "STORE.json.new"].iter().any(|ours| name == *ours)
-    };
-    let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
-    if folder.try_exists().map_err(look)? {
-        let io = |source| StoreError::io(format!("list {}", folder.display()), source);
-        for entry in std::fs::read_dir(folder).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            if !ours(&name) {
-                return Err(StoreError::NotAStore {
-                    path: folder.to_owned(),
-                    reason: format!("it holds `{}`", name.display()),
-                });
-            }
+fn create_in(
+    url: &str,
+    folder: &Path,
+    engine: Engine,
+    options: &OpenOptions,
+) -> Result<Arc<dyn Store>, StoreError> {
+    if look_for(folder)? {
+        let names = names_in(folder)?;
+        if names.iter().any(|name| name == LOADING_FILE) {
+            return Err(StoreError::Unfinished { path: folder.to_owned() });
+        }
+        let new_note = format!("{NOTE_FILE}.new");
+        let ours = |name: &std::ffi::OsStr| {
+            name == LOCK_FILE
+                || name == new_note.as_str()
+                || engine.own_names().iter().any(|own| name == *own)
+        };
+        if let Some(other) = names.iter().find(|name| !ours(name)) {
+            return Err(StoreError::NotAStore {
+                path: folder.to_owned(),
+                reason: format!("it holds `{}`", other.display()),
+            });
         }
     }
     if !options.create {
@@ -171,6 +280,24 @@ fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStor
     }
     create_folder(folder)?;
     let lock = FolderLock::acquire(folder)?;
+    let note = |id| Note { id, engine: engine.name().into(), version: FORMAT_VERSION };
+    match engine {
+        Engine::Redb => {
+            let store = RedbStore::open(url, redb_disks(folder)?, StoreId::random()?, options)?;
+            note(store.id()).write(folder)?;
+            Ok(Arc::new(store.holding(lock)))
+        }
+        Engine::Sled => {
+            let id = SledStore::create(folder, options)?;
+            let store = SledStore::open(url, folder, lock, id, options)?;
+            note(id).write(folder)?;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// Makes the files of a new store, or opens those that an interrupted creation has left.
+pub(crate) fn redb_disks(folder: &Path) -> Result<RedbDisks, StoreError> {
     let path = folder.join(REDB_FILE);
     let io = |source| StoreError::io(format!("create {}", path.display()), source);
     let disk = FileDisk::open(&path, true).map_err(io)?;
@@ -178,12 +305,7 @@ fn create_in(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStor
     let log = FileDisk::open(&folder.join(LOG_FILE), true)
         .map_err(|source| StoreError::io(format!("create {LOG_FILE}"), source))?;
     sync_folder(folder).map_err(io)?;
-    let id = StoreId::random()?;
-    let disks = RedbDisks { data: Box::new(disk), log: Box::new(log) };
-    let store = RedbStore::open(url, disks, id, options)?;
-    let note = Note { id: store.id(), engine: "redb".into(), version: FORMAT_VERSION };
-    note.write(folder)?;
-    Ok(store.holding(lock))
+    Ok(RedbDisks { data: Box::new(disk), log: Box::new(log) })
 }
 
 /// Locks the data themselves: the file `LOCK` tells who has them, but anybody can remove it.

@@ -10,8 +10,12 @@ use crate::StoreError;
 pub enum StoreUrl {
     /// `memory:`, gone when it is closed.
     Memory,
-    /// `redb:PATH`, or a plain path: a folder with one redb file.
+    /// A plain path: a folder, with the engine that its note names; redb if it is new.
+    Folder(PathBuf),
+    /// `redb:PATH`: a folder with one redb file.
     Redb(PathBuf),
+    /// `sled:PATH`: a folder with the files of sled.
+    Sled(PathBuf),
 }
 
 impl StoreUrl {
@@ -30,12 +34,16 @@ impl StoreUrl {
         match split_scheme(url) {
             Some(("memory", "")) => Ok(StoreUrl::Memory),
             Some(("memory", _)) => Err(invalid("nothing may follow `memory:`")),
-            Some(("redb", "")) => Err(invalid("a folder must follow `redb:`")),
+            Some((scheme @ ("redb" | "sled"), "")) => {
+                Err(invalid(&format!("a folder must follow `{scheme}:`")))
+            }
             Some(("redb", path)) => Ok(StoreUrl::Redb(PathBuf::from(path))),
+            Some(("sled", path)) => Ok(StoreUrl::Sled(PathBuf::from(path))),
             Some((scheme, _)) => Err(invalid(&format!(
-                "`{scheme}` is no engine of this build; use memory:, redb:PATH or a plain path"
+                "`{scheme}` is no engine of this build; use memory:, redb:PATH, sled:PATH or a \
+                 plain path"
             ))),
-            None => Ok(StoreUrl::Redb(PathBuf::from(url))),
+            None => Ok(StoreUrl::Folder(PathBuf::from(url))),
         }
     }
 }
@@ -56,14 +64,15 @@ mod tests {
     #[test]
     fn urls_choose_the_engine() {
         assert_eq!(StoreUrl::parse("memory:").unwrap(), StoreUrl::Memory);
+        assert_eq!(StoreUrl::parse("redb:/a/b").unwrap(), StoreUrl::Redb("/a/b".into()));
+        assert_eq!(StoreUrl::parse("redb:a").unwrap(), StoreUrl::Redb("a".into()));
+        assert_eq!(StoreUrl::parse("sled:/a:b").unwrap(), StoreUrl::Sled("/a:b".into()));
         for (url, path) in [
-            ("redb:/a/b", "/a/b"),
-            ("redb:a", "a"),
             ("./datafold-data", "./datafold-data"),
             ("/tmp/x:y", "/tmp/x:y"),
             ("C:\\data", "C:\\data"),
         ] {
-            assert_eq!(StoreUrl::parse(url).unwrap(), StoreUrl::Redb(path.into()), "{url}");
+            assert_eq!(StoreUrl::parse(url).unwrap(), StoreUrl::Folder(path.into()), "{url}");
         }
     }
 
@@ -72,7 +81,8 @@ mod tests {
         for (url, rule) in [
             ("", "empty"),
             ("memory:x", "nothing may follow"),
-            ("redb:", "a folder must follow"),
+            ("redb:", "a folder must follow `redb:`"),
+            ("sled:", "a folder must follow `sled:`"),
             ("mysql://h/db", "no engine of this build"),
         ] {
             let error = StoreUrl::parse(url).unwrap_err();

@@ -7,10 +7,15 @@
 
 use std::sync::Arc;
 
-use datafold_store::{Batch, Keyspace, Outcome, Snapshot, SpaceId, Store};
+use datafold_store::{
+    Batch, Keyspace, Loader, Outcome, Snapshot, SpaceId, Store, StoreError, StoreId,
+};
+
+use crate::model::Row;
 
 mod batches;
 mod lifecycle;
+mod loading;
 mod programs;
 mod rows;
 mod scans;
@@ -24,6 +29,10 @@ pub use batches::{
 pub use lifecycle::{
     a_closed_store_answers_closed, a_fenced_batch_stays_fenced_after_a_reopen,
     reopening_keeps_rows_heads_and_identity, stores_have_identities_of_their_own,
+};
+pub use loading::{
+    a_loaded_store_is_checked_before_it_is_one, a_loaded_store_is_the_store_that_was_read,
+    a_store_loaded_with_nothing_is_empty,
 };
 pub use programs::{random_programs_match_the_model, run_program};
 pub use rows::{
@@ -49,10 +58,41 @@ pub trait Harness: Send + Sync {
     /// place again. The suite holds no snapshot of it any more.
     fn reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
 
+    /// A store at a new place that was loaded with these rows and this identity.
+    ///
+    /// # Errors
+    ///
+    /// What the engine or `check` answers.
+    fn load(
+        &self,
+        id: StoreId,
+        rows: &[Row],
+        check: &mut LoadCheck<'_>,
+    ) -> Result<Arc<dyn Store>, StoreError>;
+
     /// How many random programs are run against the model.
     fn program_count(&self) -> u64 {
         if crate::is_full_size() { 5_000 } else { 300 }
     }
+}
+
+/// What a test asks of rows that were loaded, before they become a store.
+pub type LoadCheck<'a> = dyn FnMut(&dyn Snapshot) -> Result<(), StoreError> + 'a;
+
+/// Puts rows into a loader and finishes it.
+///
+/// # Errors
+///
+/// What the engine or `check` answers.
+pub fn load_all(
+    mut loader: Loader,
+    rows: &[Row],
+    check: &mut LoadCheck<'_>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    for (keyspace, key, value) in rows {
+        loader.put(*keyspace, key, value)?;
+    }
+    loader.finish(check)
 }
 
 /// Makes a module with one test for each case of the suite.
@@ -60,8 +100,9 @@ pub trait Harness: Send + Sync {
 /// ```
 /// use std::sync::{Arc, Mutex};
 ///
-/// use datafold_store::{MemoryStore, Store};
-/// use datafold_testkit::{Harness, conformance_suite};
+/// use datafold_store::{MemoryStore, Store, StoreError, StoreId};
+/// use datafold_testkit::conformance::{LoadCheck, load_all};
+/// use datafold_testkit::{Harness, Row, conformance_suite};
 ///
 /// #[derive(Default)]
 /// struct MemoryHarness(Mutex<Option<Arc<MemoryStore>>>);
@@ -79,6 +120,17 @@ pub trait Harness: Send + Sync {
 ///         let store = Arc::new(place.take().unwrap().reopen());
 ///         *place = Some(Arc::clone(&store));
 ///         store
+///     }
+///
+///     fn load(
+///         &self,
+///         id: StoreId,
+///         rows: &[Row],
+///         check: &mut LoadCheck<'_>,
+///     ) -> Result<Arc<dyn Store>, StoreError> {
+///         let (store, loader) = MemoryStore::loader(id);
+///         *self.0.lock().unwrap() = Some(store);
+///         load_all(loader, rows, check)
 ///     }
 /// }
 ///
@@ -114,6 +166,9 @@ macro_rules! conformance_suite {
             reopening_keeps_rows_heads_and_identity
             a_fenced_batch_stays_fenced_after_a_reopen
             stores_have_identities_of_their_own
+            a_loaded_store_is_the_store_that_was_read
+            a_store_loaded_with_nothing_is_empty
+            a_loaded_store_is_checked_before_it_is_one
             random_programs_match_the_model
         }
     };

@@ -29,7 +29,7 @@ pub use disk_fault::{DiskCall, DiskError, DiskFault};
 pub use disk_image::{DiskImage, DiskImages};
 pub use fault_store::{ApplyFault, FaultStore, ReadCall};
 pub use gate::Gate;
-pub use model::ModelStore;
+pub use model::{ModelStore, Row};
 pub use power_cut::{PowerCutFailure, PowerCutReport, PowerCuts};
 pub use recording_store::RecordingStore;
 pub use seed::{Random, is_full_size, replay, seed_from_env};

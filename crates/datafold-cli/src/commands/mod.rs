@@ -8,6 +8,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 mod input;
 mod man;
+mod migrate;
 mod mutate;
 pub(crate) mod query;
 mod schema;
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command, invocation: &Invocation) -> Done {
         }
         Command::Import(import) => import::run(&import, invocation),
         Command::Stats => stats::run(invocation),
+        Command::Migrate { from, to } => migrate::run(&from, &to, invocation),
         Command::Verify => verify::run(invocation),
         Command::Exec { file } => exec::run(&file, invocation),
         Command::Man { dir } => man::run(dir.as_deref()),

@@ -10,6 +10,7 @@ mod commands;
 mod elements;
 mod errors;
 mod import;
+mod migrate;
 mod mutate;
 mod pipes;
 mod quickstart;

@@ -8,9 +8,10 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::head::read_head;
 use crate::identity::{IDENTITY_KEY, identity_row};
+use crate::load::{LoadRows, Row};
 use crate::{
-    Batch, FORMAT_VERSION, Head, Keyspace, Order, Outcome, Page, Scan, Snapshot, Store, StoreError,
-    StoreId, StoreInfo,
+    Batch, FORMAT_VERSION, Head, Keyspace, Loader, Order, Outcome, Page, Scan, Snapshot, Store,
+    StoreError, StoreId, StoreInfo,
 };
 
 type Tree = RedBlackTreeMapSync<Bytes, Bytes>;
@@ -55,7 +56,11 @@ impl MemoryStore {
     ///
     /// [`StoreError::Engine`] when the operating system gives no random bytes.
     pub fn new() -> Result<Self, StoreError> {
-        let id = StoreId::random()?;
+        Ok(Self::with_id(StoreId::random()?))
+    }
+
+    /// An empty store with this identity.
+    fn with_id(id: StoreId) -> Self {
         let trees = std::array::from_fn(|_| Tree::new_sync());
         let mut rows = Rows { trees, bytes: 0 };
         rows.put(Keyspace::Head, Bytes::from_static(IDENTITY_KEY), Some(identity_row(id)));
@@ -65,13 +70,39 @@ impl MemoryStore {
             id,
             format_version: FORMAT_VERSION,
         };
-        Ok(Self { info, rows: Arc::new(RwLock::new(rows)), closed: Mutex::new(false) })
+        Self { info, rows: Arc::new(RwLock::new(rows)), closed: Mutex::new(false) }
+    }
+
+    /// Begins a store with this identity that is filled with the rows of another one. It is
+    /// answered as well, for [`MemoryStore::reopen`].
+    #[must_use]
+    pub fn loader(id: StoreId) -> (Arc<Self>, Loader) {
+        let store = Arc::new(Self::with_id(id));
+        let (loading, opening) = (MemoryLoader(Arc::clone(&store)), Arc::clone(&store));
+        (store, Loader::new(Box::new(loading), move || Ok(opening), || Ok(())))
     }
 
     /// A new handle on the same rows, as if the process had ended and begun again.
     #[must_use]
     pub fn reopen(&self) -> Self {
         Self { info: self.info.clone(), rows: Arc::clone(&self.rows), closed: Mutex::new(false) }
+    }
+}
+
+#[derive(Debug)]
+struct MemoryLoader(Arc<MemoryStore>);
+
+impl LoadRows for MemoryLoader {
+    fn load(&mut self, loaded: &[Row]) -> Result<(), StoreError> {
+        let mut rows = self.0.rows.write();
+        for (keyspace, key, value) in loaded {
+            rows.put(*keyspace, key.clone(), Some(value.clone()));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

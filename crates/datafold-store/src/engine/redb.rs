@@ -2,6 +2,7 @@
 
 mod backend;
 mod failure;
+mod loader;
 mod opening;
 mod rows;
 mod snapshot;
@@ -15,6 +16,7 @@ use redb::{Database, TableDefinition};
 
 use self::backend::Backend;
 use self::failure::{engine_error, open_error, unless_panic};
+pub(crate) use self::loader::RedbLoader;
 use self::opening::{Expected, discard_unfinished, identify};
 use self::rows::{make_durable, make_visible, write_batch, write_generation};
 use self::snapshot::RedbSnapshot;

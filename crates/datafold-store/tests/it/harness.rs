@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use datafold_store::{MemoryStore, OpenOptions, RedbDisks, RedbStore, Store, StoreId, open};
-use datafold_testkit::{Harness, SimDisk};
+use datafold_store::{
+    Loader, MemoryStore, OpenOptions, RedbDisks, RedbStore, Store, StoreError, StoreId, open,
+};
+use datafold_testkit::conformance::{LoadCheck, load_all};
+use datafold_testkit::{Harness, Row, SimDisk, is_full_size};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -17,7 +20,7 @@ pub(crate) const LOG_BYTES: u64 = 64 << 10;
 pub(crate) const LOG: usize = 1;
 
 pub(crate) fn options(create: bool) -> OpenOptions {
-    OpenOptions { create, cache_bytes: CACHE_BYTES, check_integrity: false, log_bytes: LOG_BYTES }
+    OpenOptions { create, cache_bytes: CACHE_BYTES, log_bytes: LOG_BYTES, ..OpenOptions::default() }
 }
 
 /// The memory engine.
@@ -39,6 +42,17 @@ impl Harness for MemoryHarness {
         let store = Arc::new(place.take().unwrap().reopen());
         *place = Some(Arc::clone(&store));
         store
+    }
+
+    fn load(
+        &self,
+        id: StoreId,
+        rows: &[Row],
+        check: &mut LoadCheck<'_>,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        let (store, loader) = MemoryStore::loader(id);
+        *self.store.lock() = Some(store);
+        load_all(loader, rows, check)
     }
 }
 
@@ -62,18 +76,42 @@ impl Harness for Wrapped {
     fn reopen(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
         (self.wrap)(self.memory.reopen(store))
     }
+
+    fn load(
+        &self,
+        id: StoreId,
+        rows: &[Row],
+        check: &mut LoadCheck<'_>,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        self.memory.load(id, rows, check).map(self.wrap)
+    }
 }
 
-/// redb in a folder, opened by its URL.
-#[derive(Default)]
+/// An engine in a folder, opened by its URL.
 pub(crate) struct FolderHarness {
+    /// What stands before the path in a URL.
+    scheme: &'static str,
     folder: Mutex<Option<TempDir>>,
+}
+
+impl FolderHarness {
+    pub(crate) fn redb() -> Self {
+        Self { scheme: "", folder: Mutex::default() }
+    }
+
+    pub(crate) fn sled() -> Self {
+        Self { scheme: "sled:", folder: Mutex::default() }
+    }
+
+    fn url(&self, folder: &TempDir) -> String {
+        format!("{}{}", self.scheme, folder.path().to_str().unwrap())
+    }
 }
 
 impl Harness for FolderHarness {
     fn fresh(&self) -> Arc<dyn Store> {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path().to_str().unwrap(), &options(true)).unwrap();
+        let store = open(&self.url(&folder), &options(true)).unwrap();
         *self.folder.lock() = Some(folder);
         store
     }
@@ -82,7 +120,28 @@ impl Harness for FolderHarness {
         store.close().unwrap();
         drop(store);
         let folder = self.folder.lock();
-        open(folder.as_ref().unwrap().path().to_str().unwrap(), &options(false)).unwrap()
+        open(&self.url(folder.as_ref().unwrap()), &options(false)).unwrap()
+    }
+
+    fn load(
+        &self,
+        id: StoreId,
+        rows: &[Row],
+        check: &mut LoadCheck<'_>,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        let folder = tempfile::tempdir().unwrap();
+        let loader = Loader::begin(&self.url(&folder), id, &options(true))?;
+        *self.folder.lock() = Some(folder);
+        load_all(loader, rows, check)
+    }
+
+    fn program_count(&self) -> u64 {
+        match (is_full_size(), self.scheme) {
+            // Opening and closing it takes milliseconds.
+            (false, "sled:") => 12,
+            (false, _) => 300,
+            (true, _) => 5_000,
+        }
     }
 }
 
@@ -107,6 +166,20 @@ impl Harness for SimHarness {
         let place = self.place.lock();
         let (disk, id) = place.as_ref().unwrap();
         Arc::new(open_sim(disk, *id, false).unwrap())
+    }
+
+    fn load(
+        &self,
+        id: StoreId,
+        rows: &[Row],
+        check: &mut LoadCheck<'_>,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        let disk = SimDisk::new(1);
+        let again = disk.clone();
+        let loader =
+            RedbStore::loader("sim:", disks(&disk), id, &options(true), move || disks(&again))?;
+        *self.place.lock() = Some((disk, id));
+        load_all(loader, rows, check)
     }
 }
 

@@ -84,6 +84,10 @@ const SEAMS: &[Seam] = &[
             ("crates/datafold-store/src/disk.rs", "the seam `Disk`"),
             ("crates/datafold-store/src/folder.rs", "the lock and the note of a store's folder"),
             ("crates/datafold-store/src/open.rs", "what is in a folder before it becomes a store"),
+            (
+                "crates/datafold-store/src/engine/sled",
+                "the engine's own files, which it does not make durable itself",
+            ),
             ("crates/datafold/src/schema/", "schema files that the owner names"),
             ("crates/datafold-cli/src/", "files that the arguments name"),
         ],

@@ -1,5 +1,7 @@
 //! Why a request was not answered.
 
+use datafold_store::StoreError;
+
 use crate::data_layer::{CommitError, CommitNumber, DataLayerError};
 use crate::model::{
     FieldName, KeyOfError, PriceError, RecordKey, RecordKeyError, SchemaError, SchemaName,
@@ -466,6 +468,9 @@ impl FoldDbError {
 
 fn class_of(error: &DataLayerError) -> ErrorClass {
     match error {
+        // Nothing is wrong with the store: reading again reads a newer moment of it.
+        DataLayerError::Store(StoreError::SnapshotExpired) => ErrorClass::Failed,
+        DataLayerError::Store(StoreError::Exists { .. }) => ErrorClass::Refused,
         DataLayerError::Store(_) | DataLayerError::Serialization(_) => ErrorClass::Store,
         DataLayerError::Commit(error) => match error {
             CommitError::Conflict { .. } => ErrorClass::Refused,

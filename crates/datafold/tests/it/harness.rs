@@ -8,8 +8,11 @@ use datafold::data_layer::{DatabasePool, PoolOptions, Receipt};
 use datafold::engine::{FoldDbError, QueryAnswer};
 use datafold::model::{SchemaName, Timestamp, Value};
 use datafold::{FoldDb, MutationRequest, QueryRequest};
-use datafold_store::{MemoryStore, OpenOptions, RedbDisks, RedbStore, Store, StoreError, StoreId};
+use datafold_store::{
+    MemoryStore, OpenOptions, RedbDisks, RedbStore, Store, StoreError, StoreId, open,
+};
 use datafold_testkit::{FaultStore, SimDisk};
+use tempfile::TempDir;
 
 /// A small cache, so that pages are also read from the disk.
 const CACHE_BYTES: usize = 256 << 10;
@@ -21,6 +24,7 @@ const ID: StoreId = StoreId([7; 16]);
 pub(crate) enum Place {
     Memory(Arc<MemoryStore>),
     Sim(SimDisk),
+    Sled(TempDir),
 }
 
 impl Place {
@@ -32,6 +36,10 @@ impl Place {
         Place::Sim(SimDisk::new(seed))
     }
 
+    pub(crate) fn sled() -> Self {
+        Place::Sled(tempfile::tempdir().unwrap())
+    }
+
     /// Opens the store; everything that used it before must be gone.
     pub(crate) fn open(&mut self) -> Arc<dyn Store> {
         match self {
@@ -40,6 +48,16 @@ impl Place {
                 Arc::clone(store) as Arc<dyn Store>
             }
             Place::Sim(disk) => Arc::new(open_sim(disk, true).unwrap()),
+            Place::Sled(folder) => {
+                let url = format!("sled:{}", folder.path().display());
+                let options = OpenOptions {
+                    create: true,
+                    cache_bytes: CACHE_BYTES,
+                    log_bytes: LOG_BYTES,
+                    ..OpenOptions::default()
+                };
+                open(&url, &options).unwrap()
+            }
         }
     }
 }
@@ -49,8 +67,8 @@ pub(crate) fn open_sim(disk: &SimDisk, create: bool) -> Result<RedbStore, StoreE
     let options = OpenOptions {
         create,
         cache_bytes: CACHE_BYTES,
-        check_integrity: false,
         log_bytes: LOG_BYTES,
+        ..OpenOptions::default()
     };
     let disks = RedbDisks { data: Box::new(disk.clone()), log: Box::new(disk.file(1)) };
     RedbStore::open("sim:", disks, ID, &options)

@@ -17,6 +17,7 @@ mod import;
 mod lifecycle;
 mod limits;
 mod mappings;
+mod migrate;
 mod model_test;
 mod node_model;
 mod opening;

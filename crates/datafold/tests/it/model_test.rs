@@ -680,6 +680,16 @@ fn random_programs_on_bare_redb() {
     run_programs(if is_full_size() { 2_000 } else { 100 }, 0xF03D, true, Place::sim);
 }
 
+#[test]
+fn random_programs_on_sled() {
+    run_programs(if is_full_size() { 1_000 } else { 8 }, 0xF04D, false, |_| Place::sled());
+}
+
+#[test]
+fn random_programs_on_bare_sled() {
+    run_programs(if is_full_size() { 1_000 } else { 8 }, 0xF05D, true, |_| Place::sled());
+}
+
 /// What a program cannot tell apart by its code alone.
 #[test]
 fn an_error_of_the_data_layer_keeps_its_cause() {

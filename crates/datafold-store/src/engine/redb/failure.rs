@@ -1,28 +1,9 @@
 //! What redb answers, as errors of the store.
 
-use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::StoreError;
-
-/// Calls redb, which trusts its file and panics on some damage, so that damage is an error here.
-pub(super) fn unless_panic<T>(
-    action: &str,
-    call: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    // What a panic leaves half done is behind redb's own locks, which it poisons.
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(action, &*panic)))
-}
-
-pub(super) fn panicked(action: &str, panic: &(dyn Any + Send)) -> StoreError {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    StoreError::Corrupted {
-        what: format!("the engine panicked when it tried to {action}: {text}"),
-        source: None,
-    }
-}
+pub(super) use crate::engine::panic::{panicked, unless_panic};
 
 pub(super) fn engine_error(action: &'static str, error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
