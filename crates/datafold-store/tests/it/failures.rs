@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use datafold_store::{Keyspace, Outcome, Scan, SpaceId, Store, StoreError, StoreId};
 use datafold_testkit::model::{describe, read_all};
 use datafold_testkit::{
-    CutKind, DiskCall, DiskError, DiskFault, DiskImages, SimDisk, replay, seed_from_env,
+    CutKind, DiskCall, DiskError, DiskFault, DiskImages, SimDisk, is_full_size, replay,
+    seed_from_env,
 };
 
 use crate::harness::{LOG, open_sim};
@@ -187,6 +188,59 @@ fn a_creation_that_failed_is_finished_by_the_next_one() {
     }
     eprintln!("failed creations: {calls} calls, {} points", calls * 6);
     assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), replay(seed));
+}
+
+/// An opening that fails while it applies the log leaves everything for the next one, whether
+/// that finds the cache of the first or what the power has left.
+#[test]
+fn an_opening_that_failed_leaves_the_log_for_the_next_one() {
+    let seed = seed_from_env(0x0FA1);
+    let workload = Workload::new(seed, 31);
+    let store_disk = SimDisk::from_images(created(seed), seed);
+    let store = open_sim(&store_disk, ID, false).unwrap();
+    for batch in &workload.batches()[..30] {
+        assert!(matches!(store.apply(batch), Outcome::Accepted));
+    }
+    let images = store_disk.images();
+    drop(store);
+    let disk = SimDisk::from_images(images.clone(), seed);
+    drop(open_sim(&disk, ID, false).unwrap());
+    let calls = disk.call_count();
+    let (mut points, mut failed, mut failures) = (0, 0, Vec::new());
+    // Most calls write one more page. The step shares no factor with the faults of a call, so
+    // that it meets each of them.
+    let step = if is_full_size() { 1 } else { 13 };
+    for fault in faults(calls).step_by(step) {
+        points += 1;
+        let mut point = || {
+            let disk = SimDisk::from_images(images.clone(), seed);
+            disk.inject(fault);
+            failed += u64::from(open_sim(&disk, ID, false).is_err());
+            disk.clear_faults();
+            let restarts = restarts(&disk, seed);
+            for (name, disk) in restarts.into_iter().chain([("a second try", disk.clone())]) {
+                let store = open_sim(&disk, ID, false).map_err(|error| describe(&error));
+                let checked = store.and_then(|store| {
+                    workload.check_within(&store, 30..=30)?;
+                    Ok(store.apply(&workload.batches()[30]))
+                });
+                match checked.map_err(|message| format!("after {name}: {message}"))? {
+                    Outcome::Accepted => {}
+                    other => return Err(format!("after {name}: {other:?}")),
+                }
+            }
+            // The second try was made on the cache of the first.
+            let store = open_sim(&disk.power_cut(CutKind::LoseAll, seed), ID, false);
+            let store = store.map_err(|error| describe(&error))?;
+            workload.check_within(&store, 31..=31).map(drop)
+        };
+        if let Err(message) = no_panic(&mut point) {
+            failures.push(format!("{fault:?}: {message}"));
+        }
+    }
+    eprintln!("failed openings: {calls} calls, {failed} of {points} points failed");
+    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), replay(seed));
+    assert!(failed > points / 2, "{failed} of {points} openings failed");
 }
 
 /// Applies batches behind commit `from` until one is not accepted; answers the last one that was,
