@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::folder::{FolderLock, Note, create_folder, sync_folder};
+use crate::identity::LOG_SINCE;
 use crate::{
     FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId,
     StoreUrl,
@@ -69,8 +70,6 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, StoreErr
 
 const REDB_FILE: &str = "data.redb";
 const LOG_FILE: &str = "commit.log";
-/// The format since which a store has a commit log.
-const LOG_SINCE: u32 = 2;
 
 fn open_redb(url: &str, folder: &Path, options: &OpenOptions) -> Result<RedbStore, StoreError> {
     let look = |source| StoreError::io(format!("look for {}", folder.display()), source);
