@@ -15,7 +15,7 @@ mod replay;
 
 use std::io;
 
-use crate::{Batch, Disk, FORMAT_VERSION, StoreError, StoreId};
+use crate::{Batch, Disk, StoreError, StoreId};
 
 use self::record::{CHECKSUM_BYTES, Checksum, Link};
 
@@ -27,6 +27,8 @@ pub(crate) const LOG_BYTES_MIN: u64 = 8 << 10;
 pub(crate) const LOG_BYTES_MAX: u64 = 1 << 30;
 
 const MAGIC: &[u8; 8] = b"DATAFLOG";
+/// The format of the log. A format of the store that leaves the log as it is leaves this number.
+const VERSION: u32 = 2;
 /// The bytes of the header that its checksum covers.
 const HEADER_CHECKED: usize = 36;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -160,7 +162,7 @@ fn write_empty(disk: &dyn Disk, id: StoreId, len: u64) -> io::Result<()> {
 fn header(id: StoreId, len: u64) -> [u8; HEADER_BYTES] {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_be_bytes());
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.extend_from_slice(&id.0);
     bytes.extend_from_slice(&len.to_be_bytes());
     let checksum = record::checksum_of(&[&bytes]);

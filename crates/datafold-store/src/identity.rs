@@ -12,6 +12,9 @@ pub const FORMAT_VERSION: u32 = 2;
 /// The oldest format that opening brings up to [`FORMAT_VERSION`]: the rows of both are the same.
 pub(crate) const OLDEST_VERSION: u32 = 1;
 
+/// The format since which a store has a commit log.
+pub(crate) const LOG_SINCE: u32 = 2;
+
 /// The key of the identity row in [`crate::Keyspace::Head`]; no space number starts with this byte.
 pub(crate) const IDENTITY_KEY: &[u8] = &[0xFF];
 

@@ -7,6 +7,7 @@ use crate::engine::sled::{NAME as SLED_NAME, OWN_NAMES as SLED_NAMES, SledStore}
 use crate::folder::{
     FolderLock, LOADING_FILE, LOCK_FILE, NOTE_FILE, Note, create_folder, sync_folder,
 };
+use crate::identity::LOG_SINCE;
 use crate::{
     FORMAT_VERSION, FileDisk, MemoryStore, RedbDisks, RedbStore, Store, StoreError, StoreId,
     StoreUrl,
@@ -127,8 +128,6 @@ impl Engine {
 
 const REDB_FILE: &str = "data.redb";
 const LOG_FILE: &str = "commit.log";
-/// The format since which a store has a commit log.
-const LOG_SINCE: u32 = 2;
 
 /// Opens or creates the store in a folder; `wanted` is the engine that the URL names.
 fn open_folder(

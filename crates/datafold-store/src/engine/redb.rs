@@ -46,9 +46,9 @@ pub struct RedbDisks {
 /// A store in a redb file, one table a keyspace, behind a commit log.
 ///
 /// A batch is durable when it is in the log, which is one write and one sync, and is then made
-/// visible by a commit of the engine that writes nothing. When the log is full, the batch that has
-/// no room goes into a durable commit of the engine instead, which carries everything before it
-/// and begins the log anew.
+/// visible by a commit of the engine that writes nothing. A batch for which the log has no room,
+/// and the first one after a clean opening, goes into a durable commit of the engine instead,
+/// which carries everything before it and begins the log anew.
 ///
 /// Batches are applied one after the other. After an error that leaves unknown what the disk
 /// holds, every further batch is refused until the store is opened again.

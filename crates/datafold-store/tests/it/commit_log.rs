@@ -225,7 +225,7 @@ fn a_log_that_is_ahead_of_the_engine_is_damage() {
 }
 
 /// A store as version 1 of the format left it: another number in its identity, and no log.
-fn version_1(workload: &Workload) -> SimDisk {
+pub(crate) fn version_1(workload: &Workload) -> SimDisk {
     let disk = SimDisk::new(1);
     let store = open_sim(&disk, ID, true).unwrap();
     for batch in workload.batches() {

@@ -2,12 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use datafold_store::{Keyspace, Outcome, Scan, SpaceId, Store, StoreError, StoreId};
+use datafold_store::{Batch, Keyspace, Outcome, Scan, SpaceId, Store, StoreError, StoreId};
 use datafold_testkit::model::{describe, read_all};
 use datafold_testkit::{
-    CutKind, DiskCall, DiskError, DiskFault, DiskImages, SimDisk, replay, seed_from_env,
+    CutKind, DiskCall, DiskError, DiskFault, DiskImages, SimDisk, is_full_size, replay,
+    seed_from_env,
 };
 
+use crate::commit_log::version_1;
 use crate::harness::{LOG, open_sim};
 use crate::workload::Workload;
 
@@ -187,6 +189,76 @@ fn a_creation_that_failed_is_finished_by_the_next_one() {
     }
     eprintln!("failed creations: {calls} calls, {} points", calls * 6);
     assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), replay(seed));
+}
+
+/// An opening that fails while it applies the log leaves everything for the next one, whether
+/// that finds the cache of the first or what the power has left.
+#[test]
+fn an_opening_that_failed_leaves_the_log_for_the_next_one() {
+    let seed = seed_from_env(0x0FA1);
+    let workload = Workload::new(seed, 31);
+    let disk = SimDisk::from_images(created(seed), seed);
+    let store = open_sim(&disk, ID, false).unwrap();
+    for batch in &workload.batches()[..30] {
+        assert!(matches!(store.apply(batch), Outcome::Accepted));
+    }
+    let killed = disk.process_kill(seed);
+    drop(store);
+    fail_openings("with a used log", &killed, &workload, seed);
+}
+
+#[test]
+fn a_store_of_version_1_is_brought_up_by_the_opening_after_one_that_failed() {
+    let seed = seed_from_env(0x1FA1);
+    let workload = Workload::new(seed, 12);
+    let mut held = Workload::new(seed, 12);
+    held.forget_last_batch();
+    fail_openings("of version 1", &version_1(&held), &workload, seed);
+}
+
+/// Fails every call of an opening of a disk that holds all batches but the last one.
+fn fail_openings(name: &str, disk: &SimDisk, workload: &Workload, seed: u64) {
+    let last = &workload.batches()[workload.batches().len() - 1];
+    let images = disk.images();
+    let disk = SimDisk::from_images(images.clone(), seed);
+    drop(open_sim(&disk, ID, false).unwrap());
+    let calls = disk.call_count();
+    let (mut points, mut failed, mut failures) = (0, 0, Vec::new());
+    // Most calls write one more page. The step shares no factor with the faults of a call, so
+    // that it meets each of them.
+    let step = if is_full_size() { 1 } else { 13 };
+    for fault in faults(calls).step_by(step) {
+        points += 1;
+        let disk = SimDisk::from_images(images.clone(), seed);
+        disk.inject(fault);
+        failed += u64::from(open_sim(&disk, ID, false).is_err());
+        disk.clear_faults();
+        if let Err(message) = no_panic(|| open_again(&disk, workload, last, seed)) {
+            failures.push(format!("{fault:?}: {message}"));
+        }
+    }
+    eprintln!("failed openings {name}: {calls} calls, {failed} of {points} points failed");
+    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), replay(seed));
+    assert!(failed > points / 2, "{failed} of {points} openings failed");
+}
+
+/// Opens what an opening that failed has left, and applies one more batch.
+fn open_again(disk: &SimDisk, workload: &Workload, last: &Batch, seed: u64) -> Result<(), String> {
+    let open = |disk: &SimDisk, number| {
+        let store = open_sim(disk, ID, false).map_err(|error| describe(&error))?;
+        workload.check_within(&store, number..=number)?;
+        Ok(store)
+    };
+    let restarts = restarts(disk, seed);
+    for (name, disk) in restarts.into_iter().chain([("a second try", disk.clone())]) {
+        let store = open(&disk, last.follows);
+        match store.map_err(|message: String| format!("after {name}: {message}"))?.apply(last) {
+            Outcome::Accepted => {}
+            other => return Err(format!("after {name}: {other:?}")),
+        }
+    }
+    // The second try was made on the cache of the first.
+    open(&disk.power_cut(CutKind::LoseAll, seed), last.number).map(drop)
 }
 
 /// Applies batches behind commit `from` until one is not accepted; answers the last one that was,

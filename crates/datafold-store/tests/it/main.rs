@@ -11,6 +11,7 @@ mod conformance;
 mod damage;
 mod failures;
 mod harness;
+mod kills;
 mod loading;
 mod opening;
 mod power_cuts;

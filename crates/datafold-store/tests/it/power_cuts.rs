@@ -56,6 +56,8 @@ fn check(
     }
     let range = acknowledged.saturating_sub(1)..=attempted.saturating_sub(1);
     let number = workload.check_within(&store, range)?;
+    // What was shown stays, whether anybody had been told of it before or not.
+    disk.acknowledge(number + 1);
     let Some(next) = workload.next(number) else { return Ok(()) };
     disk.attempt(number + 2);
     match store.apply(next) {

@@ -1,5 +1,6 @@
 //! The disk as redb sees it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +30,9 @@ struct State {
     keeps_failures: AtomicBool,
     has_failed: AtomicBool,
     failure: Mutex<Option<io::Error>>,
-    /// Offset and length of each write since the last sync that succeeded.
-    unsynced: Mutex<Vec<(u64, usize)>>,
+    /// Offset and length of each write since the last sync that succeeded, once: a small cache puts
+    /// the same pages out again and again until the log is full.
+    unsynced: Mutex<BTreeSet<(u64, usize)>>,
     /// What was to be written when the disk had failed.
     unwritten: RwLock<Unwritten>,
 }
@@ -92,7 +94,7 @@ impl Backend {
     /// store that is opened next would read it, build on it, and sync without it; the next loss of
     /// power would then take what was acknowledged meanwhile. Written again, the page is part of
     /// the next sync, or its failure is.
-    fn write_again(&self, unsynced: &[(u64, usize)]) {
+    fn write_again(&self, unsynced: &BTreeSet<(u64, usize)>) {
         // There is no better answer to a failure here than the one that is given anyway.
         if let Ok(len) = self.disk.len() {
             let _ = self.disk.set_len(len);
@@ -146,7 +148,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let write = |disk: &dyn Disk| {
-            self.state.unsynced.lock().push((offset, data.len()));
+            self.state.unsynced.lock().insert((offset, data.len()));
             disk.write(offset, data)
         };
         self.change(write, |unwritten| unwritten.write(&*self.disk, offset, data))

@@ -9,10 +9,8 @@ use super::definition;
 use super::failure::engine_error;
 use super::rows::{make_durable, read_generation, write_batch, write_generation};
 use crate::commit_log::CommitLog;
-use crate::identity::{IDENTITY_KEY, Identity, identity_row};
-use crate::{
-    Batch, Disk, FORMAT_VERSION, Head, Keyspace, OpenOptions, Outcome, StoreError, StoreId,
-};
+use crate::identity::{IDENTITY_KEY, Identity, LOG_SINCE, identity_row};
+use crate::{Batch, Disk, Head, Keyspace, OpenOptions, Outcome, StoreError, StoreId};
 
 /// What redb's file begins with. It is written last of all, when the rest of a new file is durable.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -91,7 +89,8 @@ pub(super) fn identify(
             source: None,
         });
     }
-    if found.version < FORMAT_VERSION {
+    // Not of every older format: one that has a log may have batches in it.
+    if found.version < LOG_SINCE {
         let log = give_identity(database, log, found.id, expected.options.log_bytes)?;
         return Ok((found.id, log));
     }
@@ -202,4 +201,90 @@ fn recover(
 /// Whether a space with this head holds the batch.
 fn is_held(head: &Head, batch: &Batch) -> bool {
     head.number > batch.number || (head.number == batch.number && head.token == batch.token)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{FileDisk, RedbDisks, RedbStore, SpaceId, Store};
+
+    const ID: StoreId = StoreId([7; 16]);
+
+    fn batch(space: SpaceId, number: u64) -> Batch {
+        let token = [u8::try_from(number).unwrap(); 16];
+        let mut batch = Batch::new(space, number - 1, number, token);
+        let key = format!("{} {number}", space.0).into_bytes();
+        batch.put(Keyspace::Records, key, b"row".as_slice());
+        batch
+    }
+
+    fn log_of(folder: &Path) -> Box<dyn Disk> {
+        Box::new(FileDisk::open(&folder.join("log"), true).unwrap())
+    }
+
+    fn open(folder: &Path) -> Result<RedbStore, StoreError> {
+        let data = Box::new(FileDisk::open(&folder.join("data"), true).unwrap());
+        let disks = RedbDisks { data, log: log_of(folder) };
+        RedbStore::open("test:", disks, ID, &OpenOptions::create())
+    }
+
+    /// A store whose engine holds these batches, and whose log of the same round holds those.
+    fn store(held: &[Batch], logged: &[Batch]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        for batch in held {
+            assert!(matches!(store.apply(batch), Outcome::Accepted));
+        }
+        // Without a log, closing makes all durable and leaves the generation as it is.
+        *store.open.read().as_ref().unwrap().file.log.lock() = None;
+        store.close().unwrap();
+        let log = log_of(folder.path());
+        let mut log = CommitLog::open(log, ID, FIRST_GENERATION).unwrap();
+        log.restart(FIRST_GENERATION);
+        for batch in logged {
+            log.append(batch).unwrap();
+        }
+        folder
+    }
+
+    /// The number of rows, and the heads of two spaces.
+    fn found(store: &RedbStore) -> (usize, [Option<u64>; 2]) {
+        let view = store.snapshot().unwrap();
+        let head = |space| view.head(space).unwrap().map(|head| head.number);
+        let rows = view.scan(&crate::Scan::all(Keyspace::Records)).unwrap();
+        (rows.len(), [SpaceId::SYSTEM, SpaceId::DEFAULT].map(head))
+    }
+
+    #[test]
+    fn of_a_log_that_the_engine_holds_in_part_the_rest_is_applied() {
+        let (a, b) = (SpaceId::SYSTEM, SpaceId::DEFAULT);
+        let batches = [batch(a, 1), batch(b, 1), batch(a, 2), batch(b, 2), batch(a, 3)];
+        for held in 0..=batches.len() {
+            let folder = store(&batches[..held], &batches);
+            for _ in 0..2 {
+                let store = open(folder.path()).unwrap();
+                assert_eq!(found(&store), (5, [Some(3), Some(2)]), "{held} held");
+                let open = store.open.read();
+                let log = open.as_ref().unwrap().file.log.lock();
+                assert_eq!(log.as_ref().unwrap().generation(), FIRST_GENERATION + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_does_not_follow_what_the_engine_holds_is_damage() {
+        let space = SpaceId::DEFAULT;
+        let held = [batch(space, 1), batch(space, 2)];
+        let mut other = batch(space, 2);
+        other.token = [9; 16];
+        for logged in [[batch(space, 1), other], [batch(space, 2), batch(space, 4)]] {
+            let folder = store(&held, &logged);
+            for _ in 0..2 {
+                let error = open(folder.path()).unwrap_err();
+                assert!(error.to_string().contains("does not follow"), "{error}");
+            }
+        }
+    }
 }
