@@ -9,6 +9,7 @@ pub(crate) mod init;
 mod input;
 mod man;
 mod mutate;
+mod price;
 pub(crate) mod query;
 mod schema;
 pub(crate) mod stats;

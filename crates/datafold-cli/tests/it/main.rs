@@ -12,6 +12,7 @@ mod errors;
 mod import;
 mod mutate;
 mod pipes;
+mod prices;
 mod quickstart;
 mod recorded;
 mod schemas;
