@@ -278,7 +278,11 @@ impl<'a> KeyReader<'a> {
             FALSE => Ok(KeyPart::Bool(false)),
             TRUE => Ok(KeyPart::Bool(true)),
             TIME => Ok(KeyPart::Time(flip_sign(i64::from_be_bytes(self.array()?)))),
-            TEXT => self.text().map(KeyPart::Text),
+            TEXT => {
+                let mut text = String::new();
+                self.rest_of_text(&mut text)?;
+                Ok(KeyPart::Text(text))
+            }
             ZERO..=0x29 => self.number(tag - ZERO, false),
             0x16..ZERO => self.number(ZERO - 1 - tag, true),
             other => Err(KeyError::UnexpectedByte(other)),
@@ -349,17 +353,36 @@ impl<'a> KeyReader<'a> {
         }
     }
 
-    fn text(&mut self) -> Result<String, KeyError> {
-        let mut bytes = Vec::new();
+    /// Reads a part that is a text into `text`, in the place of what is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyReader::part`]; [`KeyError::UnexpectedByte`] for a part of another type. Then `text`
+    /// can hold anything.
+    ///
+    /// # Cost
+    ///
+    /// One pass; allocates only what `text` has no room for.
+    pub fn text_into(&mut self, text: &mut String) -> Result<(), KeyError> {
+        text.clear();
+        match self.byte()? {
+            TEXT => self.rest_of_text(text),
+            other => Err(KeyError::UnexpectedByte(other)),
+        }
+    }
+
+    fn rest_of_text(&mut self, text: &mut String) -> Result<(), KeyError> {
         loop {
             let end = self.bytes.iter().position(|b| *b == 0).ok_or(KeyError::Truncated)?;
-            bytes.extend_from_slice(self.take(end)?);
+            // A NUL is a character of its own, so that each piece between two is UTF-8.
+            let piece = std::str::from_utf8(self.take(end)?).map_err(|_| KeyError::NotUtf8)?;
+            text.push_str(piece);
             self.byte()?;
             if self.bytes.first() != Some(&ESCAPE) {
-                return String::from_utf8(bytes).map_err(|_| KeyError::NotUtf8);
+                return Ok(());
             }
             self.byte()?;
-            bytes.push(0);
+            text.push('\0');
         }
     }
 

@@ -58,10 +58,10 @@ fn parse_value(text: &str) -> Result<Value, Failure> {
 fn each(
     session: &Session<'_>,
     query: &ElementQuery,
-    mut print: impl FnMut(Element) -> Done,
+    mut print: impl FnMut(&Element) -> Done,
 ) -> Result<(QueryEnd, u64), Failure> {
     let (mut count, mut failed) = (0, None);
-    let visit = |element: Element| {
+    let visit = |element: &mut Element| {
         count += 1;
         match print(element) {
             Ok(()) => ControlFlow::Continue(()),
@@ -98,8 +98,9 @@ fn print_table(session: &Session<'_>, query: &ElementQuery, out: &mut Out) -> Do
     let format = session.invocation.format;
     let columns = ["key", "value"].map(str::to_owned).to_vec();
     let mut rows = RowWriter::begin(out, format, columns)?;
-    let (end, count) =
-        each(session, query, |element| rows.row(&[element.key.into(), element.value]))?;
+    let (end, count) = each(session, query, |element| {
+        rows.row(&[element.key.as_str().into(), element.value.clone()])
+    })?;
     let hidden = rows.finish()?;
     out.flush()?;
     match format {

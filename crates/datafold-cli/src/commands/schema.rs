@@ -219,8 +219,13 @@ fn print_fields(out: &mut Out, entry: &SchemaEntry) -> Done {
 }
 
 /// Columns that say nothing if they are like this in all rows.
-const USUAL: [(&str, Option<&str>); 4] =
-    [("default", None), ("read", Some("owner")), ("write", Some("owner")), ("price", Some("1"))];
+const USUAL: [(&str, Option<&str>); 5] = [
+    ("default", None),
+    ("read", Some("owner")),
+    ("write", Some("owner")),
+    ("price", Some("1")),
+    ("description", None),
+];
 const FIELD_COLUMNS: [&str; 8] =
     ["field", "kind", "value", "default", "read", "write", "price", "description"];
 

@@ -9,7 +9,7 @@ use datafold_store::{BatchKey, Keyspace};
 use super::error::DataLayerError;
 use super::published::Published;
 use super::serialization::RowError;
-use crate::model::{Value, decode_value};
+use crate::model::{Value, decode_value, decode_value_into};
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
@@ -43,6 +43,12 @@ impl Prefetch {
         let rows = keys.into_iter().zip(found.into_iter().map(|row| row.map(Bytes::from)));
         Ok(Self { published, rows: rows.collect() })
     }
+}
+
+/// As [`decode_cell`], in the place of another value.
+pub(crate) fn decode_cell_into(raw: &[u8], value: &mut Value) -> Result<(), DataLayerError> {
+    decode_value_into(raw, value)
+        .map_err(|error| DataLayerError::row(Keyspace::Records, &[], RowError::from(error)))
 }
 
 /// Decodes the value of a cell outside its row.

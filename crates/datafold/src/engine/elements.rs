@@ -16,11 +16,12 @@ use super::query::{
 };
 use super::request::{Object, key, parse, texts};
 use crate::data_layer::internal::{
-    CellPlace, ElementBounds, ElementScan, FieldAddress, ReadPoint, decode_cell,
+    CellPlace, ElementBounds, ElementScan, FieldAddress, ReadPoint, decode_cell, decode_cell_into,
 };
 use crate::data_layer::{CommitNumber, DataLayerError, Moment, SchemaEntry};
 use crate::model::{
-    Field, FieldKind, RecordKey, SchemaName, Value, decode_element, encode_element,
+    Field, FieldKind, RecordKey, SchemaName, Value, decode_element, decode_element_into,
+    encode_element,
 };
 
 /// A query answers at most this many elements of a field inline.
@@ -126,12 +127,20 @@ fn filter(object: &mut Object<'_>) -> Result<ElementFilter, RequestError> {
 }
 
 /// One element.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Element {
     /// Its key.
     pub key: String,
     /// Its value.
     pub value: Value,
+}
+
+impl Element {
+    /// Takes the element out of a streamed answer, which reuses it otherwise.
+    #[must_use]
+    pub fn take(&mut self) -> Element {
+        std::mem::take(self)
+    }
 }
 
 /// What a request for elements found.
@@ -168,14 +177,15 @@ impl FoldDb {
     pub fn elements(&self, query: &ElementQuery) -> Result<ElementAnswer, FoldDbError> {
         let mut elements = Vec::new();
         let end = self.elements_each(query, |element| {
-            elements.push(element);
+            elements.push(element.take());
             ControlFlow::Continue(())
         })?;
         Ok(ElementAnswer { elements, cursor: end.cursor, commit: end.commit })
     }
 
     /// Reads elements one by one, in the order of their keys, until `visit` breaks. All are of one
-    /// moment. Of a record that does not exist there are none.
+    /// moment. Of a record that does not exist there are none. The memory of an element is used again
+    /// for the next one, unless [`Element::take`] takes it.
     ///
     /// # Errors
     ///
@@ -191,7 +201,7 @@ impl FoldDb {
     pub fn elements_each(
         &self,
         query: &ElementQuery,
-        visit: impl FnMut(Element) -> ControlFlow<()>,
+        visit: impl FnMut(&mut Element) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
         let moment = match &query.cursor {
             Some(_) => Moment::Now,
@@ -245,7 +255,7 @@ impl FoldDb {
         let query = ElementQuery { filter, ..ElementQuery::new(schema.clone(), key.into(), field) };
         let mut found = None;
         ElementPlan::new(point, &query)?.run(None, None, |element| {
-            found = Some(element.value);
+            found = Some(element.take().value);
             ControlFlow::Break(())
         })?;
         Ok(found)
@@ -301,7 +311,7 @@ impl ElementPlan {
         &self,
         after: Option<Vec<u8>>,
         limit: Option<usize>,
-        mut visit: impl FnMut(Element) -> ControlFlow<()>,
+        mut visit: impl FnMut(&mut Element) -> ControlFlow<()>,
     ) -> Result<Option<String>, FoldDbError> {
         let address = self.cell.address(self.key.as_bytes());
         let reach = self.filter.reach();
@@ -314,10 +324,11 @@ impl ElementPlan {
         let Some(birth) = birth else { return Ok(None) };
         let scan = ElementScan { point: &self.point, address, birth };
         let (mut visited, mut last, mut cursor) = (0, Vec::new(), None);
+        let mut element = Element::default();
         let mut one = |key: &[u8], raw: &[u8]| -> Result<ControlFlow<()>, FoldDbError> {
-            let Some(element) = take(&self.filter, key, raw)? else {
+            if !read(&self.filter, key, raw, &mut element)? {
                 return Ok(ControlFlow::Continue(()));
-            };
+            }
             if limit.is_some_and(|limit| visited >= limit) {
                 // There is more: the limit was reached by the element before.
                 cursor = Some(write_cursor(self.point.at, &last));
@@ -327,7 +338,7 @@ impl ElementPlan {
             if limit.is_some_and(|limit| visited >= limit) {
                 last = key.to_vec();
             }
-            Ok(visit(element))
+            Ok(visit(&mut element))
         };
         match reach {
             ElementReach::Range(bounds) => {
@@ -368,18 +379,20 @@ pub(super) fn in_order(mut keys: Vec<String>, order: Order) -> Vec<String> {
     keys
 }
 
-/// The element, if the filter takes it.
-pub(super) fn take(
+/// Reads an element in the place of another one; answers whether the filter takes it.
+pub(super) fn read(
     filter: &ElementFilter,
     key: &[u8],
     raw: &[u8],
-) -> Result<Option<Element>, DataLayerError> {
-    let key = text_of(key)?;
-    if !filter.takes_key(&key) {
-        return Ok(None);
+    element: &mut Element,
+) -> Result<bool, DataLayerError> {
+    decode_element_into(key, &mut element.key)
+        .map_err(|error| DataLayerError::key(Keyspace::Elements, key, error))?;
+    if !filter.takes_key(&element.key) {
+        return Ok(false);
     }
-    let value = decode_cell(raw)?;
-    Ok(filter.takes_value(&value).then_some(Element { key, value }))
+    decode_cell_into(raw, &mut element.value)?;
+    Ok(filter.takes_value(&element.value))
 }
 
 pub(super) fn text_of(key: &[u8]) -> Result<String, DataLayerError> {

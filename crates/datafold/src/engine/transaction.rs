@@ -10,7 +10,7 @@ use datafold_store::Order;
 use super::apply::apply;
 use super::element_filter::{ElementFilter, ElementReach};
 use super::elements::{
-    Element, INLINE_ELEMENTS_MAX, element_field, in_order, settled, take, too_many,
+    Element, INLINE_ELEMENTS_MAX, element_field, in_order, read, settled, too_many,
 };
 use super::error::{FoldDbError, MutationError};
 use super::mutation::{Mutation, MutationRequest};
@@ -291,7 +291,10 @@ impl Found<'_> {
     fn add(&mut self, key: &[u8], raw: Option<&[u8]>) -> Result<(), DataLayerError> {
         let (Some(raw), false) = (raw, self.is_full()) else { return Ok(()) };
         if self.elements.len() < self.limit {
-            self.elements.extend(take(self.filter, key, raw)?);
+            let mut element = Element::default();
+            if read(self.filter, key, raw, &mut element)? {
+                self.elements.push(element);
+            }
         }
         if self.elements.len() >= self.limit {
             self.last = Some(key.to_vec());

@@ -134,6 +134,22 @@ pub fn decode_value(bytes: &[u8]) -> Result<Value, CodecError> {
     }
 }
 
+/// As [`decode_value`], in the place of `value`, whose memory a text takes over.
+pub(crate) fn decode_value_into(bytes: &[u8], value: &mut Value) -> Result<(), CodecError> {
+    if let Value::Text(text) = value {
+        let mut decoder = Decoder::new(bytes);
+        if let Ok(found) = decoder.str()
+            && decoder.position() == bytes.len()
+        {
+            text.clear();
+            text.push_str(found);
+            return Ok(());
+        }
+    }
+    *value = decode_value(bytes)?;
+    Ok(())
+}
+
 /// Decodes the value at the decoder's position, and leaves it behind the value.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Keys of elements of Collection and Range fields.
 
 use bytes::Bytes;
-use datafold_store::encoding::{KeyError, KeyPart, KeyReader, KeyWriter};
+use datafold_store::encoding::{KeyError, KeyReader, KeyWriter};
 
 use super::RecordKeyError;
 
@@ -39,10 +39,18 @@ pub(crate) fn encode_element_prefix(text: &str) -> Vec<u8> {
 
 /// The text of an element key.
 pub(crate) fn decode_element(key: &[u8]) -> Result<String, KeyError> {
+    let mut text = String::new();
+    decode_element_into(key, &mut text)?;
+    Ok(text)
+}
+
+/// As [`decode_element`], in the place of what `text` holds.
+pub(crate) fn decode_element_into(key: &[u8], text: &mut String) -> Result<(), KeyError> {
     let mut reader = KeyReader::new(key);
-    match reader.part()? {
-        KeyPart::Text(text) if reader.is_empty() => Ok(text),
-        _ => Err(KeyError::UnexpectedByte(key.first().copied().unwrap_or_default())),
+    reader.text_into(text)?;
+    match reader.rest() {
+        [] => Ok(()),
+        [byte, ..] => Err(KeyError::UnexpectedByte(*byte)),
     }
 }
 

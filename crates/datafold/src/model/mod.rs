@@ -13,11 +13,13 @@ mod schema;
 mod timestamp;
 mod value;
 
+pub(crate) use codec::decode_value_into;
 pub use codec::{CodecError, decode_from, decode_value, encode_value};
 pub use datafold_store::encoding::KeyPart;
 pub use element_key::ELEMENT_KEY_BYTES_MAX;
 pub(crate) use element_key::{
-    decode_element, encode_element, encode_element_bound, encode_element_prefix,
+    decode_element, decode_element_into, encode_element, encode_element_bound,
+    encode_element_prefix,
 };
 pub use json::{JsonError, JsonRule};
 pub use json_schema::{ScalarType, ValueError, ValueSchema, ValueSchemaError, ValueSchemaRule};

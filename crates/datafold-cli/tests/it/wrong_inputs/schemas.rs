@@ -37,7 +37,7 @@ pub(super) const WRONG: &[Wrong] = &[
         5,
         r#"{"name": "S", "fields": {"a": {"value": {"$dynamicRef": "x"}}}}"#,
         "S.a, value",
-        "not supported",
+        "remote references",
     ),
     wrong(
         5,
@@ -55,7 +55,7 @@ pub(super) const WRONG: &[Wrong] = &[
         5,
         r##"{"name": "S", "fields": {"a": {"value": {"$ref": "#/$defs/x"}}}}"##,
         "S.a, value",
-        "existing name",
+        "leads to no place",
     ),
     wrong(
         5,
