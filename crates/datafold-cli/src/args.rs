@@ -185,6 +185,26 @@ pub(crate) struct QueryArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) flags: QueryFlags,
+    #[command(flatten)]
+    pub(crate) price: PriceFlags,
+}
+
+/// What a query would cost.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct PriceFlags {
+    /// Show what the selected fields would cost, in satoshi, instead of reading them
+    #[arg(long)]
+    pub(crate) price: bool,
+    /// The market's rate of one field, in satoshi, for --price
+    #[arg(long, value_name = "N", default_value = "1", requires = "price")]
+    pub(crate) market_rate: u64,
+    /// The least price of a query, in satoshi, for --price
+    #[arg(long, value_name = "N", default_value = "0", requires = "price")]
+    pub(crate) base_rate: u64,
+    /// The trust distance of the caller, for --price; 0 is the owner
+    #[arg(long, value_name = "N", default_value = "0", requires = "price")]
+    pub(crate) distance: u32,
 }
 
 /// The conditions of a query that is not in a file.

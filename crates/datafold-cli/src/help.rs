@@ -22,7 +22,6 @@ pub(crate) const SCHEMA_LOAD: &str = r#"A schema is a JSON object:
       "people": { "value": { "type": ["integer", "null"] }, "description": "Inhabitants" } } }
 
 Only `name` and `fields` are needed.
-Only `name` and `fields` are needed.
 `key` names the fields that tell records apart; without it there is one record. `value` is a
 JSON Schema that the values of a field must fit; without it any JSON does. A field has one value,
 or with "field_type": "Collection" or "Range" elements by id or by ordered key.
@@ -61,6 +60,7 @@ pub(crate) const QUERY: &str = r#"Examples:
   datafold query Flight --prefix '["UA", 1545]' --select time_hour,dep_delay
   datafold query Flight --from UA --to VX --limit 100
   datafold query Flight --prefix UA --as-of -2h --format csv
+  datafold query Flight --select carrier,distance --price --market-rate 100 --distance 2
 
 A prefix is of whole parts of the key: --prefix UA finds all flights of UA. --from is included,
 --to is not.

@@ -10,6 +10,7 @@ mod input;
 mod man;
 mod migrate;
 mod mutate;
+mod price;
 pub(crate) mod query;
 mod schema;
 pub(crate) mod stats;

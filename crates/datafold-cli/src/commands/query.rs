@@ -7,7 +7,7 @@ use datafold::QueryRequest;
 use datafold::data_layer::CommitNumber;
 use datafold::engine::{KeyCondition, QueryEnd, Record};
 
-use super::input;
+use super::{input, price};
 use crate::Done;
 use crate::args::{QueryArgs, QueryFlags};
 use crate::failure::{Exit, Failure};
@@ -28,7 +28,11 @@ pub(crate) fn run(args: QueryArgs, invocation: &Invocation) -> Done {
     };
     let session = Session::open(invocation)?;
     let mut out = Out::new();
-    answer(&session, &request, &mut out)?;
+    if args.price.price {
+        price::print(&session, &request, &args.price, &mut out)?;
+    } else {
+        answer(&session, &request, &mut out)?;
+    }
     out.flush()?;
     session.close()
 }

@@ -13,6 +13,7 @@ mod import;
 mod migrate;
 mod mutate;
 mod pipes;
+mod prices;
 mod quickstart;
 mod recorded;
 mod schemas;

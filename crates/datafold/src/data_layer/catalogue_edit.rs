@@ -155,12 +155,13 @@ impl Editor<'_> {
         };
         let layouts = layout::plan(&catalogue, entry, &mut next_field)?;
         for source in catalogue.iter() {
-            // Whoever deletes a source meanwhile is in conflict with this.
-            if layouts.iter().any(|(id, _)| {
-                let planned = catalogue.by_id(*id);
-                planned.is_some_and(|entry| layout::maps_from(&entry.schema, &source.schema.name))
-            }) {
-                self.touch(source.id)?;
+            // Whoever deletes meanwhile what a field resolves through is in conflict with this.
+            for (id, _) in &layouts {
+                if let Some(planned) = catalogue.by_id(*id)
+                    && layout::leads_through(&catalogue, planned, source.id)?
+                {
+                    self.touch(source.id)?;
+                }
             }
         }
         for (id, layout) in layouts {
@@ -173,24 +174,25 @@ impl Editor<'_> {
     /// Removes a definition that never had data.
     pub(crate) fn remove(&mut self, name: &SchemaName) -> Result<(), DataLayerError> {
         let entry = self.entry(name)?;
-        if self.working.writes_to(entry.id) {
+        if entry.has_cells() && self.working.writes_to(entry.records()) {
             return Err(DataLayerError::Refused {
                 what: "schema",
                 name: name.to_string(),
                 rule: "has data that this transaction writes and cannot be deleted in it".into(),
             });
         }
-        let shows = |other: &&Arc<SchemaEntry>| {
-            other.id != entry.id
-                && other.layout.is_some()
-                && layout::maps_from(&other.schema, &entry.schema.name)
-        };
-        if let Some(other) = self.catalogue.iter().find(shows) {
-            return Err(DataLayerError::Refused {
-                what: "schema",
-                name: name.to_string(),
-                rule: format!("is mapped from by `{}` and cannot be deleted", other.schema.name),
-            });
+        for other in self.catalogue.iter() {
+            let shows = other.id != entry.id && other.layout.is_some();
+            if shows && layout::leads_through(self.catalogue, other, entry.id)? {
+                return Err(DataLayerError::Refused {
+                    what: "schema",
+                    name: name.to_string(),
+                    rule: format!(
+                        "is mapped from by `{}` and cannot be deleted",
+                        other.schema.name
+                    ),
+                });
+            }
         }
         let rows = self.working.rows;
         let (keyspace, key) = rows.counters(entry.records());

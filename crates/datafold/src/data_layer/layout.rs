@@ -7,7 +7,7 @@
 //! whichever schema it is seen through. A schema without key may map from several sources.
 //!
 //! A layout is made once, when the schema is first approved or mapped from by one that is, and
-//! never changes: definitions do not, and a source cannot be deleted while it is mapped from.
+//! never changes: definitions do not, and a schema that fields resolve through cannot be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -86,9 +86,19 @@ pub(crate) fn maps(schema: &Schema) -> bool {
     schema.fields.iter().any(|field| !field.mappers.is_empty())
 }
 
-/// Whether a schema maps fields of another one.
-pub(crate) fn maps_from(schema: &Schema, source: &SchemaName) -> bool {
-    schema.fields.iter().any(|field| field.mappers.contains_key(source))
+/// Whether a field of a schema resolves through a field of another one, be it the root or not.
+pub(crate) fn leads_through(
+    catalogue: &SchemaCore,
+    entry: &Arc<SchemaEntry>,
+    other: SchemaId,
+) -> Result<bool, DataLayerError> {
+    for field in &entry.schema.fields {
+        let links = chain(catalogue, entry, field)?;
+        if links.iter().skip(1).any(|(source, _)| source.id == other) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The fields that a mapped field resolves through, from itself to the root.

@@ -10,6 +10,7 @@ mod chaos;
 mod damage;
 mod discovery;
 mod elements;
+mod faults_data;
 mod faults_schemas;
 mod format;
 mod harness;

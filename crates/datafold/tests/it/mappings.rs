@@ -416,3 +416,50 @@ fn a_view_can_be_deleted_while_it_has_no_data_of_its_own() {
     assert_eq!(all(&db, "View"), "[\"N1\",2]\n");
     check_sound(&db);
 }
+
+#[test]
+fn what_a_chain_leads_through_cannot_be_deleted() {
+    let mut place = Place::sim(5);
+    let db = fold_db(place.open(), clock());
+    load(&db, PROFILE);
+    load(&db, CUSTOMER);
+    approve(&db, r#"{"name": "Top", "fields": {"t": {"field_mappers": {"Customer": "login"}}}}"#);
+    for schema in ["UserProfile", "Customer"] {
+        let error = db.schemas().delete(&name(schema)).unwrap_err();
+        assert_eq!(error.code(), "refused");
+        assert!(describe(&error).contains("is mapped from by `Top`"), "{error}");
+    }
+    mutate(&db, r#"{"mutation": "update", "schema": "Top", "records": [{"t": "ada"}]}"#).unwrap();
+    drop(db);
+    let db = fold_db(place.open(), clock());
+    assert_eq!(all(&db, "Top"), "[\"ada\"]\n");
+    check_sound(&db);
+    // What shows it may go, and then the rest of the chain that has no data.
+    let db = memory();
+    load(&db, PROFILE);
+    load(&db, CUSTOMER);
+    approve(&db, r#"{"name": "Top", "fields": {"t": {"field_mappers": {"Customer": "login"}}}}"#);
+    for schema in ["Top", "UserProfile", "Customer"] {
+        db.schemas().delete(&name(schema)).unwrap();
+    }
+    check_sound(&db);
+}
+
+#[test]
+fn a_view_is_not_deleted_by_the_transaction_that_writes_its_data() {
+    let db = memory();
+    approve(&db, PLANE);
+    approve(&db, CABIN);
+    let schemas = db.pool().schemas();
+    let deleted = db.transact(|tx| {
+        let request =
+            r#"{"mutation": "create", "schema": "Cabin", "records": [{"tailnum": "N1"}]}"#;
+        for mutation in datafold::engine::MutationRequest::parse(request)?.mutations {
+            tx.mutate(mutation)?;
+        }
+        Ok::<(), datafold::FoldDbError>(tx.data_layer().delete(schemas, &name("Cabin"))?)
+    });
+    assert_eq!(code(deleted), "refused");
+    assert_eq!(all(&db, "Cabin"), "");
+    check_sound(&db);
+}
