@@ -9,7 +9,8 @@
 //! - Each of many mutations was synced alone:
 //!   `pipeline::what_queues_up_becomes_one_batch_in_order`.
 //! - A pattern took exponential time: `glob::tests::no_pattern_takes_more_steps_than_the_text_has`.
-//! - A start ended on an empty database in another place: `opening::what_is_no_store_is_not_touched`.
+//! - A start ended on an empty database in another place:
+//!   `opening::what_is_no_store_is_not_touched`.
 //! - A record with many elements was deleted one by one:
 //!   `elements::a_record_with_many_elements_dies_in_one_small_commit`.
 
