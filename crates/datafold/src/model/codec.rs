@@ -134,17 +134,22 @@ pub fn decode_value(bytes: &[u8]) -> Result<Value, CodecError> {
     }
 }
 
+/// The text whose encoding these bytes are, if it has less than 256 bytes.
+fn short_text(bytes: &[u8]) -> Option<&str> {
+    let (length, text) = match bytes {
+        [head @ 0x60..0x78, text @ ..] => (head - 0x60, text),
+        [0x78, length, text @ ..] => (*length, text),
+        _ => return None,
+    };
+    (text.len() == usize::from(length)).then(|| std::str::from_utf8(text).ok()).flatten()
+}
+
 /// As [`decode_value`], in the place of `value`, whose memory a text takes over.
 pub(crate) fn decode_value_into(bytes: &[u8], value: &mut Value) -> Result<(), CodecError> {
-    if let Value::Text(text) = value {
-        let mut decoder = Decoder::new(bytes);
-        if let Ok(found) = decoder.str()
-            && decoder.position() == bytes.len()
-        {
-            text.clear();
-            text.push_str(found);
-            return Ok(());
-        }
+    if let (Value::Text(text), Some(found)) = (&mut *value, short_text(bytes)) {
+        text.clear();
+        text.push_str(found);
+        return Ok(());
     }
     *value = decode_value(bytes)?;
     Ok(())
@@ -253,6 +258,22 @@ mod tests {
             prop_assert_eq!(&decode_value(&bytes).unwrap(), &value);
             for end in 0..bytes.len() {
                 prop_assert!(decode_value(&bytes[..end]).is_err());
+            }
+        }
+
+        #[test]
+        fn a_value_takes_the_place_of_another(value in value(), before in value(), flip: bool) {
+            let mut bytes = encoded(&value);
+            if flip && let Some(last) = bytes.last_mut() {
+                *last ^= 0xFF;
+            }
+            let mut found = before;
+            match decode_value(&bytes) {
+                Ok(expected) => {
+                    decode_value_into(&bytes, &mut found).unwrap();
+                    prop_assert_eq!(found, expected);
+                }
+                Err(_) => prop_assert!(decode_value_into(&bytes, &mut found).is_err()),
             }
         }
 
