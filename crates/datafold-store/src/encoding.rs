@@ -372,14 +372,6 @@ impl<'a> KeyReader<'a> {
     }
 
     fn rest_of_text(&mut self, text: &mut String) -> Result<(), KeyError> {
-        // Most often the text is the last part and has no NUL in it.
-        if let [last @ .., 0] = self.bytes
-            && !last.contains(&0)
-        {
-            text.push_str(std::str::from_utf8(last).map_err(|_| KeyError::NotUtf8)?);
-            self.bytes = &[];
-            return Ok(());
-        }
         loop {
             let end = self.bytes.iter().position(|b| *b == 0).ok_or(KeyError::Truncated)?;
             // A NUL is a character of its own, so that each piece between two is UTF-8.

@@ -27,7 +27,7 @@ impl<'a> ElementView<'a> {
         }
     }
 
-    /// A row of a commit below 2^32, by the owner: nearly all are so, and a scan reads many.
+    /// A row whose numbers have at most 32 bits: nearly all are so, and a scan reads many.
     fn read_usual(row: &'a [u8]) -> Option<Self> {
         let (commit, rest) = small_number(row.strip_prefix(&[0x84])?)?;
         let (writer, rest) = small_number(rest)?;

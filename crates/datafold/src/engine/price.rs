@@ -2,8 +2,7 @@
 
 use super::FoldDb;
 use super::error::{FoldDbError, QueryError};
-use super::query::{QueryRequest, readable};
-use super::suggest::closest;
+use super::query::{QueryRequest, readable, unknown_field};
 use crate::model::{Field, Price, PriceBasis};
 
 impl FoldDb {
@@ -28,14 +27,8 @@ impl FoldDb {
         let selected: Vec<&Field> = match &request.select {
             None => schema.fields.iter().collect(),
             Some(names) => {
-                let find = |name: &String| {
-                    schema.field(name).ok_or_else(|| QueryError::UnknownField {
-                        schema: schema.name.clone(),
-                        field: name.clone(),
-                        suggestion: closest(name, schema.fields.iter().map(|field| &field.name))
-                            .cloned(),
-                    })
-                };
+                let find =
+                    |name: &String| schema.field(name).ok_or_else(|| unknown_field(schema, name));
                 names.iter().map(find).collect::<Result<_, _>>()?
             }
         };
