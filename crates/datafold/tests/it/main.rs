@@ -6,9 +6,12 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod byte_flips;
 mod chaos;
+mod clock_jumps;
 mod damage;
 mod discovery;
+mod disk_failures;
 mod elements;
 mod faults_data;
 mod faults_schemas;
@@ -30,5 +33,6 @@ mod queries;
 mod repositories;
 mod schemas;
 mod stage;
+mod steps;
 mod times;
 mod transactions;

@@ -1,141 +1,24 @@
 //! The power fails at every operation of the whole product; what was acknowledged is there, whole.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use datafold::data_layer::{DatabasePool, Durability};
-use datafold::engine::{FoldDbError, ImportFormat, ImportOptions, MutationKind};
-use datafold::model::{Schema, SchemaState, Value};
-use datafold::{FoldDb, MutationRequest, QueryRequest};
+use datafold::data_layer::DatabasePool;
+use datafold::engine::{FoldDbError, MutationKind};
+use datafold::model::Value;
+use datafold::{FoldDb, QueryRequest};
 use datafold_store::Store;
 use datafold_testkit::{
     PowerCutReport, PowerCuts, Random, SimDisk, Trace, is_full_size, seed_from_env,
 };
 
-use crate::harness::{Place, approve, clock, describe, fold_db, lines, name, open_sim, options};
-use crate::program::{self, SCHEMAS};
+use crate::harness::{approve, clock, describe, fold_db, lines, name, open_sim, options};
 use crate::stage::{ITEM, set, write};
-
-/// One thing that a program does, which makes any number of commits.
-enum Step {
-    Load(&'static str),
-    State(&'static str, SchemaState),
-    Mutate(MutationRequest),
-    /// Several commits that nobody waits for, then a flush.
-    Group(Vec<MutationRequest>),
-    Import(String),
-}
-
-fn steps(seed: u64, count: usize) -> Vec<Step> {
-    let mut random = Random::new(seed);
-    let schemas: Vec<_> = SCHEMAS.iter().map(|text| Schema::parse(text).unwrap().schema).collect();
-    let names = ["Flight", "Reading", "Settings", "Tag", "Product", "Board"];
-    let mut steps = Vec::new();
-    for (text, name) in SCHEMAS.into_iter().zip(names) {
-        steps.push(Step::Load(text));
-        steps.push(Step::State(name, SchemaState::Approved));
-    }
-    for at in 0..count {
-        let mut request = || {
-            let mut request = program::request(&mut random, &schemas, 0);
-            request.preconditions.clear();
-            request
-        };
-        steps.push(match at % 10 {
-            3 => Step::Group((0..6).map(|_| request()).collect()),
-            5 => Step::State("Reading", SchemaState::Blocked),
-            6 => Step::State("Reading", SchemaState::Approved),
-            8 => {
-                let rows = (0..25).map(|row| format!("{{\"tag\": \"t{at}-{row}\"}}\n"));
-                Step::Import(rows.collect())
-            }
-            _ => Step::Mutate(request()),
-        });
-    }
-    steps
-}
-
-/// Refusals are a part of the program; that the store fails is not.
-fn refusable<T>(answer: Result<T, FoldDbError>) {
-    if let Err(error) = answer {
-        assert!(!error.code().starts_with("commit"), "{}", describe(&error));
-    }
-}
-
-fn run(db: &FoldDb, step: &Step) {
-    match step {
-        Step::Load(text) => drop(db.schemas().load_text(text, None).unwrap()),
-        Step::State(schema, state) => {
-            db.schemas().set_states(&[name(schema)], *state, None).unwrap();
-        }
-        Step::Mutate(request) => refusable(db.mutate(request)),
-        Step::Group(requests) => {
-            for request in requests {
-                refusable(db.mutate_with(request, Durability::Buffered));
-            }
-            db.pool().flush().unwrap();
-        }
-        Step::Import(rows) => {
-            let go_on = |_| ControlFlow::Continue(());
-            let options =
-                ImportOptions { batch_rows: 10, ..ImportOptions::new(ImportFormat::Ndjson) };
-            db.import(&name("Tag"), rows.as_bytes(), &options, go_on).unwrap();
-        }
-    }
-}
-
-fn head(db: &FoldDb) -> u64 {
-    db.pool().operations().head().0.0
-}
-
-/// Names and states, without what is counted.
-type States = Vec<(String, SchemaState, u64)>;
-
-fn catalogue(db: &FoldDb) -> States {
-    let status = db.schemas().get_status().into_iter();
-    status.map(|status| (status.name.to_string(), status.state, status.loaded)).collect()
-}
-
-/// All records of the approved schemas as of a commit.
-fn records(db: &FoldDb, catalogue: &States, commit: u64) -> String {
-    let approved = catalogue.iter().filter(|(_, state, _)| *state == SchemaState::Approved);
-    approved.fold(String::new(), |text, (schema, _, _)| {
-        let mut query = QueryRequest::new(name(schema));
-        query.as_of = Some(commit.to_string());
-        text + schema + "\n" + &lines(&db.query(&query).unwrap())
-    })
-}
-
-/// What a space holds after each commit of a program, and the commit that each step ends with.
-struct Expected {
-    steps: Vec<Step>,
-    ends: Vec<u64>,
-    states: Vec<(States, String)>,
-}
+use crate::steps::{Expected, check_sound, head, run, steps};
 
 impl Expected {
-    /// Runs the program in memory.
-    fn new(steps: Vec<Step>) -> Self {
-        let db = fold_db(Place::memory().open(), clock());
-        let (mut ends, mut catalogues) = (Vec::new(), vec![catalogue(&db)]);
-        for step in &steps {
-            run(&db, step);
-            ends.push(head(&db));
-            catalogues.resize(usize::try_from(head(&db)).unwrap() + 1, catalogue(&db));
-        }
-        db.schemas().approve_schema(&name("Reading")).unwrap();
-        let commits = (0_u64..).zip(catalogues);
-        let states = commits.map(|(commit, catalogue)| {
-            let records = records(&db, &catalogue, commit);
-            (catalogue, records)
-        });
-        let states = states.collect();
-        Self { steps, ends, states }
-    }
-
     /// Runs the program on a disk, with a clean close in the middle and at the end.
     ///
     /// Answer 1 is the creation, answer `n + 1` is commit `n`.
@@ -147,14 +30,15 @@ impl Expected {
         if lie {
             disk.drop_last_write_before_sync();
         }
-        for (at, (step, end)) in self.steps.iter().zip(&self.ends).enumerate() {
+        let program = self.steps.iter().zip(&self.ends).zip(&self.answers);
+        for (at, ((step, end), answers)) in program.enumerate() {
             if at == self.steps.len() / 2 {
                 db.pool().close().unwrap();
                 drop(db);
                 db = fold_db(Arc::new(open_sim(disk, false).unwrap()), clock());
             }
             disk.attempt(end + 1);
-            run(&db, step);
+            assert_eq!(run(&db, step).unwrap(), *answers, "another program than in memory");
             assert_eq!(head(&db), *end, "another program than in memory");
             disk.acknowledge(end + 1);
         }
@@ -170,33 +54,20 @@ impl Expected {
         if !(acknowledged..=attempted).contains(&(commit + 1)) && acknowledged > 0 {
             return Err(format!("commit {commit} is neither acknowledged nor attempted"));
         }
-        let index = usize::try_from(commit).unwrap();
-        let (schemas, expected) = self.states.get(index).ok_or("never attempted")?;
-        if catalogue(&db) != *schemas {
-            return Err(format!("the catalogue of commit {commit} is {:?}", catalogue(&db)));
-        }
-        let found = records(&db, schemas, commit);
-        if found != *expected {
-            return Err(format!("commit {commit} holds\n{found}\nnot\n{expected}"));
-        }
+        self.compare(&db, commit)?.map_err(|error| describe(&error))?;
         check_sound(&db)?;
         go_on(disk)
     }
 }
 
-fn open(disk: &SimDisk, create: bool) -> Result<FoldDb, String> {
+pub(crate) fn open(disk: &SimDisk, create: bool) -> Result<FoldDb, String> {
     let store = open_sim(disk, create).map_err(|error| describe(&error))?;
     let pool = DatabasePool::with_store(Arc::new(store), &options(clock()));
     Ok(FoldDb::new(pool.map_err(|error| describe(&error))?))
 }
 
-fn check_sound(db: &FoldDb) -> Result<(), String> {
-    let report = db.verify().map_err(|error| describe(&error))?;
-    if report.is_sound() { Ok(()) } else { Err(format!("{:?}", report.problems)) }
-}
-
 /// A copy of the disk takes another commit, and keeps it.
-fn go_on(disk: &SimDisk) -> Result<(), String> {
+pub(crate) fn go_on(disk: &SimDisk) -> Result<(), String> {
     let copy = disk.process_kill(1);
     let db = open(&copy, true)?;
     let commits = head(&db);
