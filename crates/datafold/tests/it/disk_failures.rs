@@ -46,7 +46,7 @@ fn run_all(disk: &SimDisk, expected: &Expected, wrap: Wrap) -> Result<Answers, S
         let before = answers.acknowledged;
         let mut answer = run(&db, step);
         if let Err(failure) = &answer {
-            answers.note(&failure.error.code(), before + failure.done, *end, step.is_single());
+            answers.note(failure.error.code(), before + failure.done, *end, step.is_single());
             read(&db, expected, &answers, before..=*end)?;
             // A step of one commit can be tried again.
             if step.is_single() {

@@ -83,14 +83,14 @@ fn mapped(at: usize) -> MutationRequest {
 /// The store failed in the middle of a step.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) error: FoldDbError,
+    pub(crate) error: Box<FoldDbError>,
     /// The commits of an import that are durable all the same.
     pub(crate) done: u64,
 }
 
 impl From<FoldDbError> for Failure {
     fn from(error: FoldDbError) -> Self {
-        Self { error, done: 0 }
+        Self { error: Box::new(error), done: 0 }
     }
 }
 
@@ -103,10 +103,13 @@ pub(crate) fn is_of_store(error: &FoldDbError) -> bool {
 /// which is a part of the program.
 pub(crate) fn run(db: &FoldDb, step: &Step) -> Result<Vec<&'static str>, Failure> {
     let mut codes = Vec::new();
-    let mut note = |answer: Result<(), FoldDbError>| match answer {
-        Ok(()) => Ok(codes.push("done")),
-        Err(error) if is_of_store(&error) => Err(error),
-        Err(error) => Ok(codes.push(error.code())),
+    let mut note = |answer: Result<(), FoldDbError>| {
+        match answer {
+            Ok(()) => codes.push("done"),
+            Err(error) if is_of_store(&error) => return Err(Failure::from(error)),
+            Err(error) => codes.push(error.code()),
+        }
+        Ok(())
     };
     match step {
         Step::Load(text) => note(db.schemas().load_text(text, None).map(drop))?,
@@ -127,7 +130,7 @@ pub(crate) fn run(db: &FoldDb, step: &Step) -> Result<Vec<&'static str>, Failure
             let report = db.import(&name("Tag"), rows.as_bytes(), &options, go_on);
             let report = report.map_err(|error| {
                 let done = error.report.commits;
-                Failure { error: error.into(), done }
+                Failure { error: error.error, done }
             })?;
             assert_eq!(report.refused, 0);
         }
