@@ -186,8 +186,8 @@ fn answer(engine: &str, files: &Files, everything: &str, care: Care) -> (Answer,
             Ok(_) => (Answer::Wrong, String::new()),
             Err(error) => (Answer::ReadError, error.code().to_owned()),
         };
-        // Whatever this answers, it must not panic. Without a check nothing is written: redb can end
-        // the process then, by a panic while it unwinds from one.
+        // Whatever this answers, it must not panic. Without a check nothing is written: redb can
+        // end the process then, by a panic while it unwinds from one.
         if care == Care::Verify {
             let tag = r#"{"mutation": "upsert", "schema": "Tag", "records": [{"tag": "new"}]}"#;
             let _ = mutate(&db, tag);
@@ -209,7 +209,8 @@ struct Flip {
 }
 
 impl Flip {
-    /// Most of them are in the largest file, and a quarter in the first page of a file. Zeros are mostly free space, so other bytes are looked for.
+    /// Most of them are in the largest file, and a quarter in the first page of a file. Zeros are
+    /// mostly free space, so other bytes are looked for.
     fn random(files: &Files, random: &mut Random) -> Self {
         let names: Vec<_> = files.iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
         let largest = names.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();

@@ -1,7 +1,7 @@
 //! The power fails at every operation of the whole product; what was acknowledged is there, whole.
 //!
-//! Full size: `DATAFOLD_FULL=1 cargo test -p datafold --test it power_cuts -- --nocapture`; with the
-//! one of the crate `datafold-store` more than 200,000 cuts.
+//! Full size: `DATAFOLD_FULL=1 cargo test -p datafold --test it power_cuts -- --nocapture`; with
+//! the one of the crate `datafold-store` more than 200,000 cuts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
