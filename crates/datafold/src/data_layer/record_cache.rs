@@ -6,11 +6,10 @@
 //! as new as the newest change in the shard: for them the row is the same. Older readers, and those
 //! that find a shard locked, go to the engine.
 
-use std::hash::{BuildHasher, RandomState};
-
 use parking_lot::RwLock;
 
 use super::ids::CommitNumber;
+use crate::entropy::KeyHasher;
 
 /// The memory that a cache takes at most, unless the pool says otherwise. It grows to that only
 /// as rows are read.
@@ -27,7 +26,7 @@ const POSITION_BITS: u32 = 48;
 
 /// A bounded cache of rows by key. When it is full the rows that were put in first go.
 pub(crate) struct RecordCache {
-    hasher: RandomState,
+    hasher: KeyHasher,
     shards: Box<[RwLock<Shard>]>,
 }
 
@@ -75,7 +74,7 @@ impl RecordCache {
                 end: 0,
             })
         };
-        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(shard).collect() }
+        Self { hasher: KeyHasher::default(), shards: (0..SHARDS).map(shard).collect() }
     }
 
     /// The row of a key as a snapshot at `at` has it, if it is here.
@@ -111,7 +110,7 @@ impl RecordCache {
     }
 
     fn place(&self, key: &[u8]) -> Option<(&RwLock<Shard>, Place)> {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hasher.hash(key);
         let shard = self.shards.get(usize::try_from(hash % SHARDS as u64).ok()?)?;
         Some((shard, Place { bucket: hash >> 8 & 0xFFFF_FFFF, tag: hash >> POSITION_BITS }))
     }
