@@ -5,6 +5,7 @@
 
 mod checker;
 mod clients;
+mod export;
 mod log;
 
 use std::env;
