@@ -33,6 +33,12 @@ pub(crate) fn run(size: Size, table: &mut Table) {
     let pair =
         Pair { small: fixture::open(&small), large: fixture::open(&large), records: size.records };
     let goal = "at most 1.5";
+    // Everything has been read before, as in a store that has been in use for a while.
+    for (db, records) in [(&pair.small, SMALL), (&pair.large, size.records)] {
+        for id in 0..records as i64 {
+            assert!(db.get(&fixture::schema(), &[Value::Int(id)]).unwrap().is_some());
+        }
+    }
     let mut next = size.records;
     pair.compare("read by key", size, table, goal, 200_000, |db, records, random, count| {
         for _ in 0..count {

@@ -52,6 +52,6 @@ pub(crate) fn run(size: Size, table: &mut Table) {
     let of = format!("{} writes, {} reads", writes.into_inner(), reads.into_inner());
     table.add(&what, ours, of, share, "reported");
     let what = format!("share of the readers' time waiting for locks, {READERS} readers");
-    table.add(&what, "0 % (they take none)".into(), "".into(), 0.0, "reported");
+    table.add(&what, "0 % (they wait for none)".into(), "".into(), 0.0, "reported");
     db.pool().close().unwrap();
 }

@@ -1,5 +1,7 @@
 //! The seam to the operating system's random numbers.
 
+use std::hash::{BuildHasher, RandomState};
+
 use datafold_store::{BatchToken, StoreError};
 
 /// A random number that no other batch has.
@@ -10,4 +12,14 @@ pub(crate) fn token() -> Result<BatchToken, StoreError> {
         source: Box::new(error),
     })?;
     Ok(token)
+}
+
+/// Hashes that nobody can foresee, so that nobody can choose keys that share one.
+#[derive(Debug, Default)]
+pub(crate) struct KeyHasher(RandomState);
+
+impl KeyHasher {
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.0.hash_one(key)
+    }
 }

@@ -11,6 +11,7 @@ use super::atom_repository::AtomRepository;
 use super::db_operations::DbOperations;
 use super::error::{CommitError, DataLayerError};
 use super::pipeline::{Pipeline, Receipt};
+use super::record_cache::RECORD_CACHE_BYTES;
 use super::rows::Rows;
 use super::schema_repository::SchemaRepository;
 use super::spaces::{self, DEFAULT_SPACE};
@@ -29,6 +30,9 @@ pub struct PoolOptions {
     pub space: String,
     /// The clock that commits take their times from.
     pub clock: Arc<dyn Clock>,
+    /// The memory that rows of records which were read lately take at most, in bytes. It is taken
+    /// only as records are read by their keys. Default: 256 MiB; 0 for none.
+    pub record_cache_bytes: usize,
 }
 
 impl Default for PoolOptions {
@@ -37,6 +41,7 @@ impl Default for PoolOptions {
             store: OpenOptions::default(),
             space: DEFAULT_SPACE.to_owned(),
             clock: Arc::new(SystemClock),
+            record_cache_bytes: RECORD_CACHE_BYTES,
         }
     }
 }
@@ -145,7 +150,8 @@ impl DatabasePool {
     ) -> Result<Self, DataLayerError> {
         let create = options.store.create || store.info().engine == "memory";
         let space = spaces::find_or_create(store.as_ref(), &options.space, create)?;
-        let pipeline = Pipeline::open(store, Rows { space }, Arc::clone(&options.clock))?;
+        let clock = Arc::clone(&options.clock);
+        let pipeline = Pipeline::open(store, Rows { space }, clock, options.record_cache_bytes)?;
         let ops = Arc::new(DbOperations::new(pipeline));
         let flushing = Arc::clone(&ops);
         let flusher =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
-use datafold_store::{Batch, Outcome, StoreError};
+use datafold_store::{Batch, Keyspace, Outcome, StoreError};
 use minicbor::Encoder;
 use parking_lot::MutexGuard;
 
@@ -152,12 +152,17 @@ impl Pipeline {
         // not knowing: the store has to be opened again.
         let snapshot = self.store.snapshot().map_err(|e| Failure::Indeterminate(Arc::new(e)))?;
         let catalogue = catalogue.unwrap_or(&before.catalogue);
+        let written = group.iter().flat_map(|queued| &queued.writes);
+        for ((_, key), _) in written.filter(|((keyspace, _), _)| *keyspace == Keyspace::Records) {
+            before.cache.remove(key, last.number);
+        }
         self.durable_counters.lock().extend(counters);
         self.published.store(Arc::new(Published {
             number: last.number,
             time: last.time,
             snapshot,
             catalogue: Arc::clone(catalogue),
+            cache: Arc::clone(&before.cache),
         }));
         Ok(())
     }

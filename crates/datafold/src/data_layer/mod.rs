@@ -32,6 +32,7 @@ mod published;
 mod queue;
 mod read_point;
 mod record;
+mod record_cache;
 mod repository;
 mod rows;
 mod schema_repository;

@@ -31,6 +31,7 @@ use super::meter::{LockMeter, LockStats};
 use super::overlay::{Overlay, ReadRange};
 use super::published::Published;
 use super::queue::{Queue, Queued};
+use super::record_cache::RecordCache;
 use super::rows::Rows;
 use super::ticket::Ticket;
 use super::working_set::{RowSource, WorkingSet};
@@ -139,8 +140,9 @@ impl Pipeline {
         store: Arc<dyn Store>,
         rows: Rows,
         clock: Arc<dyn Clock>,
+        cache_bytes: usize,
     ) -> Result<Self, DataLayerError> {
-        let published = read_published(store.as_ref(), rows)?;
+        let published = read_published(store.as_ref(), rows, cache_bytes)?;
         let counters = read_counters(&published, rows)?;
         let writer = Writer {
             number: published.number,
@@ -501,7 +503,11 @@ fn own_encoding(error: &DataLayerError) -> CommitError {
     }))
 }
 
-fn read_published(store: &dyn Store, rows: Rows) -> Result<Published, DataLayerError> {
+fn read_published(
+    store: &dyn Store,
+    rows: Rows,
+    cache_bytes: usize,
+) -> Result<Published, DataLayerError> {
     let snapshot = store.snapshot()?;
     let head = snapshot.head(rows.space)?;
     let (number, time) = match head {
@@ -515,7 +521,8 @@ fn read_published(store: &dyn Store, rows: Rows) -> Result<Published, DataLayerE
         }
     };
     let catalogue = Arc::new(SchemaCore::load(snapshot.as_ref(), rows)?);
-    Ok(Published { number, time, snapshot, catalogue })
+    let cache = Arc::new(RecordCache::new(cache_bytes));
+    Ok(Published { number, time, snapshot, catalogue, cache })
 }
 
 fn read_counters(

@@ -8,6 +8,7 @@ use datafold_store::{Keyspace, Page, Scan, Snapshot, StoreError};
 use super::catalogue::SchemaCore;
 use super::error::DataLayerError;
 use super::ids::CommitNumber;
+use super::record_cache::RecordCache;
 use super::working_set::RowSource;
 use crate::model::Timestamp;
 
@@ -18,6 +19,8 @@ pub(crate) struct Published {
     pub(crate) time: Timestamp,
     pub(crate) snapshot: Arc<dyn Snapshot>,
     pub(crate) catalogue: Arc<SchemaCore>,
+    /// Rows of records, of this and other states.
+    pub(crate) cache: Arc<RecordCache>,
 }
 
 impl Published {
@@ -29,9 +32,22 @@ impl Published {
         Ok(self.snapshot.get(keyspace, key)?.map(Bytes::from))
     }
 
+    /// The row of a record, which stays at hand for the next reader.
+    pub(crate) fn record(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DataLayerError> {
+        if let Some(row) = self.cache.get(key, self.number) {
+            return Ok(Some(row));
+        }
+        let row = self.snapshot.get(Keyspace::Records, key)?;
+        if let Some(row) = &row {
+            self.cache.put(key, row, self.number);
+        }
+        Ok(row)
+    }
+
     /// The same commit and catalogue, without the store's rows.
     pub(crate) fn closed(&self) -> Self {
-        Self { snapshot: Arc::new(ClosedSnapshot), ..self.clone() }
+        let cache = Arc::new(RecordCache::new(0));
+        Self { snapshot: Arc::new(ClosedSnapshot), cache, ..self.clone() }
     }
 }
 

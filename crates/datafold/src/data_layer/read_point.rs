@@ -39,8 +39,7 @@ impl ReadPoint {
         visit: impl FnOnce(Option<RecordAt<'_>>) -> Result<T, E>,
     ) -> Result<T, E> {
         let key = self.rows.record(schema, record);
-        let row = self.published.snapshot.get(Keyspace::Records, &key);
-        match row.map_err(DataLayerError::from)? {
+        match self.published.record(&key)? {
             Some(row) => visit(self.resolve(schema, record, &row)?),
             None => visit(None),
         }
@@ -74,9 +73,7 @@ impl ReadPoint {
     ) -> Result<Option<CommitNumber>, DataLayerError> {
         let error = |error| self.record_error(schema, record, error);
         let key = self.rows.record(schema, record);
-        let Some(row) = self.published.snapshot.get(Keyspace::Records, &key)? else {
-            return Ok(None);
-        };
+        let Some(row) = self.published.record(&key)? else { return Ok(None) };
         let header = RowHeader::read(&row).map_err(error)?;
         if self.is_current() || header.birth <= self.at {
             return Ok(header.values.map(|_| header.birth));
