@@ -1,6 +1,6 @@
 //! Concurrent clients on one space, and whether all that they were answered has one order.
 //!
-//! `DATAFOLD_FULL=1 cargo test --release -p datafold --test it history -- --nocapture` runs 2,000
+//! `DATAFOLD_FULL=1 cargo test -p datafold --test it history:: -- --nocapture` runs 2,000
 //! histories of 8 clients with 200 operations each, and prints what they did.
 
 mod checker;
