@@ -17,6 +17,7 @@ mod faults_data;
 mod faults_schemas;
 mod format;
 mod harness;
+mod history;
 mod import;
 mod lifecycle;
 mod limits;

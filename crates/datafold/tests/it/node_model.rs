@@ -211,6 +211,11 @@ impl NodeModel {
         }
     }
 
+    /// The code with which the request would be refused now.
+    pub(crate) fn refusal(&self, request: &MutationRequest) -> Option<&'static str> {
+        self.run(request).err()
+    }
+
     fn run(&self, request: &MutationRequest) -> Result<Drafts, &'static str> {
         let conditions = request.preconditions.iter().map(|condition| &condition.schema);
         let schemas = request.mutations.iter().map(Mutation::schema).chain(conditions);
