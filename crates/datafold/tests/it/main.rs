@@ -15,6 +15,7 @@ mod faults_schemas;
 mod format;
 mod harness;
 mod import;
+mod kills;
 mod lifecycle;
 mod limits;
 mod mappings;
