@@ -19,6 +19,7 @@ mod format;
 mod harness;
 mod history;
 mod import;
+mod kills;
 mod lifecycle;
 mod limits;
 mod mappings;

@@ -1,0 +1,148 @@
+//! A kill at every system call that changes files, one after the other.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
+
+use super::announce;
+use super::child::{Child, Job, Place, open_left};
+use super::compare::Expected;
+use super::load::Run;
+
+/// What changes a file or a folder, or makes it durable. strace skips names behind a `?` that the
+/// machine does not know.
+const CALLS: &str = "?write,?writev,?pwrite64,?pwritev,?pwritev2,?fsync,?fdatasync,?sync_file_range,\
+    ?ftruncate,?fallocate,?rename,?renameat,?renameat2,?open,?openat,?creat,?link,?linkat,\
+    ?unlink,?unlinkat,?mkdir,?mkdirat,?rmdir,?flock";
+
+fn is_strace_there() -> bool {
+    let found = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "inject=fsync:signal=KILL:when=99", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// strace, which kills the child at system call `when` of any of its threads.
+fn strace(when: u64, output: &str) -> Vec<String> {
+    let inject = format!("inject={CALLS}:signal=KILL:when={when}");
+    ["strace", "-f", "--seccomp-bpf", "-qq", "-o", output, "-e"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain([format!("trace={CALLS}"), "-e".into(), inject])
+        .collect()
+}
+
+/// A writer on one thread, so that the calls of each run are nearly the same; a short log, so that
+/// it is full several times.
+struct Sweep {
+    engine: &'static str,
+    run: Run,
+}
+
+impl Sweep {
+    const LOG_BYTES: u64 = 8 << 10;
+
+    fn new(engine: &'static str, seed: u64) -> Self {
+        let last = if is_full_size() { 120 } else { 25 };
+        Self { engine, run: Run { seed, writers: 1, last: Some(last), ..Run::default() } }
+    }
+
+    /// The system calls of the thread that makes the most of them.
+    fn count_calls(&self) -> u64 {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(self.engine, folder.path(), Self::LOG_BYTES);
+        let output = folder.path().join("calls");
+        let options = strace(u64::from(u16::MAX), output.to_str().unwrap());
+        let mut child = Child::spawn_under(&options, &Job::Load(self.run), &place);
+        assert_eq!(child.finish(), None);
+        let mut counts = std::collections::BTreeMap::new();
+        for line in fs::read_to_string(&output).unwrap().lines() {
+            if let Some((thread, _)) = line.split_once(' ').filter(|_| !line.contains("resumed>")) {
+                *counts.entry(thread.to_owned()).or_insert(0) += 1;
+            }
+        }
+        counts.into_values().max().unwrap()
+    }
+
+    /// Kills a run at call `when`, and compares what it has left; answers whether it was killed.
+    fn kill_at(&self, when: u64) -> Result<bool, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(self.engine, folder.path(), Self::LOG_BYTES);
+        let options = strace(when, "/dev/null");
+        let mut child = Child::spawn_under(&options, &Job::Load(self.run), &place);
+        let is_killed = child.finish() == Some(9);
+        let mut expected = Expected::new(self.run.seed);
+        let mut random = Random::part(self.run.seed, when);
+        let Some(db) = open_left(&place, child.acknowledged.is_empty())? else {
+            // What there is of a store can be made one.
+            let db = place.open(true).map_err(|error| crate::harness::describe(&error))?;
+            expected.compare(&db, &[], &mut random)?;
+            return Ok(is_killed);
+        };
+        expected.compare(&db, &child.acknowledged, &mut random)?;
+        drop(db);
+        // It goes on, to its end and without a kill.
+        let mut child = Child::spawn(&Job::Load(self.run), &place);
+        assert_eq!(child.finish(), None);
+        let db = open_left(&place, false)?.ok_or("it is gone")?;
+        let compared = expected.compare(&db, &child.acknowledged, &mut random)?;
+        let begin = expected.begin();
+        if Some(begin[0].0) != self.run.last {
+            return Err(format!("it went on for {} commits", compared.commits));
+        }
+        Ok(is_killed)
+    }
+}
+
+fn sweep(engine: &'static str, seed: u64) {
+    let begin = Instant::now();
+    let sweep = Sweep::new(engine, seed);
+    let calls = sweep.count_calls();
+    let mut random = Random::new(seed);
+    let mut at = |step: u64| match (is_full_size(), step) {
+        (true, step) => step,
+        // The last calls are those of the closing.
+        (false, 0) => calls,
+        (false, _) => 1 + random.below(usize::try_from(calls).unwrap()) as u64,
+    };
+    let steps = if is_full_size() { 1..calls * 2 } else { 0..20 };
+    let (mut kills, mut failures) = (0, Vec::new());
+    for when in steps.map(&mut at) {
+        match sweep.kill_at(when) {
+            Ok(true) => kills += 1,
+            Ok(false) if is_full_size() => break,
+            Ok(false) => {}
+            Err(error) => failures.push(format!("{engine}, killed at call {when}: {error}")),
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    eprintln!(
+        "kills at system calls on {engine}: {kills} of {calls} calls, seed {seed:#x}, {seconds:.1} s"
+    );
+    assert!(failures.is_empty(), "{}\n  {}", failures.join("\n"), replay(seed));
+    assert!(calls > 60 && kills > 10, "{kills} kills at {calls} calls");
+}
+
+fn sweep_if_possible(engine: &'static str, seed: u64) {
+    if is_strace_there() {
+        sweep(engine, seed);
+    } else {
+        announce(&format!(
+            "LEFT OUT: kills at system calls on {engine}; strace is not installed or cannot trace"
+        ));
+    }
+}
+
+#[test]
+fn a_kill_at_any_system_call_loses_and_tears_nothing_on_redb() {
+    sweep_if_possible("redb", seed_from_env(0x57A1));
+}
+
+#[test]
+fn a_kill_at_any_system_call_loses_and_tears_nothing_on_sled() {
+    sweep_if_possible("sled", seed_from_env(0x57A2));
+}
