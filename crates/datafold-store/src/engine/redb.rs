@@ -296,11 +296,16 @@ impl Store for RedbStore {
 
     fn apply(&self, batch: &Batch) -> Outcome {
         let _one_at_a_time = self.apply.lock();
-        if self.poisoned.load(Ordering::Acquire) {
-            return Outcome::Failed(StoreError::Poisoned);
-        }
         let file = self.open.read().as_ref().map(|open| Arc::clone(&open.file));
         let Some(file) = file else { return Outcome::Failed(StoreError::Closed) };
+        if self.poisoned.load(Ordering::Acquire) {
+            // A failure behind a batch that the log had made durable is nobody's yet.
+            let failure = file.backend.take_failure();
+            return Outcome::Failed(match failure {
+                Some(error) => StoreError::io("write to the store", error),
+                None => StoreError::Poisoned,
+            });
+        }
         let applied = unless_panic("apply a batch", || Ok(Self::try_apply(&file, batch)));
         // After a panic nothing is known of what the disk holds.
         let applied = applied.unwrap_or_else(|error| match file.backend.take_failure() {

@@ -48,6 +48,22 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Opens a store that nobody has open.
+    ///
+    /// A process that another test is about to begin holds this one's locks too, until it has become
+    /// another program; so this asks more than once.
+    pub(crate) fn open_again(&self) -> Result<FoldDb, datafold::FoldDbError> {
+        for _ in 0..100_000 {
+            match self.open(false) {
+                Err(error) if error.code() == "store_already_open" => std::thread::yield_now(),
+                opened => return opened,
+            }
+        }
+        self.open(false)
+    }
+}
+
 /// What a child is to do in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Job {
@@ -138,6 +154,8 @@ pub(crate) struct Child {
     process: process::Child,
     lines: Lines<BufReader<ChildStdout>>,
     pub(crate) acknowledged: Vec<Acknowledged>,
+    /// The rows that an import has read; the last batches of them are on their way.
+    read: u64,
     /// The rows of an import that are known to be durable.
     pub(crate) rows: u64,
 }
@@ -166,7 +184,7 @@ impl Child {
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines, acknowledged: Vec::new(), rows: 0 }
+        Self { process, lines, acknowledged: Vec::new(), read: 0, rows: 0 }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -183,6 +201,7 @@ impl Child {
                 n: word(n),
                 commit: word(commit),
             }),
+            ["read", rows] => self.read = word(rows),
             ["imported", rows] => self.rows = word(rows),
             _ => {}
         }
@@ -210,9 +229,9 @@ impl Child {
         }
     }
 
-    /// Waits until an import has made this many rows durable, or has ended.
+    /// Waits until an import has read this many rows, or has ended.
     pub(crate) fn wait_for_rows(&mut self, rows: u64) {
-        while self.rows < rows && self.read_line() {}
+        while self.read < rows && self.read_line() {}
     }
 
     /// Kills the child and reads what it had said before.
@@ -251,7 +270,7 @@ impl Drop for Child {
 /// Opens what a child has left. `None` if there is no store, which is right only if nothing was
 /// acknowledged.
 pub(crate) fn open_left(place: &Place, may_be_missing: bool) -> Result<Option<FoldDb>, String> {
-    match place.open(false) {
+    match place.open_again() {
         Ok(db) => Ok(Some(db)),
         Err(error)
             if may_be_missing && ["store_not_found", "not_found"].contains(&error.code()) =>

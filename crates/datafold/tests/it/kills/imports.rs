@@ -48,10 +48,11 @@ pub(crate) fn import(place: &Place, input: &Input) {
             say(&format!("imported {}", input.rows));
             std::process::abort();
         }
-        say(&format!("imported {}", progress.rows));
+        say(&format!("read {}", progress.rows));
         ControlFlow::Continue(())
     });
-    say(&format!("imported {}", report.unwrap().imported));
+    let report = report.unwrap();
+    say(&format!("imported {}", report.imported + report.unchanged));
     std::process::abort();
 }
 
@@ -89,7 +90,7 @@ fn compare(db: &FoldDb, input: &Input, acknowledged: u64) -> Result<u64, String>
 enum End {
     /// By itself, right behind the last batch.
     Last,
-    /// By a kill behind some batch.
+    /// By a kill when so many rows were read.
     Behind(u64),
 }
 
@@ -107,7 +108,7 @@ fn end_and_compare(place: &Place, input: &Input, end: End) -> Result<u64, String
     let rows = compare(&db, input, child.rows)?;
     db.pool().close().map_err(|error| describe(&error))?;
     drop(db);
-    let db = place.open(false).map_err(|error| describe(&error))?;
+    let db = place.open_again().map_err(|error| describe(&error))?;
     match compare(&db, input, rows)? {
         again if again == rows => Ok(rows),
         again => Err(format!("{rows} rows, and {again} behind a clean close")),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
-use datafold::data_layer::{CommitNumber, Durability};
+use datafold::data_layer::{CommitNumber, DataLayerError, Durability};
 use datafold::engine::{FoldDbError, Mutation};
 use datafold::model::{FieldName, SchemaState, Value};
 use datafold::{FoldDb, MutationRequest};
@@ -266,6 +266,8 @@ fn perform(db: &FoldDb, step: &Step) -> Result<CommitNumber, FoldDbError> {
         Way::Durable => db.mutate(&request())?,
         Way::Buffered => db.mutate_with(&request(), Durability::Buffered)?,
         Way::Counting => {
+            // A transaction reads what is durable; it is to see the writer's commits so far.
+            db.pool().flush().map_err(DataLayerError::from)?;
             let (board, total) = (name("Board"), FieldName::parse("total").unwrap());
             let ((), receipt) = db.transact(|transaction| {
                 let count = match transaction.value(&board, &[], &total)? {

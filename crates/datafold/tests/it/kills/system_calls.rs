@@ -29,7 +29,7 @@ fn is_strace_there() -> bool {
 /// strace, which kills the child at system call `when` of any of its threads.
 fn strace(when: u64, output: &str) -> Vec<String> {
     let inject = format!("inject={CALLS}:signal=KILL:when={when}");
-    ["strace", "-f", "--seccomp-bpf", "-qq", "-o", output, "-e"]
+    ["strace", "-f", "-qq", "-o", output, "-e"]
         .into_iter()
         .map(str::to_owned)
         .chain([format!("trace={CALLS}"), "-e".into(), inject])
@@ -103,11 +103,16 @@ fn sweep(engine: &'static str, seed: u64) {
     let sweep = Sweep::new(engine, seed);
     let calls = sweep.count_calls();
     let mut random = Random::new(seed);
+    let mut below = |bound: u64| 1 + random.below(usize::try_from(bound).unwrap()) as u64;
     let mut at = |step: u64| match (is_full_size(), step) {
         (true, step) => step,
         // The last calls are those of the closing.
         (false, 0) => calls,
-        (false, _) => 1 + random.below(usize::try_from(calls).unwrap()) as u64,
+        // Not every run has a thread that makes as many.
+        (false, _) => {
+            let bound = below(calls);
+            below(bound)
+        }
     };
     let steps = if is_full_size() { 1..calls * 2 } else { 0..20 };
     let (mut kills, mut failures) = (0, Vec::new());
@@ -124,7 +129,7 @@ fn sweep(engine: &'static str, seed: u64) {
         "kills at system calls on {engine}: {kills} of {calls} calls, seed {seed:#x}, {seconds:.1} s"
     );
     assert!(failures.is_empty(), "{}\n  {}", failures.join("\n"), replay(seed));
-    assert!(calls > 60 && kills > 10, "{kills} kills at {calls} calls");
+    assert!(calls > 60 && kills > 5, "{kills} kills at {calls} calls");
 }
 
 fn sweep_if_possible(engine: &'static str, seed: u64) {
