@@ -9,6 +9,7 @@
 //! and, where they are equal, one encoding. `docs/format.md` gives the bytes.
 
 use bytes::Bytes;
+use memchr::memchr;
 
 /// One typed part of a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,12 +129,14 @@ impl KeyWriter {
     /// Appends text.
     pub fn text(&mut self, text: &str) {
         self.bytes.push(TEXT);
-        for byte in text.bytes() {
-            self.bytes.push(byte);
-            if byte == 0 {
-                self.bytes.push(ESCAPE);
-            }
+        let mut rest = text.as_bytes();
+        while let Some(at) = memchr(0, rest) {
+            let (piece, behind) = rest.split_at(at + 1);
+            self.bytes.extend_from_slice(piece);
+            self.bytes.push(ESCAPE);
+            rest = behind;
         }
+        self.bytes.extend_from_slice(rest);
         self.bytes.push(0);
     }
 
@@ -309,7 +312,7 @@ impl<'a> KeyReader<'a> {
         }
         self.byte()?;
         loop {
-            let end = self.bytes.iter().position(|b| *b == 0).ok_or(KeyError::Truncated)?;
+            let end = memchr(0, self.bytes).ok_or(KeyError::Truncated)?;
             let escaped = self.bytes.get(end + 1) == Some(&ESCAPE);
             self.take(end + 1 + usize::from(escaped))?;
             if !escaped {
@@ -373,7 +376,7 @@ impl<'a> KeyReader<'a> {
 
     fn rest_of_text(&mut self, text: &mut String) -> Result<(), KeyError> {
         loop {
-            let end = self.bytes.iter().position(|b| *b == 0).ok_or(KeyError::Truncated)?;
+            let end = memchr(0, self.bytes).ok_or(KeyError::Truncated)?;
             // A NUL is a character of its own, so that each piece between two is UTF-8.
             let piece = std::str::from_utf8(self.take(end)?).map_err(|_| KeyError::NotUtf8)?;
             text.push_str(piece);
