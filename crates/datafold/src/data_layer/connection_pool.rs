@@ -30,8 +30,8 @@ pub struct PoolOptions {
     pub space: String,
     /// The clock that commits take their times from.
     pub clock: Arc<dyn Clock>,
-    /// The memory that rows of records which were read lately take at most, in bytes. It is taken
-    /// only as records are read by their keys. Default: 256 MiB; 0 for none.
+    /// The memory that rows of records which were read lately take at most, in bytes, about. It is
+    /// taken only as records are read by their keys. Default: 256 MiB; 0 for none.
     pub record_cache_bytes: usize,
 }
 

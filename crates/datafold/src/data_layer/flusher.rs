@@ -152,6 +152,7 @@ impl Pipeline {
         // not knowing: the store has to be opened again.
         let snapshot = self.store.snapshot().map_err(|e| Failure::Indeterminate(Arc::new(e)))?;
         let catalogue = catalogue.unwrap_or(&before.catalogue);
+        // Before the state is published: the cache would answer its readers with rows before it.
         let written = group.iter().flat_map(|queued| &queued.writes);
         for ((_, key), _) in written.filter(|((keyspace, _), _)| *keyspace == Keyspace::Records) {
             before.cache.remove(key, last.number);

@@ -5,14 +5,18 @@
 //! the group, and because a row is looked up and put in only by readers whose snapshot is at least
 //! as new as the newest change in the shard: for them the row is the same. Older readers, and those
 //! that find a shard locked, go to the engine.
+//!
+//! Only putting a row in locks a shard for itself, and it does so only if nobody else is there, so
+//! that neither readers nor the pipeline wait for readers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
 use super::ids::CommitNumber;
 use crate::entropy::KeyHasher;
 
-/// The memory that a cache takes at most, unless the pool says otherwise. It grows to that only
-/// as rows are read.
+/// The memory that a cache takes at most, unless the pool says otherwise.
 pub(crate) const RECORD_CACHE_BYTES: usize = 256 << 20;
 /// Longer keys and rows together are read from the engine.
 const ENTRY_BYTES_MAX: usize = 4 << 10;
@@ -20,9 +24,13 @@ const SHARDS: usize = 64;
 const SLOTS: usize = 8;
 /// One slot for so many bytes: rows are mostly longer, so that few buckets have too few slots.
 const BYTES_PER_SLOT: usize = 64;
+/// The buckets and the bytes of the ring that a shard begins with; both double as it fills.
+const FIRST_BUCKETS: usize = 4;
+const FIRST_BYTES: usize = 2 << 10;
 /// The lengths of the key and the row.
 const PREFIX: usize = 4;
 const POSITION_BITS: u32 = 48;
+const SHARD_BITS: u32 = 8;
 
 /// A bounded cache of rows by key. When it is full the rows that were put in first go.
 pub(crate) struct RecordCache {
@@ -38,50 +46,56 @@ impl std::fmt::Debug for RecordCache {
 
 /// Eight slots on a cache line; a key has its place in one bucket.
 ///
-/// A slot is the position of an entry below 16 bits of its key's hash.
-#[derive(Clone, Copy)]
+/// A slot is the position of an entry, and above it 16 bits of its key's hash; 0 if it is empty.
+#[derive(Default)]
 #[repr(align(64))]
-struct Bucket([u64; SLOTS]);
+struct Bucket([AtomicU64; SLOTS]);
 
 struct Shard {
     /// The newest commit that has changed a row whose place is here.
-    changed: CommitNumber,
+    changed: AtomicU64,
     buckets: Vec<Bucket>,
-    /// Entries one behind the other, the oldest overwritten first.
+    /// How many slots were empty when they were taken.
+    taken: usize,
+    /// Entries one behind the other, the oldest overwritten first. As long as what was written.
     ring: Vec<u8>,
-    ring_bytes: usize,
-    /// Where the next entry goes, counted from the first byte that was ever written.
+    ring_bytes_max: usize,
+    /// Where the next entry goes, counted from the first byte that was ever written, 1.
     end: u64,
 }
 
-/// Where a key has its place.
+/// Where a key has its place: its bits of the hash.
 #[derive(Clone, Copy)]
 struct Place {
-    bucket: u64,
+    bucket: u32,
     tag: u64,
 }
 
+impl Place {
+    fn of(hash: u64) -> Self {
+        // The lowest bits choose the shard.
+        let bucket = u32::try_from((hash >> SHARD_BITS) & u64::from(u32::MAX)).unwrap_or(0);
+        Self { bucket, tag: hash >> POSITION_BITS }
+    }
+}
+
 impl RecordCache {
-    /// A cache that takes no more than `bytes`; with none it holds nothing.
+    /// A cache that takes no more than about `bytes`; with none it holds nothing.
     pub(crate) fn new(bytes: usize) -> Self {
-        let ring_bytes = bytes / SHARDS / (BYTES_PER_SLOT + size_of::<u64>()) * BYTES_PER_SLOT;
-        let shard = |_| {
-            RwLock::new(Shard {
-                changed: CommitNumber::ZERO,
-                buckets: Vec::new(),
-                ring: Vec::new(),
-                ring_bytes,
-                end: 0,
-            })
-        };
-        Self { hasher: KeyHasher::default(), shards: (0..SHARDS).map(shard).collect() }
+        Self::with_shards(bytes, SHARDS)
+    }
+
+    fn with_shards(bytes: usize, shards: usize) -> Self {
+        let ring_bytes_max = bytes / shards / (BYTES_PER_SLOT + size_of::<u64>()) * BYTES_PER_SLOT;
+        let shard = |_| RwLock::new(Shard::new(ring_bytes_max));
+        Self { hasher: KeyHasher::default(), shards: (0..shards).map(shard).collect() }
     }
 
     /// The row of a key as a snapshot at `at` has it, if it is here.
     pub(crate) fn get(&self, key: &[u8], at: CommitNumber) -> Option<Vec<u8>> {
         let (shard, place) = self.place(key)?;
         let shard = shard.try_read()?;
-        if at < shard.changed {
+        if !shard.is_known_to(at) {
             return None;
         }
         let (_, row) = shard.find(place, key)?;
@@ -93,44 +107,55 @@ impl RecordCache {
         let Some((shard, place)) = self.place(key) else { return };
         // Another reader is worth more than a row in the cache.
         let Some(mut shard) = shard.try_write() else { return };
-        if at >= shard.changed && shard.find(place, key).is_none() {
-            shard.put(place, key, row);
+        if shard.is_known_to(at) && shard.find(place, key).is_none() {
+            shard.put(&self.hasher, place, key, row);
         }
     }
 
     /// Takes out a row that commits up to `number` change, before anybody sees them.
     pub(crate) fn remove(&self, key: &[u8], number: CommitNumber) {
         let Some((shard, place)) = self.place(key) else { return };
-        let mut shard = shard.write();
-        shard.changed = shard.changed.max(number);
-        let Some((slot, _)) = shard.find(place, key) else { return };
-        if let Some(slot) = shard.bucket_mut(place).and_then(|bucket| bucket.0.get_mut(slot)) {
-            *slot = 0;
+        let shard = shard.read();
+        // Readers of an earlier commit may go on to find the row; it is theirs.
+        shard.changed.fetch_max(number.0, Ordering::AcqRel);
+        if let Some((slot, _)) = shard.find(place, key) {
+            slot.store(0, Ordering::Release);
         }
     }
 
     fn place(&self, key: &[u8]) -> Option<(&RwLock<Shard>, Place)> {
         let hash = self.hasher.hash(key);
-        let shard = self.shards.get(usize::try_from(hash % SHARDS as u64).ok()?)?;
-        Some((shard, Place { bucket: hash >> 8 & 0xFFFF_FFFF, tag: hash >> POSITION_BITS }))
+        let shard = usize::try_from(hash % self.shards.len() as u64).ok()?;
+        Some((self.shards.get(shard)?, Place::of(hash)))
     }
 }
 
 impl Shard {
-    fn bucket_mut(&mut self, place: Place) -> Option<&mut Bucket> {
-        let at = bucket_of(self.buckets.len(), place)?;
-        self.buckets.get_mut(at)
+    fn new(ring_bytes_max: usize) -> Self {
+        let (buckets, ring) = (Vec::new(), Vec::new());
+        Self { changed: AtomicU64::new(0), buckets, taken: 0, ring, ring_bytes_max, end: 1 }
+    }
+
+    /// Whether nothing here has changed since a commit that would be unknown to its reader.
+    fn is_known_to(&self, at: CommitNumber) -> bool {
+        at.0 >= self.changed.load(Ordering::Acquire)
+    }
+
+    fn bucket(&self, place: Place) -> Option<&Bucket> {
+        // The high half of the product: the part of the buckets that the hash says.
+        let product = u64::from(place.bucket) * self.buckets.len() as u64;
+        self.buckets.get(usize::try_from(product >> u32::BITS).ok()?)
     }
 
     /// The slot and the row of a key.
-    fn find(&self, place: Place, key: &[u8]) -> Option<(usize, &[u8])> {
-        let bucket = self.buckets.get(bucket_of(self.buckets.len(), place)?)?;
-        bucket.0.iter().enumerate().find_map(|(at, slot)| {
-            if slot >> POSITION_BITS != place.tag {
+    fn find(&self, place: Place, key: &[u8]) -> Option<(&AtomicU64, &[u8])> {
+        self.bucket(place)?.0.iter().find_map(|slot| {
+            let found = slot.load(Ordering::Acquire);
+            if found >> POSITION_BITS != place.tag {
                 return None;
             }
-            let (found, row) = self.entry(position_of(*slot))?;
-            (found == key).then_some((at, row))
+            let (at, row) = self.entry(position_of(found))?;
+            (at == key).then_some((slot, row))
         })
     }
 
@@ -139,59 +164,100 @@ impl Shard {
         if position < self.oldest() {
             return None;
         }
-        let at = usize::try_from(position % self.ring.len() as u64).ok()?;
-        let (prefix, rest) = self.ring.get(at..)?.split_first_chunk::<PREFIX>()?;
-        let [a, b, c, d] = *prefix;
+        let (prefix, rest) = self.ring.get(self.index_of(position)?..)?.split_first_chunk()?;
+        let [a, b, c, d]: [u8; PREFIX] = *prefix;
         let (key, rest) = rest.split_at_checked(u16::from_le_bytes([a, b]).into())?;
         Some((key, rest.get(..u16::from_le_bytes([c, d]).into())?))
     }
 
-    /// Positions before it are overwritten. More than 0, which empty slots have.
+    /// Positions before it are overwritten. Never 0, which empty slots have.
     fn oldest(&self) -> u64 {
-        self.end.saturating_sub(self.ring.len() as u64).max(1)
+        self.end.saturating_sub(self.ring_bytes_max as u64).max(1)
     }
 
-    fn put(&mut self, place: Place, key: &[u8], row: &[u8]) {
-        let size = PREFIX + key.len() + row.len();
-        let lengths = (u16::try_from(key.len()), u16::try_from(row.len()));
-        let (Ok(key_length), Ok(row_length)) = lengths else { return };
-        if size > ENTRY_BYTES_MAX || size >= self.ring_bytes {
-            return;
-        }
-        if self.ring.is_empty() {
-            self.ring = vec![0; self.ring_bytes];
-            self.buckets = vec![Bucket([0; SLOTS]); self.ring_bytes / BYTES_PER_SLOT / SLOTS + 1];
-            self.end = 1;
-        }
-        let length = self.ring.len() as u64;
-        // An entry does not go on at the beginning.
-        if self.end % length + size as u64 > length {
-            self.end = self.end.next_multiple_of(length);
-        }
-        let position = self.end;
-        if position >> POSITION_BITS != 0 {
-            return;
-        }
+    fn index_of(&self, position: u64) -> Option<usize> {
+        usize::try_from(position.checked_rem(self.ring_bytes_max as u64)?).ok()
+    }
+
+    fn put(&mut self, hasher: &KeyHasher, place: Place, key: &[u8], row: &[u8]) {
+        // A slot must have been there for the row, so that it can be found.
+        self.grow_buckets(hasher);
+        let Some(position) = self.write(key, row) else { return };
         // An empty slot, one whose entry is overwritten, or the oldest.
-        let bucket = self.bucket_mut(place);
-        let slot = bucket.and_then(|bucket| bucket.0.iter_mut().min_by_key(|at| position_of(**at)));
-        let Some(slot) = slot else { return };
-        *slot = place.tag << POSITION_BITS | position;
-        let at = usize::try_from(position % length).unwrap_or(0);
-        let parts: [&[u8]; 4] = [&key_length.to_le_bytes(), &row_length.to_le_bytes(), key, row];
-        let mut room = self.ring.get_mut(at..at + size).unwrap_or_default();
-        for part in parts {
-            let Some((to, rest)) = room.split_at_mut_checked(part.len()) else { return };
+        let age = |slot: &&AtomicU64| position_of(slot.load(Ordering::Relaxed));
+        let Some(slot) = self.bucket(place).and_then(|bucket| bucket.0.iter().min_by_key(age))
+        else {
+            return;
+        };
+        let before = slot.swap(place.tag << POSITION_BITS | position, Ordering::Release);
+        self.taken += usize::from(before == 0);
+    }
+
+    /// Writes an entry over the oldest ones; answers its position.
+    fn write(&mut self, key: &[u8], row: &[u8]) -> Option<u64> {
+        let size = PREFIX + key.len() + row.len();
+        if size > ENTRY_BYTES_MAX.min(self.ring_bytes_max) {
+            return None;
+        }
+        let lengths = [u16::try_from(key.len()).ok()?, u16::try_from(row.len()).ok()?];
+        let whole = self.ring_bytes_max as u64;
+        // An entry does not go on at the beginning.
+        let begins_anew = self.end % whole + size as u64 > whole;
+        let position = if begins_anew { self.end.next_multiple_of(whole) } else { self.end };
+        let at = self.index_of(position)?;
+        if position >> POSITION_BITS != 0 || !self.has_ring(at + size) {
+            return None;
+        }
+        let [key_length, row_length] = lengths.map(u16::to_le_bytes);
+        let mut room = self.ring.get_mut(at..at + size)?;
+        for part in [&key_length, &row_length, key, row] {
+            let (to, rest) = room.split_at_mut_checked(part.len())?;
             to.copy_from_slice(part);
             room = rest;
         }
         self.end = position + size as u64;
+        Some(position)
     }
-}
 
-fn bucket_of(buckets: usize, place: Place) -> Option<usize> {
-    // The high half of a product: the share of the buckets that the hash says.
-    usize::try_from((place.bucket * buckets as u64) >> 32).ok()
+    /// Makes the ring at least so long, which is no more than it may be; answers if that failed.
+    fn has_ring(&mut self, bytes: usize) -> bool {
+        let len = self.ring.len();
+        if bytes > len {
+            let more = bytes.max(len * 2).max(FIRST_BYTES).min(self.ring_bytes_max);
+            if self.ring.try_reserve_exact(more - len).is_err() {
+                return false;
+            }
+            self.ring.resize(more, 0);
+        }
+        true
+    }
+
+    /// Doubles the buckets once half of the slots have been taken, up to their share.
+    fn grow_buckets(&mut self, hasher: &KeyHasher) {
+        let max = self.ring_bytes_max / BYTES_PER_SLOT / SLOTS + 1;
+        let len = self.buckets.len();
+        if self.taken * 2 < len * SLOTS || (len == max && len > 0) {
+            return;
+        }
+        let more = (len * 2).max(FIRST_BUCKETS).min(max);
+        let mut buckets: Vec<Bucket> = Vec::new();
+        if buckets.try_reserve_exact(more).is_err() {
+            return;
+        }
+        buckets.resize_with(more, Bucket::default);
+        let old = std::mem::replace(&mut self.buckets, buckets);
+        self.taken = 0;
+        for slot in old.into_iter().flat_map(|bucket| bucket.0).map(AtomicU64::into_inner) {
+            let Some((key, _)) = self.entry(position_of(slot)) else { continue };
+            let place = Place::of(hasher.hash(key));
+            let mut slots = self.bucket(place).into_iter().flat_map(|bucket| &bucket.0);
+            let Some(empty) = slots.find(|slot| slot.load(Ordering::Relaxed) == 0) else {
+                continue;
+            };
+            empty.store(slot, Ordering::Relaxed);
+            self.taken += 1;
+        }
+    }
 }
 
 fn position_of(slot: u64) -> u64 {
@@ -235,8 +301,10 @@ mod tests {
 
         fn row(&self, key: u8, at: u64) -> Vec<u8> {
             let written = self.0[usize::try_from(at).unwrap()].get(&key).copied().unwrap_or(0);
-            let filler = usize::from(key) * 7 + usize::try_from(written % 13).unwrap();
-            [written.to_le_bytes().to_vec(), vec![key; filler]].concat()
+            let filler = usize::from(key) * 3 + usize::try_from(written % 13).unwrap();
+            // No two places of two rows are alike, so that a part of another row is seen.
+            let mut random = datafold_testkit::Random::part(written, u64::from(key));
+            (0..8 + filler).map(|_| random.next_u64().to_le_bytes()[0]).collect()
         }
 
         fn publish(&mut self, cache: &RecordCache, keys: &[u8]) {
@@ -254,13 +322,12 @@ mod tests {
         vec![key; 3 + usize::from(key % 5)]
     }
 
-    fn run(bytes: usize, steps: Vec<Step>) -> usize {
-        let cache = RecordCache::new(bytes);
+    fn run(cache: &RecordCache, steps: Vec<Step>) -> usize {
         let mut groups = Groups(vec![BTreeMap::new()]);
         let mut hits = 0;
         for step in steps {
             match step {
-                Step::Publish(keys) => groups.publish(&cache, &keys),
+                Step::Publish(keys) => groups.publish(cache, &keys),
                 Step::Read { key, age } => {
                     let at = groups.newest().saturating_sub(age as u64);
                     let row = groups.row(key, at);
@@ -275,7 +342,7 @@ mod tests {
                 Step::SlowRead { key, writes } => {
                     let at = groups.newest();
                     let row = groups.row(key, at);
-                    groups.publish(&cache, &writes);
+                    groups.publish(cache, &writes);
                     cache.put(&name(key), &row, CommitNumber(at));
                 }
             }
@@ -287,16 +354,16 @@ mod tests {
         #[test]
         fn a_row_that_is_found_is_the_one_of_the_snapshot(
             steps in prop::collection::vec(step(), 0..300),
-            entries in 0_usize..40,
+            bytes in 0_usize..6_000,
         ) {
-            run(entries * SHARDS * (BYTES_PER_SLOT + size_of::<u64>()), steps);
+            run(&RecordCache::with_shards(bytes, 1), steps);
         }
     }
 
     #[test]
     fn what_was_read_is_found_again() {
         let reads = (0..5).flat_map(|_| (0..40).map(|key| Step::Read { key, age: 0 }));
-        assert_eq!(run(RECORD_CACHE_BYTES, reads.collect()), 4 * 40);
+        assert_eq!(run(&RecordCache::new(RECORD_CACHE_BYTES), reads.collect()), 4 * 40);
     }
 
     #[test]
@@ -316,6 +383,27 @@ mod tests {
             shard.ring.len() + shard.buckets.len() * size_of::<Bucket>()
         });
         assert!(memory.sum::<usize>() <= bytes + SHARDS * size_of::<Bucket>());
+    }
+
+    #[test]
+    fn an_entry_is_gone_when_a_part_of_it_is_overwritten() {
+        let mut shard = Shard::new(128);
+        let mut write = |n: u8| (shard.write(&[n; 4], &[n; 24]).unwrap(), shard.end);
+        assert_eq!([1, 2, 3].map(&mut write), [(1, 33), (33, 65), (65, 97)]);
+        // There is no room for the next one behind them.
+        assert_eq!(write(4), (128, 160));
+        let kept = |position| shard.entry(position).map(|(key, row)| (key[0], row.len()));
+        assert_eq!([1, 33, 65, 128].map(kept), [None, Some((2, 24)), Some((3, 24)), Some((4, 24))]);
+        assert_eq!(kept(0), None);
+    }
+
+    #[test]
+    fn no_bound_is_too_large() {
+        let cache = RecordCache::new(usize::MAX);
+        cache.put(b"a key", b"a row", CommitNumber(3));
+        assert_eq!(cache.get(b"a key", CommitNumber(3)).unwrap(), b"a row");
+        let memory = cache.shards.iter().map(|shard| shard.read().ring.len());
+        assert_eq!(memory.sum::<usize>(), FIRST_BYTES);
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub(crate) fn fold_db(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> FoldDb {
 }
 
 pub(crate) fn options(clock: Arc<dyn Clock>) -> PoolOptions {
-    PoolOptions { clock, ..PoolOptions::create() }
+    // So little that rows are put out of it all the time.
+    PoolOptions { clock, record_cache_bytes: 64 << 10, ..PoolOptions::create() }
 }
 
 /// The moment at which most clocks of the tests stand.

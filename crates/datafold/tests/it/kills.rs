@@ -188,7 +188,7 @@ fn a_second_process_is_refused_while_the_first_one_writes() {
         // The first one has not noticed.
         child.wait_for(100);
         child.kill();
-        let db = place.open_again().unwrap();
+        let db = place.open_free(false).unwrap();
         let mut expected = Expected::new(seed);
         let compared = expected.compare(&db, &child.acknowledged, &mut Random::new(seed));
         assert!(compared.unwrap().commits >= 100);

@@ -185,3 +185,15 @@ fn fields_are_answered_as_they_are_selected() {
     assert_eq!(error.code(), "unknown_field");
     assert!(error.to_string().ends_with("did you mean `gate`?"), "{error}");
 }
+
+#[test]
+fn a_closed_space_answers_nothing_that_it_has_read_before() {
+    let db = flights();
+    let key = [Value::from("A"), Value::Int(1)];
+    for _ in 0..2 {
+        assert!(db.get(&name("Flight"), &key).unwrap().is_some());
+    }
+    db.pool().close().unwrap();
+    let error = db.get(&name("Flight"), &key).unwrap_err();
+    assert_eq!(error.code(), "store_closed", "{}", describe(&error));
+}

@@ -53,14 +53,14 @@ impl Place {
     ///
     /// A process that another test is about to begin holds this one's locks too, until it has become
     /// another program; so this asks more than once.
-    pub(crate) fn open_again(&self) -> Result<FoldDb, datafold::FoldDbError> {
+    pub(crate) fn open_free(&self, create: bool) -> Result<FoldDb, datafold::FoldDbError> {
         for _ in 0..100_000 {
-            match self.open(false) {
+            match self.open(create) {
                 Err(error) if error.code() == "store_already_open" => std::thread::yield_now(),
                 opened => return opened,
             }
         }
-        self.open(false)
+        self.open(create)
     }
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn is_child() -> bool {
     match job {
         Job::Import(input) => imports::import(&place, &input),
         Job::Load(run) => {
-            let db = place.open(true).unwrap();
+            let db = place.open_free(true).unwrap();
             set_up(&db);
             let mut expected = Expected::new(run.seed);
             expected.resume(&db).unwrap();
@@ -270,7 +270,7 @@ impl Drop for Child {
 /// Opens what a child has left. `None` if there is no store, which is right only if nothing was
 /// acknowledged.
 pub(crate) fn open_left(place: &Place, may_be_missing: bool) -> Result<Option<FoldDb>, String> {
-    match place.open_again() {
+    match place.open_free(false) {
         Ok(db) => Ok(Some(db)),
         Err(error)
             if may_be_missing && ["store_not_found", "not_found"].contains(&error.code()) =>

@@ -66,7 +66,7 @@ fn fill(place: &Place, disk: &SmallDisk, run: Run, random: &mut Random) -> Resul
     // More than what is written beside it, since an opening of sled writes all of it again.
     fs::write(&ballast, vec![0; (12 << 20) + random.below(2 << 20)]).unwrap();
     let mut expected = Expected::new(run.seed);
-    let db = place.open(true).map_err(said)?;
+    let db = place.open_free(true).map_err(said)?;
     set_up(&db);
     let (acknowledged, stopped) = write(&db, &run, &mut expected);
     if stopped.len() as i64 != run.writers {
@@ -91,7 +91,7 @@ fn fill(place: &Place, disk: &SmallDisk, run: Run, random: &mut Random) -> Resul
     }
     drop(db);
     // While the disk is full, an opening shows everything or says why not.
-    match place.open_again() {
+    match place.open_free(false) {
         Ok(db) => drop(Expected::new(run.seed).compare(&db, &acknowledged, random)?),
         Err(error) if ["store_io", "store_engine"].contains(&error.code()) => {}
         Err(error) => return Err(format!("opened on a full disk: {}", describe(&error))),
@@ -108,7 +108,7 @@ fn fill(place: &Place, disk: &SmallDisk, run: Run, random: &mut Random) -> Resul
     expected.compare(&db, &acknowledged, random)?;
     db.pool().close().map_err(|error| describe(&error))?;
     drop(db);
-    let db = place.open_again().map_err(said)?;
+    let db = place.open_free(false).map_err(said)?;
     expected.compare(&db, &[], random)?;
     Ok(compared.commits)
 }

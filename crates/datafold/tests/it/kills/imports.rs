@@ -34,7 +34,7 @@ fn text(seed: u64, n: u64) -> String {
 
 /// The child: ends itself right behind the import.
 pub(crate) fn import(place: &Place, input: &Input) {
-    let db = place.open(true).unwrap();
+    let db = place.open_free(true).unwrap();
     if db.schemas().get_status().is_empty() {
         approve(&db, ROW);
     }
@@ -108,7 +108,7 @@ fn end_and_compare(place: &Place, input: &Input, end: End) -> Result<u64, String
     let rows = compare(&db, input, child.rows)?;
     db.pool().close().map_err(|error| describe(&error))?;
     drop(db);
-    let db = place.open_again().map_err(|error| describe(&error))?;
+    let db = place.open_free(false).map_err(|error| describe(&error))?;
     match compare(&db, input, rows)? {
         again if again == rows => Ok(rows),
         again => Err(format!("{rows} rows, and {again} behind a clean close")),
