@@ -267,8 +267,14 @@ impl RedbStore {
         if !is_logged {
             log.restart(next_generation);
         }
-        // A batch that no snapshot can show is as good as unknown.
-        RedbSnapshot::take(open).map(Arc::new).map_err(indeterminate)
+        // A batch that no snapshot can show is as good as unknown. Reading may have had to put
+        // pages out, and what failed first is the cause.
+        RedbSnapshot::take(open).map(Arc::new).map_err(|error| {
+            indeterminate(match open.backend.take_failure() {
+                Some(source) => StoreError::io("commit a batch", source),
+                None => error,
+            })
+        })
     }
 }
 

@@ -51,8 +51,8 @@ impl Place {
 impl Place {
     /// Opens a store that nobody has open.
     ///
-    /// A process that another test is about to begin holds this one's locks too, until it has become
-    /// another program; so this asks more than once.
+    /// A process that another test is about to begin holds this one's locks too, until it has
+    /// become another program; so this asks more than once.
     pub(crate) fn open_free(&self, create: bool) -> Result<FoldDb, datafold::FoldDbError> {
         for _ in 0..100_000 {
             match self.open(create) {

@@ -139,7 +139,8 @@ fn end_imports(engine: &'static str, seed: u64) {
     }
     let seconds = begin.elapsed().as_secs_f64();
     eprintln!(
-        "ends behind imports on {engine}: {count} imports, {all} rows, seed {seed:#x}, {seconds:.1} s"
+        "ends behind imports on {engine}: {count} imports, {all} rows, seed {seed:#x}, \
+         {seconds:.1} s"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Writers whose every commit follows from a seed: what they have done is known by how far they got.
+//! Writers whose every commit follows from a seed: how far they got tells what they have done.
 //!
 //! Each writer has records of its own, so that its part of the space depends on nothing but the
 //! number of its commits; and every commit of every writer touches one shared record, where it

@@ -13,9 +13,9 @@ use super::load::Run;
 
 /// What changes a file or a folder, or makes it durable. strace skips names behind a `?` that the
 /// machine does not know.
-const CALLS: &str = "?write,?writev,?pwrite64,?pwritev,?pwritev2,?fsync,?fdatasync,?sync_file_range,\
-    ?ftruncate,?fallocate,?rename,?renameat,?renameat2,?open,?openat,?creat,?link,?linkat,\
-    ?unlink,?unlinkat,?mkdir,?mkdirat,?rmdir,?flock";
+const CALLS: &str = "?write,?writev,?pwrite64,?pwritev,?pwritev2,?fsync,?fdatasync,\
+    ?sync_file_range,?ftruncate,?fallocate,?rename,?renameat,?renameat2,?open,?openat,?creat,\
+    ?link,?linkat,?unlink,?unlinkat,?mkdir,?mkdirat,?rmdir,?flock";
 
 fn is_strace_there() -> bool {
     let found = Command::new("strace")
@@ -127,7 +127,8 @@ fn sweep(engine: &'static str, seed: u64) {
     }
     let seconds = begin.elapsed().as_secs_f64();
     eprintln!(
-        "kills at system calls on {engine}: {kills} of {calls} calls, seed {seed:#x}, {seconds:.1} s"
+        "kills at system calls on {engine}: {kills} of {calls} calls, seed {seed:#x}, \
+         {seconds:.1} s"
     );
     assert!(failures.is_empty(), "{}\n  {}", failures.join("\n"), replay(seed));
     assert!(calls > 60 && kills > 5, "{kills} kills at {calls} calls");
