@@ -1,15 +1,20 @@
 //! A store that goes from engine to engine is the same store.
+//!
+//! The long form takes all rows of the example and 100,000 changes. Flights of a whole year can
+//! stand in for those of a month:
+//! `DATAFOLD_FULL=1 DATAFOLD_FLIGHTS=flights.csv.gz cargo test -p datafold --test it migrate::`
 
 use std::fmt::Write;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use datafold::data_layer::{CopyPhase, CopyProgress, PoolOptions, migrate};
-use datafold::engine::{ImportFormat, ImportOptions};
+use datafold::data_layer::{CopyPhase, CopyProgress, Durability, PoolOptions, migrate};
+use datafold::engine::{ImportFormat, ImportOptions, Mutation, RecordInput};
+use datafold::model::Value;
 use datafold::{FoldDb, MutationRequest, QueryRequest};
 use datafold_store::{Keyspace, OpenOptions, Scan, open};
-use datafold_testkit::is_full_size;
+use datafold_testkit::{Random, is_full_size, seed_from_env};
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
@@ -17,12 +22,13 @@ use crate::harness::{check_sound, lines, mutate, name};
 
 /// The rows of a file of the example that are imported.
 const ROWS_MAX: usize = 1_500;
+const FLIGHTS: &str = "flights-2013-01.csv.gz";
 const TABLES: [(&str, &str); 5] = [
     ("Airline", "airlines.csv"),
     ("Airport", "airports.csv.gz"),
     ("Plane", "planes.csv.gz"),
     ("Weather", "weather.csv.gz"),
-    ("Flight", "flights-2013-01.csv.gz"),
+    ("Flight", FLIGHTS),
 ];
 
 fn example(name: &str) -> PathBuf {
@@ -30,7 +36,8 @@ fn example(name: &str) -> PathBuf {
 }
 
 fn rows(file: &str) -> String {
-    let bytes = std::fs::read(example(file)).unwrap();
+    let year = std::env::var_os("DATAFOLD_FLIGHTS").filter(|_| file == FLIGHTS);
+    let bytes = std::fs::read(year.map_or_else(|| example(file), PathBuf::from)).unwrap();
     let mut text = String::new();
     match file.ends_with(".gz") {
         true => GzDecoder::new(&bytes[..]).read_to_string(&mut text).map(drop).unwrap(),
@@ -67,10 +74,52 @@ fn fill(url: &str) {
     change(r#"{"mutation": "delete", "schema": "Airline", "keys": [["AA"]]}"#);
     change(r#"{"mutation": "create", "schema": "Airline", "records": [{"carrier": "AA"}]}"#);
     change(r#"{"mutation": "delete", "schema": "Airline", "keys": [["AA"]]}"#);
+    change_flights(&db);
     db.schemas().block_schema(&name("Plane"), Some("for now")).unwrap();
     db.pool().close().unwrap();
     let other = PoolOptions { space: "other".into(), ..PoolOptions::create() };
     FoldDb::open_with(url, &other).unwrap().pool().close().unwrap();
+}
+
+/// The keys of the flights, in the order of the file.
+fn flights() -> Vec<[Value; 3]> {
+    let text = rows(FLIGHTS);
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let columns = ["carrier", "flight", "time_hour"]
+        .map(|name| header.iter().position(|column| *column == name).unwrap());
+    lines
+        .map(|line| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let [carrier, flight, hour] = columns.map(|column| cells[column]);
+            [carrier.into(), Value::Int(flight.parse().unwrap()), hour.into()]
+        })
+        .collect()
+}
+
+/// Changes some flight in each of many commits; of a hundred one is deleted, and most of those
+/// come again.
+fn change_flights(db: &FoldDb) {
+    let flights = flights();
+    let mut random = Random::new(seed_from_env(0x319));
+    for n in 0..if is_full_size() { 100_000 } else { 300 } {
+        let [carrier, flight, hour] = random.choose(&flights).unwrap().clone();
+        let record = RecordInput::from([
+            ("carrier".to_owned(), carrier.clone()),
+            ("flight".to_owned(), flight.clone()),
+            ("time_hour".to_owned(), hour.clone()),
+            ("dep_delay".to_owned(), Value::Int(n)),
+        ]);
+        let mutation = match n % 100 {
+            99 => Mutation::delete(name("Flight"), vec![vec![carrier, flight, hour]]),
+            _ => Mutation::upsert(name("Flight"), vec![record]),
+        };
+        match db.mutate_with(&mutation.into(), Durability::Buffered) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.code(), "record_not_found"),
+        }
+    }
+    db.pool().flush().unwrap();
 }
 
 /// Every row of a store, that of the identity included.
@@ -100,10 +149,16 @@ fn answers(url: &str) -> String {
             .unwrap();
     }
     for schema in ["Airline", "Airport", "Weather", "Flight"] {
-        for as_of in ["null".to_owned(), (stats.commit.0 - 20).to_string()] {
+        for ago in [0, 20, 200, stats.commit.0 / 2] {
+            let as_of = stats.commit.0 - ago;
             let text = format!(r#"{{"schema": "{schema}", "as_of": {as_of}}}"#);
             let request = QueryRequest::parse(&text).unwrap();
             out += &lines(&db.query(&request).unwrap());
+        }
+    }
+    for key in flights().into_iter().step_by(50) {
+        for atom in db.history(&name("Flight"), &key, None, None, 1_000).unwrap() {
+            writeln!(out, "{atom:?}").unwrap();
         }
     }
     for key in ["UA", "AA"] {
