@@ -294,8 +294,8 @@ enum CellsAt<'r> {
 }
 
 impl RecordAt<'_> {
-    /// Sets the columns of the cells that have a value. `cells` is sorted by field; what stands
-    /// behind its last field is not looked at.
+    /// Sets the columns of the cells; those without a value become null. `cells` is sorted by
+    /// field; what stands behind its last field is not looked at.
     pub(crate) fn project(
         self,
         cells: &[(FieldId, usize)],
@@ -323,6 +323,7 @@ impl RecordAt<'_> {
     }
 }
 
+/// Sets the columns of all cells, those without a value to null.
 fn project_row(
     mut values: Values<'_>,
     cells: &[(FieldId, usize)],
@@ -332,14 +333,15 @@ fn project_row(
     while wanted.peek().is_some()
         && let Some(field) = values.next_field()?
     {
-        while wanted.next_if(|(wanted, _)| *wanted < field).is_some() {}
-        if wanted.peek().is_none_or(|(wanted, _)| *wanted != field) {
+        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted < field) {
+            set_null(columns, *column);
+        }
+        let Some((_, first)) = wanted.next_if(|(wanted, _)| *wanted == field) else {
             values.skip()?;
             continue;
-        }
-        let Some((_, first)) = wanted.next() else { continue };
+        };
         let Some(place) = columns.get_mut(*first) else { continue };
-        *place = values.decode()?;
+        values.decode_into(place)?;
         // A field that was selected twice.
         while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == field) {
             let value = columns.get(*first).cloned().unwrap_or_default();
@@ -348,5 +350,14 @@ fn project_row(
             }
         }
     }
+    for (_, column) in wanted {
+        set_null(columns, *column);
+    }
     Ok(())
+}
+
+fn set_null(columns: &mut [Value], column: usize) {
+    if let Some(place) = columns.get_mut(column) {
+        *place = Value::Null;
+    }
 }

@@ -103,9 +103,8 @@ impl Record {
         }
     }
 
-    /// Makes every value null, also after [`Record::take`].
-    fn clear(&mut self) {
-        self.values.clear();
+    /// Has a value for each column again after [`Record::take`].
+    fn refill(&mut self) {
         self.values.resize(self.columns.len(), Value::Null);
     }
 }
@@ -308,7 +307,7 @@ impl Plan {
                 cursor = Some(write_cursor(self.point.at, &last));
                 return Ok(ControlFlow::Break(()));
             }
-            record.clear();
+            record.refill();
             self.answer(key, found, &mut record)?;
             visited += 1;
             if limit.is_some_and(|limit| visited >= limit) {
@@ -332,7 +331,7 @@ impl Plan {
         }
     }
 
-    /// Fills a record whose values are all null.
+    /// Sets all columns of a record that come from its own row, its key and its elements.
     fn answer(
         &self,
         key: &[u8],
@@ -360,16 +359,18 @@ impl Plan {
 
     fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
         let mut reader = KeyReader::new(key);
-        let mut next = 0;
-        let mut value = Value::Null;
+        let (mut next, mut first) = (0, 0);
         for (part, column) in self.projection.key_parts.iter() {
-            if *part >= next {
+            let value = if *part >= next {
                 reader.skip_parts(part - next)?;
-                value = value_of_part(reader.part()?);
-                next = part + 1;
-            }
+                (next, first) = (part + 1, *column);
+                value_of_part(reader.part()?)
+            } else {
+                // A part that was selected twice.
+                values.get(first).cloned().unwrap_or_default()
+            };
             if let Some(place) = values.get_mut(*column) {
-                place.clone_from(&value);
+                *place = value;
             }
         }
         Ok(())

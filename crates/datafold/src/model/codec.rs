@@ -164,6 +164,24 @@ pub fn decode_from(decoder: &mut Decoder<'_>) -> Result<Value, CodecError> {
     read(decoder, 0)
 }
 
+/// As [`decode_from`], in the place of `value`, whose memory a text takes over.
+pub(crate) fn decode_from_into(
+    decoder: &mut Decoder<'_>,
+    value: &mut Value,
+) -> Result<(), CodecError> {
+    if let Value::Text(text) = value
+        && let at = decoder.position()
+        && matches!(decoder.datatype(), Ok(Type::String))
+    {
+        let found = decoder.str().map_err(|source| CodecError::Malformed { at, source })?;
+        text.clear();
+        text.push_str(found);
+        return Ok(());
+    }
+    *value = decode_from(decoder)?;
+    Ok(())
+}
+
 fn read(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecError> {
     let at = decoder.position();
     let malformed = |source| CodecError::Malformed { at, source };
@@ -270,6 +288,10 @@ mod tests {
             let mut found = before;
             match decode_value(&bytes) {
                 Ok(expected) => {
+                    let mut decoder = Decoder::new(&bytes);
+                    let mut next = found.clone();
+                    decode_from_into(&mut decoder, &mut next).unwrap();
+                    prop_assert_eq!((&next, decoder.position()), (&expected, bytes.len()));
                     decode_value_into(&bytes, &mut found).unwrap();
                     prop_assert_eq!(found, expected);
                 }

@@ -13,8 +13,8 @@ mod schema;
 mod timestamp;
 mod value;
 
-pub(crate) use codec::decode_value_into;
 pub use codec::{CodecError, decode_from, decode_value, encode_value};
+pub(crate) use codec::{decode_from_into, decode_value_into};
 pub use datafold_store::encoding::KeyPart;
 pub use element_key::ELEMENT_KEY_BYTES_MAX;
 pub(crate) use element_key::{
