@@ -4,7 +4,8 @@ use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
 
 use super::ids::{CommitNumber, WriterId};
-use super::record::{PastCell, UNDEFINED, encode_value_or_undefined, ok};
+use super::record::{PastCell, encode_value_or_undefined, ok};
+use super::row_reader::{RowReader, UNDEFINED};
 use super::serialization::RowError;
 
 /// The current atom of one element, inside its row.
@@ -21,53 +22,19 @@ pub(crate) struct ElementView<'a> {
 impl<'a> ElementView<'a> {
     /// Reads a row of the elements keyspace: `[commit, writer, ordinal, value]`.
     pub(crate) fn read(row: &'a [u8]) -> Result<Self, RowError> {
-        match Self::read_usual(row) {
-            Some(view) => Ok(view),
-            None => Self::read_any(row),
-        }
-    }
-
-    /// A row whose numbers have at most 32 bits: nearly all are so, and a scan reads many.
-    fn read_usual(row: &'a [u8]) -> Option<Self> {
-        let (commit, rest) = small_number(row.strip_prefix(&[0x84])?)?;
-        let (writer, rest) = small_number(rest)?;
-        let (ordinal, rest) = small_number(rest)?;
-        let (first, _) = rest.split_first()?;
-        let value = (*first != UNDEFINED).then_some(rest);
-        (value.is_some() || rest.len() == 1).then_some(Self {
-            commit: CommitNumber(u64::from(commit)),
-            writer: WriterId(writer),
-            ordinal,
-            value,
-        })
-    }
-
-    fn read_any(row: &'a [u8]) -> Result<Self, RowError> {
-        let mut decoder = Decoder::new(row);
-        if decoder.array()? != Some(4) {
+        let mut reader = RowReader::new(row);
+        if reader.array()? != 4 {
             return Err(RowError::Malformed("an element has four parts"));
         }
-        let commit = CommitNumber(decoder.u64()?);
-        let (writer, ordinal) = (WriterId(decoder.u32()?), decoder.u32()?);
+        let commit = CommitNumber(reader.u64()?);
+        let (writer, ordinal) = (WriterId(reader.u32()?), reader.u32()?);
         // The value is the rest of the row, so that nothing has to be stepped over to find its end.
-        let rest = row.get(decoder.position()..).unwrap_or_default();
-        let value = match rest {
+        let value = match reader.rest() {
             [] => return Err(RowError::Malformed("an element has a value, or `undefined`")),
             [UNDEFINED] => None,
             raw => Some(raw),
         };
         Ok(Self { commit, writer, ordinal, value })
-    }
-}
-
-/// A CBOR unsigned integer of at most 32 bits in its shortest form, and what stands behind it.
-fn small_number(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    match bytes {
-        [number @ 0..24, rest @ ..] => Some((u32::from(*number), rest)),
-        [24, number, rest @ ..] => Some((u32::from(*number), rest)),
-        [25, a, b, rest @ ..] => Some((u32::from(u16::from_be_bytes([*a, *b])), rest)),
-        [26, a, b, c, d, rest @ ..] => Some((u32::from_be_bytes([*a, *b, *c, *d]), rest)),
-        _ => None,
     }
 }
 
@@ -201,28 +168,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn the_usual_rows_are_read_as_any_are(
-            numbers in prop::array::uniform3(prop_oneof![
-                0_u64..300,
-                65_530_u64..65_540,
-                any::<u64>(),
-            ]),
-            value in prop::collection::vec(any::<u8>(), 0..4),
-            cut in 0_usize..16,
-        ) {
-            let mut row = vec![0x84];
-            let mut encoder = Encoder::new(&mut row);
-            for number in numbers {
-                ok(encoder.u64(number));
-            }
-            row.extend(value);
-            row.truncate(row.len().saturating_sub(cut / 2));
-            if let Some(view) = ElementView::read_usual(&row) {
-                prop_assert_eq!(ElementView::read_any(&row).unwrap(), view);
-            }
-        }
-
         #[test]
         fn elements_are_read_back(
             commit: u64, writer: u32, ordinal: u32, value in prop::option::of(".{0,9}"),

@@ -34,6 +34,7 @@ mod read_point;
 mod record;
 mod record_cache;
 mod repository;
+mod row_reader;
 mod rows;
 mod schema_repository;
 pub mod serialization;

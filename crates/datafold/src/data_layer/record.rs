@@ -5,8 +5,9 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use super::ids::{CommitNumber, FieldId, WriterId};
+use super::row_reader::RowReader;
 use super::serialization::RowError;
-use crate::model::{Value, decode_from_into};
+use crate::model::Value;
 
 /// Which commit wrote some cells of a record, who did, and where their ordinals start.
 ///
@@ -247,8 +248,7 @@ fn raw_value<'a>(decoder: &mut Decoder<'a>, bytes: &'a [u8]) -> Result<Option<&'
 /// The values of a row, field by field, without who wrote them.
 #[derive(Debug)]
 pub(crate) struct Values<'a> {
-    row: &'a [u8],
-    decoder: Decoder<'a>,
+    reader: RowReader<'a>,
     left: u64,
 }
 
@@ -265,23 +265,23 @@ pub(crate) struct RowHeader<'a> {
 
 impl<'a> RowHeader<'a> {
     pub(crate) fn read(row: &'a [u8]) -> Result<Self, RowError> {
-        let mut decoder = Decoder::new(row);
-        let parts = decoder.array()?;
-        let stamps = decoder.array()?.unwrap_or(0) / 3;
+        let mut reader = RowReader::new(row);
+        let parts = reader.array()?;
+        let stamps = reader.array()? / 3;
         let (mut birth, mut newest) = (None, CommitNumber::ZERO);
         for _ in 0..stamps {
-            let commit = CommitNumber(decoder.u64()?);
-            decoder.u32()?;
-            decoder.u32()?;
+            let commit = CommitNumber(reader.u64()?);
+            reader.u32()?;
+            reader.u32()?;
             birth = birth.or(Some(commit));
             newest = newest.max(commit);
         }
         let birth = birth.ok_or(RowError::Malformed("a record has no stamp"))?;
         let values = match parts {
-            Some(1) => None,
-            Some(2) => {
-                let left = decoder.array()?.unwrap_or(0) / 3;
-                Some(Values { row, decoder, left })
+            1 => None,
+            2 => {
+                let left = reader.array()? / 3;
+                Some(Values { reader, left })
             }
             _ => return Err(RowError::Malformed("a record row has one or two parts")),
         };
@@ -289,50 +289,30 @@ impl<'a> RowHeader<'a> {
     }
 }
 
-impl<'a> Values<'a> {
+impl Values<'_> {
     /// The next field that has a value; its value is then decoded or skipped.
     pub(crate) fn next_field(&mut self) -> Result<Option<FieldId>, RowError> {
         while self.left > 0 {
             self.left -= 1;
-            let field = FieldId(self.decoder.u32()?);
-            self.decoder.u32()?;
-            if self.row.get(self.decoder.position()) != Some(&UNDEFINED) {
+            let field = FieldId(self.reader.u32()?);
+            self.reader.u32()?;
+            if !self.reader.is_undefined() {
                 return Ok(Some(field));
             }
-            self.decoder.undefined()?;
         }
         Ok(None)
     }
 
     /// Decodes the value in the place of another one, whose memory a text takes over.
     pub(crate) fn decode_into(&mut self, value: &mut Value) -> Result<(), RowError> {
-        Ok(decode_from_into(&mut self.decoder, value)?)
+        self.reader.value(value)
     }
 
-    /// Steps over a value. Texts and numbers, which most are, are not looked at.
+    /// Steps over a value.
     pub(crate) fn skip(&mut self) -> Result<(), RowError> {
-        let at = self.decoder.position();
-        let first = self.row.get(at).copied().unwrap_or(UNDEFINED);
-        let (major, info) = (first >> 5, first & 0x1F);
-        let argument = match info {
-            0..24 => Some((1, u64::from(info))),
-            24 => self.row.get(at + 1).map(|byte| (2, u64::from(*byte))),
-            _ => None,
-        };
-        match (major, argument) {
-            (0 | 1, Some((size, _))) => self.decoder.set_position(at + size),
-            (3, Some((size, length))) => {
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
-                self.decoder.set_position(at + size + length);
-            }
-            _ => self.decoder.skip()?,
-        }
-        Ok(())
+        self.reader.skip()
     }
 }
-
-/// The CBOR item that stands for a deleted cell.
-pub(crate) const UNDEFINED: u8 = 0xF7;
 
 /// A row of the history keyspace: the atom of a cell that was replaced. Its birth is in the key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ mod timestamp;
 mod value;
 
 pub use codec::{CodecError, decode_from, decode_value, encode_value};
-pub(crate) use codec::{decode_from_into, decode_value_into};
+pub(crate) use codec::{decode_value_into, take_text};
 pub use datafold_store::encoding::KeyPart;
 pub use element_key::ELEMENT_KEY_BYTES_MAX;
 pub(crate) use element_key::{
