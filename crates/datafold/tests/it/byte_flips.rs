@@ -324,19 +324,19 @@ fn no_damage_is_overlooked(engine: &'static str, count: u64, seed: u64) {
 
 #[test]
 fn a_check_finds_every_flip_of_redb_that_matters() {
-    no_damage_is_overlooked("redb", count(150, 25_000), 0xF11B);
+    no_damage_is_overlooked("redb", count(450, 25_000), 0xF11B);
 }
 
 #[test]
 fn a_check_finds_every_flip_of_sled_that_matters() {
-    no_damage_is_overlooked("sled", count(150, 25_000), 0xF115);
+    no_damage_is_overlooked("sled", count(450, 25_000), 0xF115);
 }
 
 /// Values may be wrong here: redb trusts its pages, and sled where its log ends.
 #[test]
 fn a_flip_without_a_check_makes_nothing_panic() {
     for (engine, seed) in [("redb", 0x1F11B), ("sled", 0x1F115)] {
-        let counts = sweep(engine, Care::None, count(40, 5_000), seed);
+        let counts = sweep(engine, Care::None, count(50, 5_000), seed);
         assert!(counts.of(Answer::Refused) > 0);
     }
 }

@@ -30,7 +30,7 @@ use self::load::{Run, WRITERS};
 
 /// Kills of each engine, and those of one folder before another one is begun.
 fn sizes() -> (usize, usize) {
-    if is_full_size() { (2_500, 100) } else { (30, 15) }
+    if is_full_size() { (2_500, 100) } else { (50, 25) }
 }
 
 /// Prints a line that is seen also if the test passes.

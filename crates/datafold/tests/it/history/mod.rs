@@ -40,17 +40,17 @@ fn run_histories(name: &str, count: u64, default: u64, place: impl Fn(u64) -> Pl
 
 #[test]
 fn histories_in_memory_are_strictly_serializable() {
-    run_histories("memory", if is_full_size() { 1_000 } else { 20 }, 0x41501, |_| Place::memory());
+    run_histories("memory", if is_full_size() { 1_000 } else { 34 }, 0x41501, |_| Place::memory());
 }
 
 #[test]
 fn histories_on_redb_are_strictly_serializable() {
-    run_histories("redb", if is_full_size() { 600 } else { 8 }, 0x41502, Place::sim);
+    run_histories("redb", if is_full_size() { 600 } else { 12 }, 0x41502, Place::sim);
 }
 
 #[test]
 fn histories_on_sled_are_strictly_serializable() {
-    run_histories("sled", if is_full_size() { 400 } else { 2 }, 0x41503, |_| Place::sled());
+    run_histories("sled", if is_full_size() { 400 } else { 4 }, 0x41503, |_| Place::sled());
 }
 
 /// The problem that the checker finds in what a faulty product would have answered.
