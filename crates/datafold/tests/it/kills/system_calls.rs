@@ -1,5 +1,6 @@
 //! A kill at every system call that changes files, one after the other.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -26,13 +27,20 @@ fn is_strace_there() -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-/// strace, which kills the child at system call `when` of any of its threads.
-fn strace(when: u64, output: &str) -> Vec<String> {
-    let inject = format!("inject={CALLS}:signal=KILL:when={when}");
+/// The `when`th call of one kind that a thread makes; each thread counts its own.
+#[derive(Debug, Clone)]
+struct Point {
+    kind: String,
+    when: u64,
+}
+
+/// strace, which kills the child where one of its threads comes to this point.
+fn strace(kinds: &str, when: u64, output: &str) -> Vec<String> {
+    let inject = format!("inject={kinds}:signal=KILL:when={when}");
     ["strace", "-f", "-qq", "-o", output, "-e"]
         .into_iter()
         .map(str::to_owned)
-        .chain([format!("trace={CALLS}"), "-e".into(), inject])
+        .chain([format!("trace={kinds}"), "-e".into(), inject])
         .collect()
 }
 
@@ -51,32 +59,41 @@ impl Sweep {
         Self { engine, run: Run { seed, writers: 1, last: Some(last), ..Run::default() } }
     }
 
-    /// The system calls of the thread that makes the most of them.
-    fn count_calls(&self) -> u64 {
+    /// For each kind of system call, how many the thread makes that makes the most of them; and how
+    /// many all threads make.
+    fn count_calls(&self) -> (BTreeMap<String, u64>, u64) {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::new(self.engine, folder.path(), Self::LOG_BYTES);
         let output = folder.path().join("calls");
-        let options = strace(u64::from(u16::MAX), output.to_str().unwrap());
+        let options = strace(CALLS, u64::from(u16::MAX), output.to_str().unwrap());
         let mut child = Child::spawn_under(&options, &Job::Load(self.run), &place);
         assert_eq!(child.finish(), None);
-        let mut counts = std::collections::BTreeMap::new();
+        let mut counts = BTreeMap::new();
         for line in fs::read_to_string(&output).unwrap().lines() {
-            if let Some((thread, _)) = line.split_once(' ').filter(|_| !line.contains("resumed>")) {
-                *counts.entry(thread.to_owned()).or_insert(0) += 1;
+            // `1234 pwrite64(5, …`; other lines tell of signals, ends, and calls that go on.
+            let Some((thread, call)) = line.split_once(' ') else { continue };
+            let Some((kind, _)) = call.trim_start().split_once('(') else { continue };
+            if kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                *counts.entry((kind.to_owned(), thread.to_owned())).or_insert(0) += 1;
             }
         }
-        counts.into_values().max().unwrap()
+        let mut most = BTreeMap::new();
+        for ((kind, _), count) in &counts {
+            let most = most.entry(kind.clone()).or_insert(0);
+            *most = (*count).max(*most);
+        }
+        (most, counts.into_values().sum())
     }
 
-    /// Kills a run at call `when`, and compares what it has left; answers whether it was killed.
-    fn kill_at(&self, when: u64) -> Result<bool, String> {
+    /// Kills a run at a point, and compares what it has left; answers whether it was killed.
+    fn kill_at(&self, point: &Point) -> Result<bool, String> {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::new(self.engine, folder.path(), Self::LOG_BYTES);
-        let options = strace(when, "/dev/null");
+        let options = strace(&point.kind, point.when, "/dev/null");
         let mut child = Child::spawn_under(&options, &Job::Load(self.run), &place);
         let is_killed = child.finish() == Some(9);
         let mut expected = Expected::new(self.run.seed);
-        let mut random = Random::part(self.run.seed, when);
+        let mut random = Random::part(self.run.seed, point.when);
         let Some(db) = open_left(&place, child.acknowledged.is_empty())? else {
             // What there is of a store can be made one.
             let db = place.open_free(true).map_err(|error| crate::harness::describe(&error))?;
@@ -101,37 +118,33 @@ impl Sweep {
 fn sweep(engine: &'static str, seed: u64) {
     let begin = Instant::now();
     let sweep = Sweep::new(engine, seed);
-    let calls = sweep.count_calls();
-    let mut random = Random::new(seed);
-    let mut below = |bound: u64| 1 + random.below(usize::try_from(bound).unwrap()) as u64;
-    let mut at = |step: u64| match (is_full_size(), step) {
-        (true, step) => step,
-        // The last calls are those of the closing.
-        (false, 0) => calls,
-        // Not every run has a thread that makes as many.
-        (false, _) => {
-            let bound = below(calls);
-            below(bound)
-        }
-    };
-    let steps = if is_full_size() { 1..calls * 2 } else { 0..20 };
-    let (mut kills, mut misses, mut failures) = (0, 0, Vec::new());
-    for when in steps.map(&mut at) {
-        match sweep.kill_at(when) {
-            Ok(true) => (kills, misses) = (kills + 1, 0),
-            // Behind the last call of every thread; how many that has, differs a little.
-            Ok(false) if is_full_size() && misses == 50 => break,
-            Ok(false) => misses += 1,
-            Err(error) => failures.push(format!("{engine}, killed at call {when}: {error}")),
+    let (most, calls) = sweep.count_calls();
+    let mut points = Vec::new();
+    for (kind, most) in &most {
+        // The number of calls differs a little from run to run.
+        let behind = if is_full_size() { 5 } else { 0 };
+        points.extend((1..=most + behind).map(|when| Point { kind: kind.clone(), when }));
+    }
+    let all = points.len();
+    if !is_full_size() {
+        let mut random = Random::new(seed);
+        points = (0..20).map(|_| random.choose(&points).unwrap().clone()).collect();
+    }
+    let (mut kills, mut failures) = (0, Vec::new());
+    for point in &points {
+        match sweep.kill_at(point) {
+            Ok(is_killed) => kills += usize::from(is_killed),
+            Err(error) => failures.push(format!("{engine}, {point:?}: {error}")),
         }
     }
     let seconds = begin.elapsed().as_secs_f64();
     eprintln!(
-        "kills at system calls on {engine}: {kills} of {calls} calls, seed {seed:#x}, \
-         {seconds:.1} s"
+        "kills at system calls on {engine}: {kills} kills at {all} points in {calls} calls of \
+         {} kinds, seed {seed:#x}, {seconds:.1} s",
+        most.len()
     );
     assert!(failures.is_empty(), "{}\n  {}", failures.join("\n"), replay(seed));
-    assert!(calls > 60 && kills > 5, "{kills} kills at {calls} calls");
+    assert!(calls > 60 && kills > points.len() / 2, "{kills} kills at {calls} calls");
 }
 
 fn sweep_if_possible(engine: &'static str, seed: u64) {
