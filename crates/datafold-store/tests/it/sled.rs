@@ -216,6 +216,36 @@ fn a_creation_that_was_interrupted_is_finished_by_the_next_one() {
     }
 }
 
+/// sled writes a summary of its log when it is opened, and takes one that it has not finished for
+/// a damaged one.
+#[test]
+fn an_opening_that_was_killed_keeps_nothing_from_the_next_one() {
+    let (closed, _) = closed_store();
+    let whole = files(closed.path());
+    let is_summary = |name: &Path| name.to_str().is_some_and(|name| name.starts_with("sled/snap."));
+    let (name, bytes) = whole.iter().find(|(name, _)| is_summary(name)).unwrap();
+    let unfinished = PathBuf::from(format!("{}.generating", name.display()));
+    let longer = [&bytes[..], &[7; 9]].concat();
+    for left in
+        [&[][..], &bytes[..1], &bytes[..bytes.len() - 12], &bytes[..bytes.len() - 1], &longer]
+    {
+        for is_replaced in [false, true] {
+            let mut files = whole.clone();
+            if is_replaced {
+                files.remove(name);
+            }
+            files.insert(unfinished.clone(), left.to_vec());
+            let folder = tempfile::tempdir().unwrap();
+            write_files(folder.path(), &files);
+            let store = open_at(folder.path(), false).unwrap();
+            assert_has_the_row(&*store);
+            store.close().unwrap();
+            let names = names(&folder.path().join("sled"));
+            assert!(!names.iter().any(|name| name.ends_with(".generating")), "{names:?}");
+        }
+    }
+}
+
 /// The files that have to be made durable are those that the engine knows of: if sled makes others,
 /// this fails.
 #[test]

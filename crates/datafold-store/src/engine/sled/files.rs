@@ -9,7 +9,9 @@
 //!   a new name, not synced, and removed when nothing points to it any more;
 //! - `conf`, its parameters: written once, not synced;
 //! - `snap.N`, a summary of `db` from the last opening, whose content is synced and whose name is
-//!   not. Without it `db` is read from its beginning.
+//!   not. Without it `db` is read from its beginning. While it is written it is called
+//!   `snap.N.generating`; sled reads what an end in the middle of that has left, and finds it
+//!   damaged.
 //!
 //! So a batch of writes is durable after `Db::flush`, an `fdatasync` of `db`, an `fsync` of each
 //! new blob and, if there was one, of their folder. `conf` and the folder are synced when the store
@@ -42,6 +44,7 @@ const ROW_OVERHEAD_BYTES: usize = 64;
 
 const DB_FILE: &str = "db";
 const BLOBS_FOLDER: &str = "blobs";
+const UNFINISHED: &str = "generating";
 
 /// Parts of a file that are written again at once.
 const REWRITE_BYTES: u64 = 1 << 20;
@@ -78,6 +81,8 @@ pub(super) struct SledFiles {
 impl SledFiles {
     /// Opens sled in a folder, creating what is missing. What is there must be durable.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Db, Self), StoreError> {
+        remove_unfinished(path)
+            .map_err(|source| StoreError::io(format!("open {}", path.display()), source))?;
         let config = Config::new()
             .path(path)
             .cache_capacity(u64::try_from(cache_bytes).unwrap_or(u64::MAX))
@@ -165,6 +170,20 @@ impl SledFiles {
             }
         }
     }
+}
+
+/// Removes summaries that were never finished.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    if !path.try_exists()? {
+        return Ok(());
+    }
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is found in a folder before sled is asked.
