@@ -1,7 +1,7 @@
 //! Processes that end abruptly, on real files: what was acknowledged is there, whole, and nothing
 //! else is.
 //!
-//! The full size, in one command (5,000 kills, each system call, large imports, full disks):
+//! The full size, in one command (5,000 kills, kinds of system calls, large imports, full disks):
 //!
 //! ```text
 //! DATAFOLD_FULL=1 cargo test -p datafold --test it kills:: -- --nocapture

@@ -97,7 +97,7 @@ fn flights() -> Vec<[Value; 3]> {
         .collect()
 }
 
-/// Changes some flight in each of many commits; of a hundred one is deleted, and most of those
+/// Changes some flight in each of many commits; of a hundred one is deleted, and some of those
 /// come again.
 fn change_flights(db: &FoldDb) {
     let flights = flights();

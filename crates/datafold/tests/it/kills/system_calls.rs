@@ -1,4 +1,4 @@
-//! A kill at every system call that changes files, one after the other.
+//! A kill at the first, second, third … call of each kind that changes files.
 
 use std::collections::BTreeMap;
 use std::fs;
