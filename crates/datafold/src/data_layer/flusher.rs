@@ -85,6 +85,7 @@ impl Pipeline {
         queue.closed = true;
         self.work.notify_all();
         drop(queue);
+        self.catalogue_changes.tell();
         let flushed = self.flush();
         // A snapshot that is held would keep the file open and locked.
         self.published.store(Arc::new(self.published().closed()));
@@ -151,6 +152,7 @@ impl Pipeline {
         // The batch is durable. Without a new snapshot nobody could see it, which is as good as
         // not knowing: the store has to be opened again.
         let snapshot = self.store.snapshot().map_err(|e| Failure::Indeterminate(Arc::new(e)))?;
+        let has_catalogue_changed = catalogue.is_some();
         let catalogue = catalogue.unwrap_or(&before.catalogue);
         // Before the state is published: the cache would answer its readers with rows before it.
         let written = group.iter().flat_map(|queued| &queued.writes);
@@ -165,6 +167,9 @@ impl Pipeline {
             catalogue: Arc::clone(catalogue),
             cache: Arc::clone(&before.cache),
         }));
+        if has_catalogue_changed {
+            self.catalogue_changes.tell();
+        }
         Ok(())
     }
 
