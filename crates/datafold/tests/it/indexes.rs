@@ -205,7 +205,10 @@ fn fields_that_cannot_be_indexed_are_refused() {
     db.schemas().create_index(&name(), &definition(&["team"], false)).unwrap();
     db.schemas().create_index(&name(), &definition(&["team"], false)).unwrap();
     assert_eq!(states(&db).len(), 1);
-    assert_eq!(message(&["team"], true), "index `the index on team` already exists with the same fields; drop it first");
+    assert_eq!(
+        message(&["team"], true),
+        "index `the index on team` already exists with the same fields; drop it first"
+    );
 }
 
 /// Values of all kinds, few of them, and texts that differ only behind what an entry holds.
@@ -327,4 +330,35 @@ fn an_index_that_is_built_while_writes_go_on_is_exact() {
     });
     assert_eq!(states(&db), [("ready", 0), ("ready", 0)]);
     assert_sound(&db);
+}
+
+#[test]
+fn a_build_that_was_interrupted_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().join("store");
+    let url = url.to_str().unwrap();
+    let db = FoldDb::create(url).unwrap();
+    prepare(&db);
+    for from in 0..10 {
+        let people = (from * 2_000)..(from + 1) * 2_000;
+        upsert(&db, people.map(|id| person(id, Some(&format!("{id}")))).collect()).unwrap();
+    }
+    db.schemas().create_index(&name(), &definition(&["email"], true)).unwrap();
+    let mut seen = Vec::new();
+    let mut db = db;
+    while states(&db) == [("building", 0)] {
+        let read = db.schemas().indexes(&name()).unwrap()[0].records_read.unwrap();
+        seen.push(read);
+        // Changes on both sides of where it is.
+        let (low, high) = (seen.len() as i64 * 40, 19_000 - seen.len() as i64 * 40);
+        let email = format!("new {read} {}", seen.len());
+        let records = vec![person(low, Some(&email)), person(high, Some(&format!("{email}!")))];
+        upsert(&db, records).unwrap();
+        db.pool().close().unwrap();
+        db = FoldDb::open(url).unwrap();
+    }
+    assert_eq!(states(&db), [("ready", 0)]);
+    assert!(seen.is_sorted(), "no opening begins anew: {seen:?}");
+    assert_sound(&db);
+    upsert(&db, vec![person(30_000, Some("7"))]).unwrap_err();
 }
