@@ -15,7 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // The benchmarks run the bare engine beside ours.
     ("redb", &["crates/datafold-store/src/engine/redb", "benches/"]),
     ("rpds", &["crates/datafold-store/src/engine/memory"]),
-    ("sled", &["crates/datafold-store/src/engine/sled"]),
+    ("sled", &["crates/datafold-store/src/engine/sled", "benches/"]),
     ("tokio_postgres", &["crates/datafold-store/src/engine/postgres"]),
     ("tokio", ASYNC),
     ("axum", ASYNC),
