@@ -356,6 +356,9 @@ fn check_index(entry: &SchemaEntry, definition: &IndexDefinition) -> Result<(), 
         let name = entry.schema.name.to_string();
         Err(DataLayerError::Refused { what: "an index of schema", name, rule })
     };
+    if entry.layout.is_none() && layout::maps(&entry.schema) {
+        return refuse("must wait for its approval, which says where its records are".into());
+    }
     let count = definition.fields.len();
     if count == 0 || count > INDEX_FIELDS_MAX {
         return refuse(format!("must have 1 to {INDEX_FIELDS_MAX} fields, not {count}"));

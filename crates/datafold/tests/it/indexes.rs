@@ -362,3 +362,44 @@ fn a_build_that_was_interrupted_goes_on_where_it_was() {
     assert_sound(&db);
     upsert(&db, vec![person(30_000, Some("7"))]).unwrap_err();
 }
+
+const EMAILS: &str = r#"{"name": "Emails", "key": ["id"], "fields": {
+    "id": {"value": {"type": "integer"}},
+    "email": {"field_mappers": {"Person": "email"}},
+    "seen": {"value": {"type": "integer"}}}}"#;
+
+/// A keyed schema that maps has the records of its source, and so has its index.
+#[test]
+fn an_index_of_a_schema_that_maps_is_over_the_records_of_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().join("store");
+    let url = url.to_str().unwrap();
+    let db = FoldDb::create(url).unwrap();
+    prepare(&db);
+    upsert(&db, vec![person(1, Some("a")), person(2, None)]).unwrap();
+    let emails = db.schemas().load_text(EMAILS, None).unwrap().name;
+    let unique = definition(&["email", "seen"], true);
+    let error = db.schemas().create_index(&emails, &unique).unwrap_err();
+    assert!(error.to_string().contains("must wait for its approval"), "{error}");
+    db.schemas().approve_schema(&emails).unwrap();
+    db.schemas().create_index(&emails, &unique).unwrap();
+    db.schemas().wait_for_indexes(&emails).unwrap();
+    let seen = |id: i64| -> RecordInput {
+        [("id".to_owned(), Value::Int(id)), ("seen".to_owned(), Value::Int(7))].into()
+    };
+    let mutate =
+        |db: &FoldDb, id| db.mutate(&Mutation::update(emails.clone(), vec![seen(id)]).into());
+    mutate(&db, 1).unwrap();
+    mutate(&db, 2).unwrap();
+    upsert(&db, vec![person(2, Some("a"))]).unwrap_err();
+    db.pool().close().unwrap();
+    let db = FoldDb::open(url).unwrap();
+    assert_sound(&db);
+    let error = upsert(&db, vec![person(2, Some("a"))]).unwrap_err();
+    let message = error.to_string();
+    assert_eq!(
+        message,
+        "record [2] of `Emails` has the values of record [1] in the unique index on email, seen"
+    );
+    assert!(db.schemas().delete(&emails).is_err());
+}
