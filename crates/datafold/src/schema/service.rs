@@ -128,9 +128,9 @@ impl SchemaService {
         self.run(set).map(|((), receipt)| receipt)
     }
 
-    /// Makes an index over Single fields of a schema, in any state, but for one that maps fields and
-    /// was never approved. Answers when it is there; the
-    /// records that exist are read in the background, see [`SchemaService::indexes`] and
+    /// Makes an index over Single fields of a schema, in any state, but for one that maps fields
+    /// and was never approved. Answers when it is there; the records that exist are read in the
+    /// background, see [`SchemaService::indexes`] and
     /// [`SchemaService::wait_for_indexes`]. The same index again changes nothing, but one that
     /// failed is built anew.
     ///
