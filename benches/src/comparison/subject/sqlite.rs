@@ -6,8 +6,8 @@
 //! to it.
 //!
 //! Writers wait for each other at a lock of the program. SQLite's own way of waiting,
-//! `busy_timeout`, sleeps between its tries and is slower; `DATAFOLD_BENCH_SQLITE=busy` measures it,
-//! and `=mmap` that SQLite reads through a mapping of the file.
+//! `busy_timeout`, sleeps between its tries and is slower; `DATAFOLD_BENCH_SQLITE=busy` measures
+//! it, and `=mmap` that SQLite reads through a mapping of the file.
 
 use std::fs::File;
 use std::hint::black_box;
