@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::discovery::SchemaDiscovery;
 use super::report::{SchemaLoadingReport, SchemaStatus};
 #[cfg(doc)]
@@ -12,6 +10,7 @@ use crate::data_layer::internal::Execution;
 use crate::data_layer::{DatabasePool, Durability, Receipt, SchemaCore, SchemaEntry, WriterId};
 use crate::engine::FoldDbError;
 use crate::model::{SchemaName, SchemaState};
+use crate::sync::Mutex;
 
 /// Loads, approves, blocks and unloads schemas. Each call is one commit or none.
 ///
