@@ -15,6 +15,7 @@ use super::pipeline::Pipeline;
 use super::published::Published;
 use super::queue::{Queue, Queued, take_group};
 use super::record::ok;
+use super::record_cache::RecordCache;
 use super::ticket::Ticket;
 use crate::entropy;
 use crate::model::Timestamp;
@@ -164,12 +165,8 @@ impl Pipeline {
         let snapshot = self.store.snapshot().map_err(|e| Failure::Indeterminate(Arc::new(e)))?;
         let catalogue = catalogue.unwrap_or(&before.catalogue);
         // Before the state is published: the cache would answer its readers with rows before it.
-        let written = group.iter().flat_map(|queued| &queued.writes);
-        let records = written.filter(|((keyspace, _), _)| *keyspace == Keyspace::Records);
-        let forget = || records.for_each(|((_, key), _)| before.cache.remove(key, last.number));
-        let mut forget = Some(forget).filter(|_| !is_planted(Fault::CacheKept));
-        if !is_planted(Fault::CacheAfterShown) {
-            forget.take().map_or((), |forget| forget());
+        if !is_planted(Fault::CacheKept) && !is_planted(Fault::CacheAfterShown) {
+            forget_records(&before.cache, group, last.number);
         }
         self.durable_counters.lock().extend(counters);
         self.published.store(Arc::new(Published {
@@ -179,7 +176,9 @@ impl Pipeline {
             catalogue: Arc::clone(catalogue),
             cache: Arc::clone(&before.cache),
         }));
-        forget.map_or((), |forget| forget());
+        if is_planted(Fault::CacheAfterShown) {
+            forget_records(&before.cache, group, last.number);
+        }
         Ok(())
     }
 
@@ -221,6 +220,14 @@ impl Pipeline {
 fn answer(group: &[Queued]) {
     for queued in group {
         queued.ticket.resolve(Ok(()));
+    }
+}
+
+/// Takes the records that a group changes out of the cache.
+fn forget_records(cache: &RecordCache, group: &[Queued], number: CommitNumber) {
+    let written = group.iter().flat_map(|queued| &queued.writes);
+    for ((_, key), _) in written.filter(|((keyspace, _), _)| *keyspace == Keyspace::Records) {
+        cache.remove(key, number);
     }
 }
 
