@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use datafold_store::{OpenOptions, Store, StoreError};
-use parking_lot::Mutex;
 
 use super::atom_repository::AtomRepository;
 use super::db_operations::DbOperations;
@@ -19,6 +17,7 @@ use super::stats::DatabaseStats;
 use super::transaction::Transaction;
 use super::transform_repository::TransformRepository;
 use crate::clock::{Clock, SystemClock};
+use crate::sync::{JoinHandle, Mutex};
 use crate::threads;
 
 /// How a pool is opened.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use datafold_store::{Keyspace, Scan};
 use minicbor::{Decoder, Encoder};
-use parking_lot::{Condvar, Mutex};
 
 use super::catalogue_edit::Editor;
 use super::error::{CommitError, DataLayerError};
@@ -24,6 +23,7 @@ use super::published::Published;
 use super::record::{RecordRow, ok};
 use super::serialization::RowError;
 use super::working_set::{CatalogueWrite, WorkingSet};
+use crate::sync::{Condvar, Mutex};
 
 /// Rows that a commit of the builder reads or removes: little enough that a writer who waits
 /// behind it hardly notices.
@@ -112,8 +112,12 @@ impl Progress {
 impl Pipeline {
     /// The body of the library's thread for indexes.
     pub(crate) fn run_indexer(&self) {
-        while !self.is_closed() {
+        loop {
+            // Before the question whether it is closed, so that its closing is not missed.
             let seen = self.catalogue_changes.count();
+            if self.is_closed() {
+                return;
+            }
             match self.index_step() {
                 Ok(true) => {}
                 Ok(false) => self.catalogue_changes.wait(seen, None),

@@ -10,14 +10,11 @@
 //! code only its clock is asked under a lock.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use datafold_store::{BatchKey, Keyspace, Scan, Store};
 use minicbor::Decoder;
-use parking_lot::{Condvar, Mutex};
 
 use super::catalogue::SchemaCore;
 use super::commit::{Change, Commit, encode_commit};
@@ -38,13 +35,15 @@ use super::ticket::Ticket;
 use super::working_set::{RowSource, WorkingSet};
 use crate::clock::Clock;
 use crate::model::Timestamp;
+use crate::planted::{Fault, is_planted};
+use crate::sync::{ArcSwap, AtomicI64, Condvar, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// The largest transaction, the same on every engine: rows.
 pub const TRANSACTION_ROWS_MAX: usize = 20_000;
 /// The largest transaction, the same on every engine: bytes of keys and values.
 pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
-/// A committer waits while this many bytes are queued.
-const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// A committer waits while this many bytes are queued. In schedules some small commits fill it.
+const QUEUE_BYTES_MAX: usize = if cfg!(feature = "shuttle") { 1_500 } else { 64 << 20 };
 
 /// When a commit call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -248,6 +247,9 @@ impl Pipeline {
             };
             let answer = request(&mut execution);
             let working = execution.working;
+            if is_planted(Fault::LockLetGo) {
+                MutexGuard::unlocked(&mut guard, || ());
+            }
             let refusal = match answer {
                 Ok(value) => {
                     let before = Before { published: &published, prefetched };
@@ -261,7 +263,9 @@ impl Pipeline {
                 }
                 Err(refusal) => refusal,
             };
-            let pending = self.pending_ticket(&guard, &published);
+            let pending = self
+                .pending_ticket(&guard, &published)
+                .filter(|_| !is_planted(Fault::RefusalBeforeDurable));
             drop(guard);
             // Answered only once what it depends on is durable.
             match (pending.map(|ticket| self.wait(&ticket)), self.halted.get()) {
@@ -295,6 +299,9 @@ impl Pipeline {
                 let _ = self.wait(&ticket);
             }
             return Err(CommitError::Conflict { with });
+        }
+        if is_planted(Fault::LockLetGo) {
+            MutexGuard::unlocked(&mut guard, || ());
         }
         let before = Before { published: &published, prefetched: None };
         let staged = self.stage(&mut guard, before, working, writer, durability);
@@ -460,7 +467,8 @@ impl Pipeline {
         }
         {
             // Under the writer lock, so that no commit is between its time and its place.
-            let _writer = self.meter.lock(&self.writer);
+            let _writer =
+                (!is_planted(Fault::TimeWithoutLock)).then(|| self.meter.lock(&self.writer));
             self.time_floor.fetch_max(time.as_micros(), Ordering::SeqCst);
         }
         if self.published().time < time {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::discovery::SchemaDiscovery;
 use super::report::{IndexStatus, SchemaLoadingReport, SchemaStatus};
@@ -14,6 +13,7 @@ use crate::data_layer::{
 };
 use crate::engine::FoldDbError;
 use crate::model::{FieldName, IndexDefinition, RecordKey, SchemaName, SchemaState};
+use crate::sync::Mutex;
 
 /// Loads, approves, blocks and unloads schemas. Each call is one commit or none.
 ///
