@@ -1,9 +1,9 @@
 //! The seam to locks, atomics and the parking of threads.
 //!
-//! They are those of `parking_lot`, `arc-swap` and the standard library, under their own names. With
-//! the feature `shuttle` they are those of the crate of that name instead, with the same methods: the
-//! tests in `tests/schedules` then choose which thread runs at each step. The code that uses them is
-//! the same.
+//! They are those of `parking_lot`, `arc-swap` and the standard library, under their own names.
+//! With the feature `shuttle` they are those of the crate of that name instead, with the same
+//! methods: the tests in `tests/schedules` then choose which thread runs at each step. The code
+//! that uses them is the same.
 
 #[cfg(feature = "shuttle")]
 mod scheduled;

@@ -84,9 +84,9 @@ const SEAMS: &[Seam] = &[
             "parking_lot",
             "arc_swap",
             "shuttle",
-            "sync::atomic",
-            "sync::Mutex",
-            "sync::RwLock",
+            "std::sync::atomic",
+            "std::sync::Mutex",
+            "std::sync::RwLock",
         ],
         places: &[
             ("crates/datafold/src/sync", "what schedules take the place of"),

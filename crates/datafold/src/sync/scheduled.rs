@@ -123,8 +123,8 @@ impl<T> RwLock<T> {
 
 /// A pointer that is replaced in one step.
 ///
-/// The lock inside is nobody's to wait for: between the step, which is the scheduler's, and its end no
-/// other thread runs.
+/// The lock inside is nobody's to wait for: between the step, which is the scheduler's, and its end
+/// no other thread runs.
 #[derive(Debug)]
 pub(crate) struct ArcSwap<T> {
     step: Step,

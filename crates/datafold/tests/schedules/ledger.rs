@@ -135,8 +135,8 @@ impl Ledger {
         self.entries().losses += 1;
     }
 
-    /// Gives those candidates their place that are found to have it; answers how many were lost that
-    /// nobody waited for.
+    /// Gives those candidates their place that are found to have it; answers how many were lost
+    /// that nobody waited for.
     pub(crate) fn settle(&self, mut is_there: impl FnMut(u64, &Written) -> bool) -> usize {
         let candidates = std::mem::take(&mut self.entries().candidates);
         let mut lost = 0;
