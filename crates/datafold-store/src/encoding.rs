@@ -371,6 +371,9 @@ impl<'a> KeyReader<'a> {
         let size = tag.checked_sub(ZERO).filter(|size| *size < HUGE)?;
         let (whole, rest) = rest.split_at_checked(size.into())?;
         let [0, rest @ ..] = rest else { return None };
+        if whole.first() == Some(&0) {
+            return None;
+        }
         let whole = whole.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
         let int = i64::try_from(whole).ok()?;
         self.bytes = rest;
