@@ -87,7 +87,7 @@ pub(crate) fn run(name: &str, schedules: usize, scenario: Scenario) {
             panic!("{name}: {wrong}");
         }
     }
-    println!("{name}: {} schedules, seed {seed:#x}", groups * GROUP);
+    eprintln!("{name}: {} schedules, seed {seed:#x}", groups * GROUP);
 }
 
 /// Plants a fault, which must be found within so many schedules: as many as are run without it.
@@ -102,7 +102,7 @@ pub(crate) fn find(name: &str, fault: Fault, schedules: usize, scenario: Scenari
     plant(None);
     match found {
         Ok(Some((at, wrong))) => {
-            println!("{name}: {fault:?} was found in group {at} of {groups}: {wrong}");
+            eprintln!("{name}: {fault:?} was found in group {at} of {groups}: {wrong}");
             wrong
         }
         Ok(None) => panic!("{name}: {fault:?} was not found by {schedules} schedules"),
