@@ -69,6 +69,7 @@ fn by_code(code: &str, invocation: &Invocation) -> Option<String> {
              are quoted: '\"06\"'"
                 .into(),
         ),
+        "duplicate" => Some("`schema index NAME` lists the indexes of a schema".into()),
         "record_exists" => Some("an `update` or `upsert` writes into a record that exists".into()),
         "record_not_found" => Some("a `create` or `upsert` makes a record".into()),
         "element_exists" => {

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use datafold::FoldDbError;
 use datafold::data_layer::{DataLayerError, Receipt, SchemaEntry};
 use datafold::model::{
     Field, FieldName, IndexDefinition, SchemaName, SchemaPayment, SchemaState, Value,
 };
 use datafold::schema::{IndexStatus, SchemaFailure, SchemaLoadingReport, SchemaStatus};
-use datafold::{FoldDbError, model};
 
 use crate::Done;
 use crate::args::{SchemaCommand, StateArgs};
@@ -135,8 +135,7 @@ fn create_index(session: &Session<'_>, name: &SchemaName, definition: IndexDefin
 fn drop_index(session: &Session<'_>, name: &SchemaName, fields: &[FieldName]) -> Done {
     let receipt = session.db.schemas().drop_index(name, fields);
     let receipt = receipt.map_err(|error| session.fail(&error))?;
-    let names: Vec<_> = fields.iter().map(FieldName::as_str).collect();
-    let state = format!("index on {} dropped", names.join(", "));
+    let state = format!("index on {} dropped", joined(fields));
     print_changed(session, vec![changed(name, &state, &receipt)])
 }
 
@@ -154,13 +153,13 @@ fn await_indexes(session: &Session<'_>, name: &SchemaName) -> Done {
     for (one, other) in &failed.duplicates {
         note(format_args!("{name} {one} and {other} have the same values"));
     }
-    let message = format!("the unique index of `{name}` on {} failed", fields_of(&failed));
+    let message = format!("the unique index of `{name}` on {} failed", joined(&failed.fields));
     let failure = Failure::new(Exit::Refused, message);
     Err(failure.hint("give these records values of their own, and make the index again"))
 }
 
-fn fields_of(index: &IndexStatus) -> String {
-    let names: Vec<_> = index.fields.iter().map(FieldName::as_str).collect();
+fn joined(fields: &[FieldName]) -> String {
+    let names: Vec<_> = fields.iter().map(FieldName::as_str).collect();
     names.join(", ")
 }
 
@@ -171,10 +170,11 @@ fn indexes(session: &Session<'_>, name: &SchemaName) -> Done {
 
 fn print_indexes(out: &mut Out, format: Format, indexes: &[IndexStatus]) -> Done {
     let row = |index: &IndexStatus| {
-        let fields: Vec<_> = index.fields.iter().map(FieldName::as_str).collect();
         let fields = match format {
-            Format::Json | Format::Ndjson => Value::from(fields),
-            Format::Table | Format::Csv => Value::from(fields.join(", ")),
+            Format::Json | Format::Ndjson => {
+                Value::from(index.fields.iter().map(FieldName::as_str).collect::<Vec<_>>())
+            }
+            Format::Table | Format::Csv => Value::from(joined(&index.fields)),
         };
         vec![fields, index.unique.into(), index.state.into()]
     };
@@ -255,7 +255,6 @@ fn show(session: &Session<'_>, name: &SchemaName) -> Done {
             match indexes.map_err(|error| session.fail(&error))?.as_slice() {
                 [] => Ok(()),
                 indexes => {
-                    let mut out = Out::new();
                     out.line("")?;
                     print_indexes(&mut out, Format::Table, indexes)
                 }
@@ -271,10 +270,9 @@ fn head(out: &mut Out, entry: &SchemaEntry) -> Done {
     if let Some(description) = &schema.description {
         out.line(harmless(description))?;
     }
-    let key: Vec<_> = schema.key.iter().map(model::FieldName::as_str).collect();
-    match key.as_slice() {
+    match schema.key.as_slice() {
         [] => out.line("key: none, it has one record")?,
-        key => out.line(format_args!("key: {}", key.join(", ")))?,
+        key => out.line(format_args!("key: {}", joined(key)))?,
     }
     if schema.payment != SchemaPayment::default() {
         out.line(format_args!("price: {}", schema.payment))?;

@@ -175,13 +175,13 @@ impl Editor<'_> {
         Ok(())
     }
 
-    /// Makes an index unless there is the same one; answers whether it is new. It is ready at once
-    /// if the schema has no records, and else built in the background.
+    /// Makes an index unless there is the same one. It is ready at once if the schema has no
+    /// records, and else built in the background.
     pub(crate) fn create_index(
         &mut self,
         name: &SchemaName,
         definition: &IndexDefinition,
-    ) -> Result<bool, DataLayerError> {
+    ) -> Result<(), DataLayerError> {
         let entry = self.entry(name)?;
         self.touch(entry.id)?;
         check_index(&entry, definition)?;
@@ -194,7 +194,7 @@ impl Editor<'_> {
             match index.state {
                 IndexState::Building | IndexState::Ready => {
                     if index.definition.unique == definition.unique {
-                        return Ok(false);
+                        return Ok(());
                     }
                     return Err(DataLayerError::AlreadyExists {
                         what: "index",
@@ -220,8 +220,7 @@ impl Editor<'_> {
         ok(Encoder::new(&mut next).u32(id.0 + 1));
         self.write(&rows.next_index_id(), CatalogueWrite::Put(next.into()))?;
         let row = encode_index(entry.id, definition, &state);
-        self.write(&rows.index_row(id), CatalogueWrite::Put(row.into()))?;
-        Ok(true)
+        self.write(&rows.index_row(id), CatalogueWrite::Put(row.into()))
     }
 
     /// Ends an index; its entries are removed in the background.

@@ -153,21 +153,14 @@ impl DatabasePool {
         let clock = Arc::clone(&options.clock);
         let pipeline = Pipeline::open(store, Rows { space }, clock, options.record_cache_bytes)?;
         let ops = Arc::new(DbOperations::new(pipeline));
-        let begin = |name: &str, run: fn(&Pipeline)| {
-            let ops = Arc::clone(&ops);
-            threads::spawn(name, move || run(ops.pipeline()))
-                .map_err(|source| StoreError::Io { action: format!("begin thread {name}"), source })
-        };
-        let threads = vec![
-            begin("datafold-flusher", Pipeline::run_flusher)?,
-            begin("datafold-indexer", Pipeline::run_indexer)?,
-        ];
         let registry = RepositoryRegistry {
             schemas: SchemaRepository::new(Arc::clone(&ops)),
             atoms: AtomRepository::new(Arc::clone(&ops)),
             transforms: TransformRepository::new(Arc::clone(&ops)),
         };
-        let shared = Shared { ops, registry, threads: Mutex::new(threads) };
+        let shared = Shared { ops, registry, threads: Mutex::default() };
+        shared.begin("datafold-flusher", Pipeline::run_flusher)?;
+        shared.begin("datafold-indexer", Pipeline::run_indexer)?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -248,6 +241,15 @@ impl DatabasePool {
 }
 
 impl Shared {
+    /// Begins a thread, which ends when the pool is closed.
+    fn begin(&self, name: &str, run: fn(&Pipeline)) -> Result<(), StoreError> {
+        let ops = Arc::clone(&self.ops);
+        let thread = threads::spawn(name, move || run(ops.pipeline()))
+            .map_err(|source| StoreError::Io { action: format!("begin thread {name}"), source })?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
     fn close(&self) -> Result<(), DataLayerError> {
         let flushed = self.ops.pipeline().close();
         for thread in self.threads.lock().drain(..) {

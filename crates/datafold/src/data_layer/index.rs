@@ -91,6 +91,11 @@ impl Index {
         matches!(self.state, IndexState::Building | IndexState::Ready)
     }
 
+    /// Whether the value of one of these fields is a part of its entries.
+    pub(crate) fn reads_any<'f>(&self, mut fields: impl Iterator<Item = &'f FieldId>) -> bool {
+        fields.any(|field| self.parts.contains(&IndexPart::Cell(*field)))
+    }
+
     /// The entry of a record whose cells `value` answers, encoded.
     pub(crate) fn entry<'v>(
         &self,
@@ -119,20 +124,20 @@ impl Index {
         Ok(Entry { key: key.finish(), row: Bytes::new() })
     }
 
-    /// The record of an entry, and the encoded values before it.
+    /// The encoded key of the record that an entry is of.
     pub(crate) fn record_of<'e>(
         &self,
         rows: Rows,
         key: &'e [u8],
         row: &'e [u8],
-    ) -> Result<(&'e [u8], &'e [u8]), KeyError> {
+    ) -> Result<&'e [u8], KeyError> {
         let behind = key.get(rows.index(self.id).len()..).ok_or(KeyError::Truncated)?;
         let mut reader = KeyReader::new(behind);
-        let values = reader.skip_parts(self.parts.len())?;
-        match (row.is_empty(), reader.is_empty()) {
-            (false, true) => Ok((values, row)),
-            (true, _) => Ok((values, reader.rest())),
-            (false, false) => Err(KeyError::UnexpectedByte(row.first().copied().unwrap_or(0))),
+        reader.skip_parts(self.parts.len())?;
+        match (row.first(), reader.rest()) {
+            (None, record) => Ok(record),
+            (Some(_), []) => Ok(row),
+            (Some(byte), _) => Err(KeyError::UnexpectedByte(*byte)),
         }
     }
 }
@@ -172,11 +177,26 @@ pub(crate) fn encode_index(
     for field in &definition.fields {
         ok(encoder.str(field.as_str()));
     }
-    ok(encoder.u8(number).and_then(|e| e.array(2 * duplicates.len() as u64)));
-    for (one, other) in duplicates {
+    ok(encoder.u8(number));
+    encode_pairs(&mut encoder, duplicates);
+    out
+}
+
+/// Pairs of record keys, one behind the other.
+pub(super) fn encode_pairs(encoder: &mut Encoder<&mut Vec<u8>>, pairs: &[(Bytes, Bytes)]) {
+    ok(encoder.array(2 * pairs.len() as u64));
+    for (one, other) in pairs {
         ok(encoder.bytes(one).and_then(|e| e.bytes(other)));
     }
-    out
+}
+
+pub(super) fn decode_pairs(decoder: &mut Decoder<'_>) -> Result<Vec<(Bytes, Bytes)>, RowError> {
+    let mut pairs = Vec::new();
+    for _ in 0..decoder.array()?.unwrap_or(0) / 2 {
+        let one = Bytes::copy_from_slice(decoder.bytes()?);
+        pairs.push((one, Bytes::copy_from_slice(decoder.bytes()?)));
+    }
+    Ok(pairs)
 }
 
 /// What an index's row holds.
@@ -202,11 +222,7 @@ impl IndexRow {
             fields.push(name.map_err(|_| malformed("an index is over fields"))?);
         }
         let number = decoder.u8()?;
-        let mut duplicates = Vec::new();
-        for _ in 0..decoder.array()?.unwrap_or(0) / 2 {
-            let one = Bytes::copy_from_slice(decoder.bytes()?);
-            duplicates.push((one, Bytes::copy_from_slice(decoder.bytes()?)));
-        }
+        let duplicates = decode_pairs(&mut decoder)?;
         let state = match number {
             0 => IndexState::Building,
             1 => IndexState::Ready,

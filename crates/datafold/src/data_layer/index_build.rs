@@ -16,7 +16,7 @@ use minicbor::{Decoder, Encoder};
 use super::catalogue_edit::Editor;
 use super::error::{CommitError, DataLayerError};
 use super::ids::{SchemaId, WriterId};
-use super::index::{DUPLICATES_MAX, Entry, Index, IndexState};
+use super::index::{DUPLICATES_MAX, Entry, Index, IndexState, decode_pairs, encode_pairs};
 use super::overlay::ReadRange;
 use super::pipeline::{Durability, Pipeline};
 use super::published::Published;
@@ -25,8 +25,8 @@ use super::serialization::RowError;
 use super::working_set::{CatalogueWrite, WorkingSet};
 use crate::sync::{Condvar, Mutex};
 
-/// Rows that a commit of the builder reads or removes: little enough that a writer who waits
-/// behind it hardly notices.
+/// At most so many rows are read or removed by a commit of the builder: little enough that a writer
+/// who waits behind it hardly notices.
 const CHUNK_ROWS: usize = 512;
 /// How long the builder waits after a commit that failed, for example on a full disk.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -78,17 +78,11 @@ impl Progress {
     fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(32);
         let mut encoder = Encoder::new(&mut out);
-        ok(encoder
-            .array(3)
-            .and_then(|e| e.u64(self.records))
-            .and_then(|e| match &self.last {
-                Some(last) => e.bytes(last),
-                None => e.null(),
-            })
-            .and_then(|e| e.array(2 * self.duplicates.len() as u64)));
-        for (one, other) in &self.duplicates {
-            ok(encoder.bytes(one).and_then(|e| e.bytes(other)));
-        }
+        ok(encoder.array(3).and_then(|e| e.u64(self.records)).and_then(|e| match &self.last {
+            Some(last) => e.bytes(last),
+            None => e.null(),
+        }));
+        encode_pairs(&mut encoder, &self.duplicates);
         out.into()
     }
 
@@ -100,29 +94,27 @@ impl Progress {
         let records = decoder.u64()?;
         let last = decoder.decode::<Option<&minicbor::bytes::ByteSlice>>()?;
         let last = last.map(|last| Bytes::copy_from_slice(last));
-        let mut duplicates = Vec::new();
-        for _ in 0..decoder.array()?.unwrap_or(0) / 2 {
-            let one = Bytes::copy_from_slice(decoder.bytes()?);
-            duplicates.push((one, Bytes::copy_from_slice(decoder.bytes()?)));
-        }
-        Ok(Self { records, last, duplicates })
+        Ok(Self { records, last, duplicates: decode_pairs(&mut decoder)? })
     }
 }
 
 impl Pipeline {
     /// The body of the library's thread for indexes.
     pub(crate) fn run_indexer(&self) {
+        let mut chunk_rows = CHUNK_ROWS;
         loop {
             // Before the question whether it is closed, so that its closing is not missed.
             let seen = self.catalogue_changes.count();
             if self.is_closed() {
                 return;
             }
-            match self.index_step() {
-                Ok(true) => {}
+            match self.index_step(chunk_rows) {
+                Ok(true) => chunk_rows = (chunk_rows * 2).min(CHUNK_ROWS),
                 Ok(false) => self.catalogue_changes.wait(seen, None),
-                // Somebody else was faster.
-                Err(DataLayerError::Commit(CommitError::Conflict { .. })) => {}
+                // Somebody else was faster, as always where a few records are written all the time.
+                Err(DataLayerError::Commit(CommitError::Conflict { .. })) => {
+                    chunk_rows = (chunk_rows / 2).max(1);
+                }
                 Err(_) if self.halted.get().is_some() => self.catalogue_changes.wait(seen, None),
                 Err(_) => self.catalogue_changes.wait(seen, Some(PAUSE)),
             }
@@ -154,12 +146,12 @@ impl Pipeline {
     }
 
     /// Does a part of what is to be done; answers whether there was anything.
-    fn index_step(&self) -> Result<bool, DataLayerError> {
+    fn index_step(&self, chunk_rows: usize) -> Result<bool, DataLayerError> {
         let published = self.published();
         for index in published.catalogue.indexes() {
             match &index.state {
                 IndexState::Ready => continue,
-                IndexState::Building => self.build(&published, index)?,
+                IndexState::Building => self.build(&published, index, chunk_rows)?,
                 IndexState::Dropping => self.remove(&published, index)?,
                 // Its entries are there as long as its progress is.
                 IndexState::Failed { .. } => match self.progress(&published, index)? {
@@ -183,7 +175,12 @@ impl Pipeline {
         progress.map(Some).map_err(|error| DataLayerError::row(Keyspace::Indexes, &key, error))
     }
 
-    fn build(&self, published: &Arc<Published>, index: &Arc<Index>) -> Result<(), DataLayerError> {
+    fn build(
+        &self,
+        published: &Arc<Published>,
+        index: &Arc<Index>,
+        chunk_rows: usize,
+    ) -> Result<(), DataLayerError> {
         let progress = self.progress(published, index)?.unwrap_or_default();
         let mut chunk = Chunk {
             pipeline: self,
@@ -194,7 +191,7 @@ impl Pipeline {
             writes: BTreeMap::new(),
             progress,
         };
-        let has_read = chunk.read()?;
+        let has_read = chunk.read(chunk_rows)?;
         let state = if chunk.progress.duplicates.len() >= DUPLICATES_MAX {
             // There may be more, which are not listed.
             Some(IndexState::Failed { duplicates: chunk.progress.duplicates.clone() })
@@ -266,10 +263,10 @@ struct Chunk<'a> {
 
 impl Chunk<'_> {
     /// Reads the next records; answers whether there were any.
-    fn read(&mut self) -> Result<bool, DataLayerError> {
+    fn read(&mut self, rows_max: usize) -> Result<bool, DataLayerError> {
         let rows = self.pipeline.rows;
         let records = self.index.records;
-        let mut scan = Scan::prefix(Keyspace::Records, &rows.records(records)).rows(CHUNK_ROWS);
+        let mut scan = Scan::prefix(Keyspace::Records, &rows.records(records)).rows(rows_max);
         if let Some(last) = &self.progress.last {
             scan = scan.after(&rows.record(records, last));
         }

@@ -153,7 +153,13 @@ impl Writer<'_> {
             }
         };
         for index in self.catalogue.kept_indexes(schema) {
-            self.entries.record(self.rows, index, record, draft)?;
+            let is_touched = match &draft.after {
+                After::Merged(writes) => index.reads_any(writes.keys()),
+                _ => true,
+            };
+            if is_touched {
+                self.entries.record(self.rows, index, record, draft)?;
+            }
         }
         self.next += fields.last().map_or(0, |field| field.0) + 1;
         let record = record.clone();

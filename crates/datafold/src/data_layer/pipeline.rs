@@ -305,6 +305,15 @@ impl Pipeline {
         }
         let before = Before { published: &published, prefetched: None };
         let staged = self.stage(&mut guard, before, working, writer, durability);
+        if let Err(duplicate @ CommitError::Duplicate { .. }) = staged {
+            let (pending, with) = (self.pending_ticket(&guard, &published), guard.number);
+            drop(guard);
+            // Answered only once the record that it is the duplicate of is durable.
+            return Err(match pending.map(|ticket| self.wait(&ticket)) {
+                Some(Err(_)) => CommitError::Conflict { with },
+                Some(Ok(())) | None => duplicate,
+            });
+        }
         drop(guard);
         self.settle(staged?, durability)
     }

@@ -365,13 +365,6 @@ impl Plan {
 
     /// Sets the columns of the parts of the key.
     fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), DataLayerError> {
-        if let [(0, column)] = *self.projection.key_parts
-            && let Some(int) = KeyReader::new(key).natural()
-            && let Some(place) = values.get_mut(column)
-        {
-            *place = Value::Int(int);
-            return Ok(());
-        }
         self.answer_parts(key, values).map_err(|error| {
             let row = self.point.rows.record(self.entry.records(), key);
             DataLayerError::key(Keyspace::Records, &row, error)
@@ -385,7 +378,10 @@ impl Plan {
             let value = if *part >= next {
                 reader.skip_parts(part - next)?;
                 (next, first) = (part + 1, *column);
-                value_of_part(reader.part()?)
+                match reader.natural() {
+                    Some(int) => Value::Int(int),
+                    None => value_of_part(reader.part()?),
+                }
             } else {
                 // A part that was selected twice.
                 values.get(first).cloned().unwrap_or_default()

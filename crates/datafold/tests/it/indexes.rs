@@ -1,13 +1,17 @@
 //! Secondary indexes: what they hold, how they are built, and what unique ones refuse.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use datafold::FoldDb;
-use datafold::engine::{FoldDbError, Mutation, RecordInput};
+use datafold::engine::{FoldDbError, ImportFormat, ImportOptions, Mutation, RecordInput};
 use datafold::model::{FieldName, IndexDefinition, SchemaName, Value};
-use datafold_testkit::{Random, seed_from_env};
+use datafold_testkit::{ApplyFault, Random, seed_from_env};
+
+use crate::harness::all;
+use crate::stage::{Stage, code, linger, set};
 
 const PERSON: &str = r#"{"name": "Person", "key": ["id"], "fields": {
     "id": {"value": {"type": "integer"}},
@@ -402,4 +406,76 @@ fn an_index_of_a_schema_that_maps_is_over_the_records_of_its_source() {
         "record [2] of `Emails` has the values of record [1] in the unique index on email, seen"
     );
     assert!(db.schemas().delete(&emails).is_err());
+}
+
+#[test]
+fn an_import_refuses_the_rows_that_a_unique_index_does() {
+    let db = database();
+    db.schemas().create_index(&name(), &definition(&["email"], true)).unwrap();
+    upsert(&db, vec![person(0, Some("7"))]).unwrap();
+    let row =
+        |id: u64| format!("{{\"id\": {id}, \"email\": \"{}\"}}\n", if id == 40 { 3 } else { id });
+    let rows: String = (1..=100).map(row).collect();
+    let options = ImportOptions::new(ImportFormat::Ndjson);
+    let done =
+        db.import(&name(), rows.as_bytes(), &options, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((done.imported, done.refused), (98, 2));
+    let told: Vec<_> =
+        done.errors.iter().map(|error| (error.line, error.message.as_str())).collect();
+    let of = |record, other| {
+        format!(
+            "record [{record}] of `Person` has the values of record [{other}] in the unique index \
+             on email"
+        )
+    };
+    assert_eq!(told, [(7, of(7, 0).as_str()), (40, of(40, 3).as_str())]);
+    assert_sound(&db);
+}
+
+/// A transaction that would have the values of a record whose commit is pending.
+fn duplicate_of_pending(fault: Option<ApplyFault>) -> (Result<(), FoldDbError>, Stage) {
+    let stage = Stage::new();
+    let item = SchemaName::parse("Item").unwrap();
+    stage.db.schemas().create_index(&item, &definition(&["n"], true)).unwrap();
+    stage.store.gate().shut();
+    if let Some(fault) = fault {
+        stage.store.fail_apply(1, fault);
+    }
+    let answer = thread::scope(|scope| {
+        let pending = stage.queue(scope, |db| set(db, 1, 7));
+        stage.store.gate().wait_for(1);
+        let (locks, accepted) =
+            (stage.db.stats().unwrap().locks.taken, stage.store.accepted_count());
+        let other = scope.spawn(|| {
+            let record = [("id".to_owned(), Value::Int(2)), ("n".to_owned(), Value::Int(7))];
+            let answer = stage.db.transact(|transaction| {
+                transaction.mutate(Mutation::upsert(item.clone(), vec![record.clone().into()]))
+            });
+            (answer.map(drop), stage.store.accepted_count())
+        });
+        // The room in the queue, the writer lock, the queue.
+        linger(|| stage.db.stats().unwrap().locks.taken >= locks + 3);
+        stage.store.gate().open();
+        let _ = pending.join().unwrap();
+        let (answer, seen) = other.join().unwrap();
+        if fault.is_none() {
+            assert_eq!(seen, accepted + 1, "answered before the commit was durable");
+        }
+        answer
+    });
+    (answer, stage)
+}
+
+#[test]
+fn a_transaction_hears_of_a_duplicate_when_the_other_record_is_durable() {
+    let (answer, _stage) = duplicate_of_pending(None);
+    assert_eq!(code(answer), "duplicate");
+}
+
+#[test]
+fn a_transaction_runs_again_if_what_it_was_the_duplicate_of_was_not_committed() {
+    let (answer, stage) = duplicate_of_pending(Some(ApplyFault::Failed));
+    answer.unwrap();
+    assert_eq!(all(&stage.db, "Item"), "[2,7,null]\n");
+    assert_sound(&stage.db);
 }
