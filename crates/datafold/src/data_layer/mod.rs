@@ -28,6 +28,7 @@ mod migrate;
 mod moment;
 mod overlay;
 mod pipeline;
+mod plain_row;
 mod published;
 mod queue;
 mod read_point;
