@@ -1,6 +1,6 @@
-//! The limit: a map in memory, and a log that is appended to and synced before the map changes, with
-//! the same committer as DataFold's. Nothing durable can be much faster; it has neither history nor
-//! schemas nor a store that is larger than the memory.
+//! The limit: a map in memory, and a log that is appended to and synced before the map changes,
+//! with the same committer as DataFold's. Nothing durable can be much faster; it has neither
+//! history nor schemas nor a store that is larger than the memory.
 //!
 //! The committer: a writer that is alone syncs for itself; as soon as others queue up behind it, a
 //! thread of its own takes all that is queued, and goes on until the queue is empty.

@@ -2,10 +2,11 @@
 //! prepared statement of each kind for each thread, a transaction for each write.
 //!
 //! The leanest shape that can tell what a row was at a time: a row has the time since when it is
-//! what it is, and what it was goes to the history when it is replaced. Inserting writes no history.
+//! what it is, and what it was goes to the history when it is replaced. Inserting writes no
+//! history.
 //!
-//! Writers wait for each other at a lock of the program. SQLite's own way of waiting, `busy_timeout`,
-//! sleeps between its tries and is slower; `DATAFOLD_BENCH_SQLITE=busy` measures it, and `=mmap` that
+//! Writers wait for each other at a lock of the program. `DATAFOLD_BENCH_SQLITE=busy` measures
+//! SQLite's own way of waiting, `busy_timeout`, which sleeps between its tries, and `=mmap` that
 //! SQLite reads through a mapping of the file.
 
 use std::fs::File;
@@ -25,8 +26,8 @@ use crate::bench_import::{KEY, TEXTS};
 const ITEMS: &str = "
     CREATE TABLE item (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, text TEXT NOT NULL,
         since INTEGER NOT NULL) STRICT;
-    CREATE TABLE item_history (id INTEGER NOT NULL, since INTEGER NOT NULL, count INTEGER, text TEXT,
-        PRIMARY KEY (id, since)) STRICT, WITHOUT ROWID;
+    CREATE TABLE item_history (id INTEGER NOT NULL, since INTEGER NOT NULL, count INTEGER,
+        text TEXT, PRIMARY KEY (id, since)) STRICT, WITHOUT ROWID;
     CREATE TRIGGER item_updated AFTER UPDATE ON item BEGIN
         INSERT INTO item_history VALUES (old.id, old.since, old.count, old.text); END;
     CREATE TRIGGER item_deleted AFTER DELETE ON item BEGIN
