@@ -54,6 +54,8 @@ pub(crate) fn update(id: u64, count: u64) -> Mutation {
 /// A folder on the disk of the project, so that syncs are real.
 pub(crate) fn folder() -> tempfile::TempDir {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    // It may not be where cargo builds.
+    std::fs::create_dir_all(&target).unwrap();
     tempfile::Builder::new().prefix("bench-").tempdir_in(target).unwrap()
 }
 

@@ -36,9 +36,9 @@ impl Effort {
         rounds: 3,
         records: 30_000,
         written: 10_000,
-        seconds: 0.2,
+        seconds: 0.1,
         reads: 10_000,
-        writes: 100,
+        writes: 50,
     };
 }
 

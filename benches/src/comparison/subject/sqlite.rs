@@ -2,12 +2,12 @@
 //! prepared statement of each kind for each thread, a transaction for each write.
 //!
 //! The leanest shape that can tell what a row was at a time: a row has the time since when it is
-//! what it is, and what it was goes to the history when it is replaced. Inserting writes nothing
-//! to it.
+//! what it is, and what it was goes to the history when it is replaced. Inserting writes no
+//! history.
 //!
-//! Writers wait for each other at a lock of the program. SQLite's own way of waiting,
-//! `busy_timeout`, sleeps between its tries and is slower; `DATAFOLD_BENCH_SQLITE=busy` measures
-//! it, and `=mmap` that SQLite reads through a mapping of the file.
+//! Writers wait for each other at a lock of the program. `DATAFOLD_BENCH_SQLITE=busy` measures
+//! SQLite's own way of waiting, `busy_timeout`, which sleeps between its tries, and `=mmap` that
+//! SQLite reads through a mapping of the file.
 
 use std::fs::File;
 use std::hint::black_box;

@@ -178,7 +178,7 @@ impl FoldDb {
 }
 
 /// A row that was accepted, and the line on which it begins.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Row {
     line: u64,
     step: Step,
@@ -353,31 +353,34 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
         (self.batch_rows, self.batch_bytes) = (0, 0);
         let rows = std::mem::take(&mut self.batch);
         if !rows.is_empty() {
-            self.commit(rows)?;
+            let (lines, steps) = rows.into_iter().map(|row| (row.line, row.step)).unzip();
+            self.commit(lines, Prepared { preconditions: Vec::new(), steps })?;
         }
         self.report.stopped |= (self.progress)(self.read).is_break();
         Ok(())
     }
 
-    /// Commits some rows at once, or in halves if that would be too much for one commit, or to find
-    /// the row that has the values of another record in a unique index.
-    fn commit(&mut self, mut rows: Vec<Row>) -> Result<(), FoldDbError> {
+    /// Commits the rows of some lines at once, or in halves if that would be too much for one
+    /// commit, or to find the row that has the values of another record in a unique index.
+    fn commit(&mut self, mut lines: Vec<u64>, mut rows: Prepared) -> Result<(), FoldDbError> {
         match self.try_commit(&rows) {
             Ok((unchanged, ticket)) => {
                 self.read.unchanged += unchanged;
-                let rows = (rows.len() as u64).saturating_sub(unchanged);
+                let rows = (lines.len() as u64).saturating_sub(unchanged);
                 self.in_flight.push(InFlight { rows, unchanged, ticket });
             }
             Err(FoldDbError::DataLayer(DataLayerError::Commit(
                 error @ (CommitError::TooLarge { .. } | CommitError::Duplicate { .. }),
             ))) => {
-                if let [row] = rows.as_slice() {
-                    self.note_refusal(row.line, error.to_string());
+                if let [line] = lines.as_slice() {
+                    self.note_refusal(*line, error.to_string());
                     return Ok(());
                 }
-                let rest = rows.split_off(rows.len() / 2);
-                self.commit(rows)?;
-                return self.commit(rest);
+                let half = lines.len() / 2;
+                let rest = lines.split_off(half);
+                let steps = rows.steps.split_off(half);
+                self.commit(lines, rows)?;
+                return self.commit(rest, Prepared { preconditions: Vec::new(), steps });
             }
             Err(error) => return Err(error),
         }
@@ -388,15 +391,13 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     }
 
     /// Answers how many rows had all their values already, and what to wait on.
-    fn try_commit(&self, rows: &[Row]) -> Result<(u64, Option<Arc<Ticket>>), FoldDbError> {
+    fn try_commit(&self, prepared: &Prepared) -> Result<(u64, Option<Arc<Ticket>>), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        let steps = rows.iter().map(|row| row.step.clone()).collect();
-        let prepared = Prepared { preconditions: Vec::new(), steps };
         let prefetch = Prefetch::read(pipeline.published(), prepared.rows(pipeline.rows))?;
         // The pipeline may execute it several times; the last one counts.
         let unchanged = Cell::new(0);
         let run = |execution: &mut Execution<'_>| {
-            unchanged.set(apply(&mut execution.editor(), &prepared)?);
+            unchanged.set(apply(&mut execution.editor(), prepared)?);
             Ok::<_, FoldDbError>(())
         };
         let ticket = pipeline.execute_buffered(WriterId::OWNER, &prefetch, run)?;
