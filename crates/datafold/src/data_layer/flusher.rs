@@ -5,21 +5,17 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 
-use bytes::Bytes;
 use datafold_store::{Batch, Keyspace, Outcome, StoreError};
-use minicbor::Encoder;
 use parking_lot::MutexGuard;
 
 use super::error::CommitError;
 use super::failure::{Failure, Halt, engine_panicked};
 use super::ids::CommitNumber;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, encode_head};
 use super::published::Published;
 use super::queue::{Queue, Queued, take_group};
-use super::record::ok;
 use super::ticket::Ticket;
 use crate::entropy;
-use crate::model::Timestamp;
 
 impl Pipeline {
     /// Waits until every commit made so far is durable.
@@ -198,10 +194,4 @@ impl Pipeline {
             queued.ticket.resolve(Err(failure.of_cascade()));
         }
     }
-}
-
-fn encode_head(time: Timestamp) -> Bytes {
-    let mut out = Vec::with_capacity(12);
-    ok(Encoder::new(&mut out).array(1).and_then(|e| e.i64(time.as_micros())));
-    out.into()
 }

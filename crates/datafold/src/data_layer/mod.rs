@@ -18,6 +18,8 @@ mod element_scan;
 mod error;
 mod failure;
 mod flusher;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod ids;
 pub(crate) mod internal;
@@ -44,6 +46,7 @@ mod ticket;
 mod transaction;
 mod transform_repository;
 mod verify;
+mod verify_catalogue;
 mod verify_elements;
 mod working_set;
 
