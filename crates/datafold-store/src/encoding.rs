@@ -363,6 +363,23 @@ impl<'a> KeyReader<'a> {
         }
     }
 
+    /// Reads the next part if it is an integer that is not negative; else reads nothing.
+    #[must_use]
+    #[inline]
+    pub fn natural(&mut self) -> Option<i64> {
+        let (tag, rest) = self.bytes.split_first()?;
+        let size = tag.checked_sub(ZERO).filter(|size| *size < HUGE)?;
+        let (whole, rest) = rest.split_at_checked(size.into())?;
+        let [0, rest @ ..] = rest else { return None };
+        if whole.first() == Some(&0) {
+            return None;
+        }
+        let whole = whole.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        let int = i64::try_from(whole).ok()?;
+        self.bytes = rest;
+        Some(int)
+    }
+
     /// Reads a part that is a text into `text`, in the place of what is there.
     ///
     /// # Errors
@@ -553,7 +570,18 @@ mod tests {
             let bytes = encode(&parts);
             let mut reader = KeyReader::new(&bytes);
             for part in &parts {
-                prop_assert_eq!(reader.part().unwrap(), normal(part.clone()));
+                let mut ahead = reader.clone();
+                let natural = ahead.natural();
+                let part = normal(part.clone());
+                prop_assert_eq!(reader.part().unwrap(), part.clone());
+                match (natural, part) {
+                    (Some(natural), part) => {
+                        prop_assert_eq!(KeyPart::Int(natural), part);
+                        prop_assert_eq!(ahead.rest(), reader.rest());
+                    }
+                    (None, KeyPart::Int(int)) => prop_assert!(int < 0),
+                    (None, _) => {}
+                }
             }
             prop_assert!(reader.is_empty());
             prop_assert_eq!(KeyReader::new(&bytes).skip_parts(parts.len()).unwrap(), &bytes[..]);

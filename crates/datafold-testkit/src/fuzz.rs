@@ -174,8 +174,8 @@ impl Fuzz {
     ///
     /// # Panics
     ///
-    /// If the body panics, or takes longer than a second three times in a row, with every such input, made
-    /// small, and the seed. If the body takes longer than a minute the process ends.
+    /// If the body panics, or takes longer than a second three times in a row, with every such
+    /// input, made small, and the seed. If the body takes longer than a minute the process ends.
     pub fn run<V: Into<Verdict>>(&self, body: impl Fn(&[u8]) -> V) {
         let seed = seed_from_env(0xF022_5EED);
         let begin = Instant::now();

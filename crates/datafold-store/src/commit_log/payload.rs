@@ -57,7 +57,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Batch> {
             1 => Some(reader.bytes()?),
             _ => return None,
         };
-        // A batch holds each row once, in this order; of other bytes it is not known what was meant.
+        // A batch holds each row once, in this order; nobody knows what other bytes mean.
         if last.as_ref().is_some_and(|last| *last >= (keyspace, key.clone())) {
             return None;
         }

@@ -17,16 +17,20 @@ use super::commit::{
 };
 use super::counters::SchemaCounters;
 use super::element::{ElementCell, ElementCount, ElementView};
-use super::ids::{AtomId, CommitNumber, FieldId, SchemaId, WriterId};
+use super::ids::{AtomId, CommitNumber, FieldId, IndexId, SchemaId, WriterId};
+use super::index::{Index, IndexPart, IndexState, encode_index};
+use super::index_build::Progress;
 use super::layout::{CellPlace, Layout};
 use super::pipeline::{decode_head, encode_head};
+use super::plain_row::project_plain;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Stamp};
 use super::row_reader::RowReader;
 use super::rows::{CatalogueKind, FieldAddress, Rows};
 use super::verify_catalogue::read_catalogue_key;
 use crate::model::fuzz::{CBOR_WORDS, FLIGHT, stored_values};
 use crate::model::{
-    Schema, SchemaState, Timestamp, Value, decode_value, encode_element, encode_value,
+    FieldName, IndexDefinition, Schema, SchemaName, SchemaState, Timestamp, Value, decode_value,
+    encode_element, encode_value,
 };
 
 const ROWS: Rows = Rows { space: SpaceId::DEFAULT };
@@ -60,7 +64,8 @@ fn record_rows() -> Vec<Vec<u8>> {
         let values = stored_values().into_iter().cycle().take(count);
         let cells = values.enumerate().map(|(at, value)| {
             let value = (at % 4 != 3).then(|| Bytes::from(value));
-            let cell = Cell { stamp: stamp(7 + (at as u64 % 3) * 300, at as u32 * 40), value };
+            let cell =
+                Cell { stamp: stamp(7 + (at as u64 % 3) * 300, FieldId::at(at * 40).0), value };
             (FieldId::at(at * 9), cell)
         });
         cells.collect::<Vec<_>>()
@@ -108,6 +113,22 @@ fn record_row() {
             }
         }
         assert!(is_walked && walked == expected, "{walked:?} instead of {expected:?}");
+        if is_own_form {
+            let fields = live.cells.iter().enumerate().map(|(at, (field, _))| (*field, at));
+            let fields: Vec<_> = fields.collect();
+            let mut columns = vec![Value::from("before"); fields.len()];
+            // Ascending fields are what the format says, and what plain rows are read by.
+            if fields.is_sorted_by_key(|(field, _)| *field)
+                && let Some(is_live) = project_plain(input, &fields, &mut columns)
+            {
+                assert!(is_live);
+                let of_row = live.cells.iter().map(|(_, cell)| match &cell.value {
+                    Some(raw) => decode_value(raw).unwrap(),
+                    None => Value::Null,
+                });
+                assert_eq!(columns, of_row.collect::<Vec<_>>(), "as a plain row");
+            }
+        }
         Verdict::accepted(u64::from(is_own_form) + 4 * live.cells.len().min(9) as u64)
     });
 }
@@ -327,6 +348,13 @@ fn layout() -> Layout {
 
 /// The kinds of catalogue rows with a row of each.
 fn catalogue_rows() -> Vec<(CatalogueKind, Vec<u8>)> {
+    let definition_of = IndexDefinition {
+        fields: ["delay", "note"].map(|name| FieldName::parse(name).unwrap()).to_vec(),
+        unique: true,
+    };
+    let pair = (Bytes::from_static(b"\x40a\0"), Bytes::from_static(b"\x40b\0"));
+    let failed = IndexState::Failed { duplicates: vec![pair] };
+    let index = |state| encode_index(SchemaId(3), &definition_of, state);
     let transform = [&[0x83, 0x81][..], &[0x63], b"A.b", &[0x61], b"x", &[0xF6]].concat();
     vec![
         (CatalogueKind::Schema, definition()),
@@ -337,6 +365,9 @@ fn catalogue_rows() -> Vec<(CatalogueKind, Vec<u8>)> {
         (CatalogueKind::Metadata, vec![0x18, 0x2A]),
         (CatalogueKind::NextSchemaId, vec![0x07]),
         (CatalogueKind::NextFieldId, vec![0x19, 0x01, 0x00]),
+        (CatalogueKind::Index, index(&IndexState::Ready)),
+        (CatalogueKind::Index, index(&failed)),
+        (CatalogueKind::NextIndexId, vec![0x02]),
     ]
 }
 
@@ -375,6 +406,8 @@ fn catalogue_load() {
         ROWS.catalogue_text(CatalogueKind::Metadata, "other").1,
         ROWS.next_schema_id().1,
         ROWS.next_field_id(SchemaId(3)).1,
+        ROWS.index_row(IndexId(1)).1,
+        ROWS.next_index_id().1,
     ];
     let kinds: Vec<_> = catalogue_rows();
     let mut program = Vec::new();
@@ -471,6 +504,66 @@ fn row_keys() {
             class |= 8;
         }
         if class == 0 { Verdict::refused("none") } else { Verdict::accepted(class) }
+    });
+}
+
+/// How far the building of an index is.
+#[test]
+fn index_progress() {
+    let pair = (Bytes::from_static(b"\x40a\0"), Bytes::new());
+    let progress = [
+        Progress::default(),
+        Progress { records: 300, last: Some(pair.0.clone()), duplicates: vec![pair] },
+    ];
+    let fuzz = Fuzz::new("index_progress").seeds(progress.iter().map(Progress::encode));
+    fuzz.words(CBOR_WORDS).run(|input| {
+        let encode = |progress: &Progress| progress.encode().to_vec();
+        match round_trip(input, |row| Progress::decode(row), encode) {
+            Ok((progress, is_own)) => {
+                Verdict::accepted(u64::from(is_own) + 2 * progress.duplicates.len().min(5) as u64)
+            }
+            Err(refused) => refused,
+        }
+    });
+}
+
+/// Entries lead back to their records, in the order of the values.
+#[test]
+fn index_entry() {
+    let record = [0x40, 0x55, 0x41, 0x00];
+    let seeds = stored_values().into_iter().map(|value| {
+        [&[0, 4], &record[..], &[value.len().min(255).to_le_bytes()[0]], &value].concat()
+    });
+    Fuzz::new("index_entry").seeds(seeds).words(CBOR_WORDS).run(|input| {
+        let mut draw = Draw::new(input);
+        let unique = draw.bool();
+        let record = Bytes::copy_from_slice(draw.short_bytes());
+        let values = [draw.short_bytes(), draw.short_bytes()];
+        let parts = [IndexPart::Cell(FieldId(1)), IndexPart::Key(0), IndexPart::Cell(FieldId(2))];
+        let index = Index {
+            id: IndexId(7),
+            schema: SchemaName::parse("Flight").unwrap(),
+            definition: IndexDefinition { fields: Vec::new(), unique },
+            state: IndexState::Ready,
+            records: SchemaId(3),
+            parts: parts.into(),
+        };
+        let value = |field: FieldId| {
+            values.get(field.0 as usize - 1).copied().filter(|value| !value.is_empty())
+        };
+        let entry = match index.entry(ROWS, &record, value) {
+            Ok(entry) => entry,
+            Err(error) => {
+                assert!(error.to_string().len() < 200);
+                return Verdict::refused("entry");
+            }
+        };
+        let (_, found) = index.record_of(ROWS, &entry.key, &entry.row).unwrap();
+        assert_eq!(found, record);
+        assert_eq!(ROWS.read_index(&entry.key).unwrap().0, index.id);
+        // Whatever stands in the keyspace, an entry is read or refused.
+        let _ = index.record_of(ROWS, input, &record);
+        Verdict::accepted(u64::from(entry.row.is_empty()))
     });
 }
 

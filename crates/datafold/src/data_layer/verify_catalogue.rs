@@ -62,10 +62,11 @@ pub(super) fn read_catalogue_key(
         CatalogueKind::Transform | CatalogueKind::Metadata => {
             reader.text_into(&mut String::new())?;
         }
-        CatalogueKind::NextSchemaId => {}
+        CatalogueKind::NextSchemaId | CatalogueKind::NextIndexId => {}
         CatalogueKind::Schema
         | CatalogueKind::State
         | CatalogueKind::Layout
+        | CatalogueKind::Index
         | CatalogueKind::NextFieldId => {
             reader.id()?;
         }
