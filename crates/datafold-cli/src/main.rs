@@ -6,6 +6,8 @@
 mod args;
 mod commands;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod harmless;
 mod help;
 mod hint;

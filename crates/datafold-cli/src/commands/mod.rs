@@ -16,6 +16,8 @@ mod schema;
 pub(crate) mod stats;
 mod verify;
 
+#[cfg(test)]
+pub(crate) use self::input::unpack;
 use crate::Done;
 use crate::args::Command;
 use crate::invocation::Invocation;

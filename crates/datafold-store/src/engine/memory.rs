@@ -17,7 +17,7 @@ use crate::{
 type Tree = RedBlackTreeMapSync<Bytes, Bytes>;
 type Trees = [Tree; Keyspace::ALL.len()];
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Rows {
     trees: Trees,
     /// Bytes of all keys and values, counted as they are written.
@@ -86,6 +86,18 @@ impl MemoryStore {
     #[must_use]
     pub fn reopen(&self) -> Self {
         Self { info: self.info.clone(), rows: Arc::clone(&self.rows), closed: Mutex::new(false) }
+    }
+
+    /// Another store with the same identity and the rows of this moment: what is written to one of
+    /// the two is not in the other.
+    ///
+    /// # Cost
+    ///
+    /// Constant; rows are shared until they are changed.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let rows = Arc::new(RwLock::new(self.rows.read().clone()));
+        Self { info: self.info.clone(), rows, closed: Mutex::new(false) }
     }
 }
 

@@ -130,7 +130,7 @@ fn scripts_can_be_executed() {
 
     let is_executable =
         |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o111 == 0o111;
-    for script in ["scripts/test", ".ci/run"] {
+    for script in ["scripts/test", "scripts/fuzz", ".ci/run"] {
         assert!(is_executable(&root().join(script)), "{script} is not executable");
     }
     assert!(!is_executable(&root().join("Cargo.toml")), "the canary");

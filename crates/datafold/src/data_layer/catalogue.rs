@@ -10,11 +10,12 @@ use minicbor::{Decoder, Encoder};
 
 use super::error::{DataLayerError, SerializationError, hex};
 use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
-use super::index::{Index, IndexPart, IndexRow};
+use super::index::{Index, IndexPart, IndexRow, encode_index};
 use super::layout::{self, CellPlace, Layout};
 use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
 use super::serialization::{RowError, SerializationHelper};
+use super::transform_repository;
 use crate::model::{
     ContentHash, Field, FieldKind, FieldName, Schema, SchemaName, SchemaState, decode_from,
     encode_value,
@@ -172,6 +173,41 @@ impl SchemaEntry {
             .fields()
             .filter(|(place, field)| place.schema == self.id && field.kind != FieldKind::Single);
         self.element_fields = own.map(|(place, _)| place.field).collect();
+    }
+}
+
+/// The row of the catalogue that would be written of what one says, by its kind.
+pub(crate) fn own_form(
+    kind: CatalogueKind,
+    key: &[u8],
+    row: &[u8],
+) -> Result<Vec<u8>, DataLayerError> {
+    let error = |source| DataLayerError::row(Keyspace::Catalogue, key, source);
+    let number = || -> Result<Vec<u8>, DataLayerError> {
+        let number = Decoder::new(row).u32().map_err(|source| error(source.into()))?;
+        let mut out = Vec::with_capacity(5);
+        ok(Encoder::new(&mut out).u32(number));
+        Ok(out)
+    };
+    match kind {
+        CatalogueKind::Schema => {
+            let Definition { schema, hash, loaded, source } = Definition::decode(key, row)?;
+            Ok(encode_definition(&schema, &hash, loaded, source.as_deref()))
+        }
+        CatalogueKind::State => {
+            let StateRow { state, reason } = StateRow::decode(row).map_err(error)?;
+            Ok(encode_state(state, reason.as_deref()))
+        }
+        CatalogueKind::Transform => transform_repository::own_form(key, row),
+        CatalogueKind::Layout => Ok(Layout::decode(row).map_err(error)?.encode()),
+        CatalogueKind::Index => {
+            let IndexRow { schema, definition, state } = IndexRow::decode(row).map_err(error)?;
+            Ok(encode_index(schema, &definition, &state))
+        }
+        CatalogueKind::Metadata
+        | CatalogueKind::NextSchemaId
+        | CatalogueKind::NextFieldId
+        | CatalogueKind::NextIndexId => number(),
     }
 }
 

@@ -189,11 +189,7 @@ pub(crate) fn encode_commit(
     changes: &[Change],
 ) -> Vec<(BatchKey, Bytes)> {
     let mut out = Vec::new();
-    let mut part = Vec::with_capacity(64);
-    ok(Encoder::new(&mut part)
-        .i64(commit.time.as_micros())
-        .and_then(|e| e.u32(commit.writer.0))
-        .and_then(|e| e.u32(commit.atoms)));
+    let mut part = encode_part(Some(commit), &[]);
     let mut number = 0;
     for change in changes {
         if part.len() >= PART_BYTES {
@@ -204,6 +200,21 @@ pub(crate) fn encode_commit(
     }
     out.push((rows.commit_part(commit.number, number), part.into()));
     out
+}
+
+/// One part of a commit, which begins with the header if it is the first one.
+pub(crate) fn encode_part(header: Option<&Commit>, changes: &[Change]) -> Vec<u8> {
+    let mut part = Vec::with_capacity(64);
+    if let Some(commit) = header {
+        ok(Encoder::new(&mut part)
+            .i64(commit.time.as_micros())
+            .and_then(|e| e.u32(commit.writer.0))
+            .and_then(|e| e.u32(commit.atoms)));
+    }
+    for change in changes {
+        change.encode(&mut part);
+    }
+    part
 }
 
 /// Reads the header of part 0; what follows are its changes.

@@ -4,21 +4,17 @@ use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafold_store::{Batch, Keyspace, Outcome, StoreError};
-use minicbor::Encoder;
 
 use super::error::CommitError;
 use super::failure::{Failure, Halt, engine_panicked};
 use super::ids::CommitNumber;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, encode_head};
 use super::published::Published;
 use super::queue::{Queue, Queued, take_group};
-use super::record::ok;
 use super::record_cache::RecordCache;
 use super::ticket::Ticket;
 use crate::entropy;
-use crate::model::Timestamp;
 use crate::planted::{Fault, is_planted};
 use crate::sync::{self, MutexGuard};
 
@@ -234,10 +230,4 @@ fn forget_records(cache: &RecordCache, group: &[Queued], number: CommitNumber) {
     for ((_, key), _) in written.filter(|((keyspace, _), _)| *keyspace == Keyspace::Records) {
         cache.remove(key, number);
     }
-}
-
-fn encode_head(time: Timestamp) -> Bytes {
-    let mut out = Vec::with_capacity(12);
-    ok(Encoder::new(&mut out).array(1).and_then(|e| e.i64(time.as_micros())));
-    out.into()
 }

@@ -65,17 +65,17 @@ impl CatalogueChanges {
 
 /// How far the building of an index is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Progress {
+pub(super) struct Progress {
     /// Records that were read.
-    records: u64,
+    pub(super) records: u64,
     /// The last of them.
-    last: Option<Bytes>,
+    pub(super) last: Option<Bytes>,
     /// Pairs of records that had the same values when the second was read.
-    duplicates: Vec<(Bytes, Bytes)>,
+    pub(super) duplicates: Vec<(Bytes, Bytes)>,
 }
 
 impl Progress {
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(32);
         let mut encoder = Encoder::new(&mut out);
         ok(encoder.array(3).and_then(|e| e.u64(self.records)).and_then(|e| match &self.last {
@@ -86,7 +86,7 @@ impl Progress {
         out.into()
     }
 
-    fn decode(row: &[u8]) -> Result<Self, RowError> {
+    pub(super) fn decode(row: &[u8]) -> Result<Self, RowError> {
         let mut decoder = Decoder::new(row);
         if decoder.array()? != Some(3) {
             return Err(RowError::Malformed("progress has three parts"));

@@ -18,6 +18,8 @@ mod element_scan;
 mod error;
 mod failure;
 mod flusher;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod ids;
 mod index;
@@ -48,6 +50,7 @@ mod ticket;
 mod transaction;
 mod transform_repository;
 mod verify;
+mod verify_catalogue;
 mod verify_elements;
 mod working_set;
 

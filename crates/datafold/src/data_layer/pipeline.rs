@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafold_store::{BatchKey, Keyspace, Scan, Store};
-use minicbor::Decoder;
+use minicbor::{Decoder, Encoder};
 
 use super::catalogue::SchemaCore;
 use super::commit::{Change, Commit, encode_commit};
@@ -29,8 +29,10 @@ use super::meter::{LockMeter, LockStats};
 use super::overlay::{Overlay, ReadRange};
 use super::published::Published;
 use super::queue::{Queue, Queued};
+use super::record::ok;
 use super::record_cache::RecordCache;
 use super::rows::Rows;
+use super::serialization::RowError;
 use super::ticket::Ticket;
 use super::working_set::{RowSource, WorkingSet};
 use crate::clock::Clock;
@@ -507,6 +509,21 @@ fn check_limits(writes: &[(BatchKey, Option<Bytes>)]) -> Result<usize, CommitErr
     Ok(bytes)
 }
 
+/// What the head row says of the last commit: its time.
+pub(super) fn encode_head(time: Timestamp) -> Bytes {
+    let mut out = Vec::with_capacity(12);
+    ok(Encoder::new(&mut out).array(1).and_then(|e| e.i64(time.as_micros())));
+    out.into()
+}
+
+pub(super) fn decode_head(payload: &[u8]) -> Result<Timestamp, RowError> {
+    let mut decoder = Decoder::new(payload);
+    if decoder.array()? != Some(1) {
+        return Err(RowError::Malformed("the head of a space has one part"));
+    }
+    Ok(Timestamp::from_micros(decoder.i64()?))
+}
+
 fn read_published(
     store: &dyn Store,
     rows: Rows,
@@ -517,11 +534,9 @@ fn read_published(
     let (number, time) = match head {
         None => (CommitNumber::ZERO, Timestamp::from_micros(0)),
         Some(head) => {
-            let mut decoder = Decoder::new(&head.payload);
-            let time = decoder.array().and_then(|_| decoder.i64()).map_err(|source| {
-                DataLayerError::row(Keyspace::Head, &rows.all(), source.into())
-            })?;
-            (CommitNumber(head.number), Timestamp::from_micros(time))
+            let time = decode_head(&head.payload)
+                .map_err(|error| DataLayerError::row(Keyspace::Head, &rows.all(), error))?;
+            (CommitNumber(head.number), time)
         }
     };
     let catalogue = Arc::new(SchemaCore::load(snapshot.as_ref(), rows)?);

@@ -115,11 +115,16 @@ impl<'a> Items<'a> {
     #[inline]
     fn value(&mut self, value: &mut Value) -> Option<()> {
         let (int, rest) = match self.0 {
-            [number @ 0..24, rest @ ..] | [24, number, rest @ ..] => (i64::from(*number), rest),
-            [25, a, b, rest @ ..] => (i64::from(u16::from_be_bytes([*a, *b])), rest),
-            [26, a, b, c, d, rest @ ..] => (i64::from(u32::from_be_bytes([*a, *b, *c, *d])), rest),
+            [number @ 0..24, rest @ ..] | [24, number @ 24..=255, rest @ ..] => {
+                (i64::from(*number), rest)
+            }
+            // Numbers in a form that is too long are for the decoder to refuse.
+            [25, a @ 1..=255, b, rest @ ..] => (i64::from(u16::from_be_bytes([*a, *b])), rest),
+            [26, a, b, c, d, rest @ ..] if (*a, *b) != (0, 0) => {
+                (i64::from(u32::from_be_bytes([*a, *b, *c, *d])), rest)
+            }
             [number @ 0x20..0x38, rest @ ..] => (-1 - i64::from(number - 0x20), rest),
-            [0x38, number, rest @ ..] => (-1 - i64::from(*number), rest),
+            [0x38, number @ 24..=255, rest @ ..] => (-1 - i64::from(*number), rest),
             [0x60..0x79, ..] => return self.text(value),
             _ => {
                 *value = self.decode(|decoder| decode_from(decoder).ok())?;

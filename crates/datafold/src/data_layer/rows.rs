@@ -264,8 +264,11 @@ impl Rows {
     pub(crate) fn read_commit_part(self, key: &[u8]) -> Result<(CommitNumber, u32), KeyError> {
         let mut reader = KeyReader::new(key);
         reader.id()?;
-        let number = reader.ascending()?;
-        Ok((CommitNumber(number), reader.id()?))
+        let (number, part) = (CommitNumber(reader.ascending()?), reader.id()?);
+        match reader.rest() {
+            [] => Ok((number, part)),
+            [byte, ..] => Err(KeyError::UnexpectedByte(*byte)),
+        }
     }
 
     /// The record key behind the space and the schema.

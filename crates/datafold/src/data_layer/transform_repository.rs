@@ -63,6 +63,11 @@ fn encode(transform: &TransformDefinition) -> Vec<u8> {
     out
 }
 
+/// The row that would be written of what one says.
+pub(super) fn own_form(key: &[u8], row: &[u8]) -> Result<Vec<u8>, DataLayerError> {
+    Ok(encode(&decode(key, row)?))
+}
+
 fn decode(key: &[u8], row: &[u8]) -> Result<TransformDefinition, DataLayerError> {
     let parts = |decoder: &mut Decoder<'_>| -> Result<TransformDefinition, RowError> {
         if decoder.array()? != Some(3) {

@@ -10,11 +10,12 @@ use datafold_store::encoding::KeyReader;
 use datafold_store::{Keyspace, Scan};
 use minicbor::Decoder;
 
-use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header};
+use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header, encode_part};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
 use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
 use super::index::IndexState;
+use super::index_build::Progress;
 use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
@@ -62,6 +63,7 @@ impl VerifyReport {
 /// - commits are numbered without a gap, their times rise, and the head is the last one;
 /// - every record, element, past atom, earlier life and value decodes, fits its field, and names a
 ///   commit of the log;
+/// - every row and key is in the one form that the format has for it, also in the catalogue;
 /// - elements belong to records, and each field's count of them is right;
 /// - the atoms and births found in records and history are those that the commits list, by schema;
 /// - the counters are what a count finds, and every schema has its state and its hash;
@@ -74,6 +76,8 @@ pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> 
     check.elements()?;
     check.history()?;
     check.indexes()?;
+    check.catalogue()?;
+    check.heads()?;
     check.compare(&listed)?;
     Ok(check.report)
 }
@@ -219,6 +223,10 @@ impl Check<'_> {
             }
             match decode_changes(&mut decoder, row) {
                 Ok(changes) => {
+                    let header = open.as_ref().filter(|_| part == 0).map(|(header, _)| header);
+                    let own_form = encode_part(header, &changes);
+                    let place = format_args!("commit {number}.{part}");
+                    check.form(&place, row, &own_form);
                     for change in changes {
                         let Some((commit, counted)) = &mut open else { continue };
                         *counted += change.atoms();
@@ -311,6 +319,10 @@ impl Check<'_> {
                 return check.report.problem(format!("{}: is of no index", place()));
             };
             if id == IndexId(0) {
+                match Progress::decode(row) {
+                    Ok(progress) => check.form(&place(), row, &progress.encode()),
+                    Err(error) => check.report.problem(format!("{}: {error}", place())),
+                }
                 return;
             }
             let Some(index) = catalogue.index(id) else {
@@ -332,6 +344,14 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// A row that decodes must be the one that is written of what it says: of other bytes nobody
+    /// knows whether every reader takes them for the same.
+    pub(super) fn form(&mut self, place: &dyn fmt::Display, row: &[u8], own_form: &[u8]) {
+        if row != own_form {
+            self.report.problem(format!("{place}: is in another form than it was written"));
+        }
+    }
+
     /// Counts an element that exists.
     pub(super) fn count_element(&mut self, schema: SchemaId) {
         self.found.entry(schema).or_default().counters.elements += 1;
@@ -341,6 +361,9 @@ impl Check<'_> {
     /// Checks the row of a record or of an earlier life; answers whether it is a live one.
     fn row(&mut self, place: &Place<'_>, row: &[u8]) -> bool {
         let decoded = RecordRow::decode(&Bytes::copy_from_slice(row));
+        if let Ok(decoded) = &decoded {
+            self.form(place, row, &decoded.encode());
+        }
         if let (Ok(row), Some(birth)) = (&decoded, place.birth)
             && row.birth().commit != birth
         {
@@ -435,7 +458,10 @@ impl Check<'_> {
                 return;
             }
             let past = match PastCell::decode(&Bytes::copy_from_slice(row)) {
-                Ok(past) => past.into_cell(birth),
+                Ok(past) => {
+                    check.form(&place, row, &past.encode());
+                    past.into_cell(birth)
+                }
                 Err(error) => return check.report.problem(format!("{place}: {error}")),
             };
             check.cell(&place, field, &past);

@@ -67,13 +67,19 @@ impl Check<'_> {
         let place = Place { schema, record, element, birth, keyspace, key };
         if element.is_empty() {
             match ElementCount::decode(row) {
-                Ok(count) => of_field.stated = Some(count),
+                Ok(count) => {
+                    self.form(&place, row, &count.encode());
+                    of_field.stated = Some(count);
+                }
                 Err(error) => self.report.problem(format!("{place}: {error}")),
             }
             return Ok(());
         }
         match ElementCell::decode(&Bytes::copy_from_slice(row)) {
-            Ok(cell) => self.element(&place, of_field, &cell),
+            Ok(cell) => {
+                self.form(&place, row, &cell.encode());
+                self.element(&place, of_field, &cell);
+            }
             Err(error) => self.report.problem(format!("{place}: {error}")),
         }
         Ok(())

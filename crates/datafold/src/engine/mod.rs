@@ -6,6 +6,8 @@ mod element_filter;
 mod elements;
 mod error;
 mod fold_db;
+#[cfg(test)]
+mod fuzz;
 mod glob;
 mod import;
 mod lines;

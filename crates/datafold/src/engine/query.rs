@@ -506,7 +506,7 @@ pub(super) fn write_cursor(at: CommitNumber, key: &[u8]) -> String {
     cursor
 }
 
-fn read_cursor(cursor: &str) -> Option<(CommitNumber, Vec<u8>)> {
+pub(super) fn read_cursor(cursor: &str) -> Option<(CommitNumber, Vec<u8>)> {
     let (at, key) = cursor.split_once('-')?;
     if !(at.bytes().chain(key.bytes())).all(|byte| byte.is_ascii_hexdigit()) {
         return None;

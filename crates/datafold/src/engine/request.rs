@@ -27,6 +27,8 @@ impl<'p> Object<'p> {
     }
 
     pub(super) fn at(&self, member: &str) -> String {
+        // A place that is no text would be no place.
+        let member = if member.is_empty() { "\"\"" } else { member };
         if self.place == "request" { member.to_owned() } else { format!("{}.{member}", self.place) }
     }
 
@@ -382,6 +384,7 @@ mod tests {
         }
         for (text, place) in [
             (r#"{"schema": "A", "where": "x > 1"}"#, "where"),
+            (r#"{"schema": "A", "": 0}"#, "\"\""),
             (r#"{"schema": "A", "limit": 0}"#, "limit"),
             (r#"{"schema": "A", "limit": 1.5}"#, "limit"),
             (r#"{"schema": "A", "key": {"exact": 1, "from": 2}}"#, "key"),

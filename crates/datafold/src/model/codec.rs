@@ -40,6 +40,12 @@ pub enum CodecError {
         /// The CBOR type.
         found: Type,
     },
+    /// A number, a length or a tag in more bytes than it needs.
+    #[error("the encoding has a number that is not in its shortest form at byte {at}")]
+    NotShortest {
+        /// Where.
+        at: usize,
+    },
     /// A length beyond the bytes that follow.
     #[error("the encoding ends inside the value at byte {at}")]
     Truncated {
@@ -76,6 +82,7 @@ impl CodecError {
         match self {
             CodecError::Malformed { .. } => "encoding_malformed",
             CodecError::Unexpected { .. } => "encoding_unexpected",
+            CodecError::NotShortest { .. } => "encoding_not_shortest",
             CodecError::Truncated { .. } => "encoding_truncated",
             CodecError::Unsorted { .. } => "encoding_unsorted",
             CodecError::Invalid { .. } => "encoding_invalid",
@@ -165,9 +172,26 @@ pub fn decode_from(decoder: &mut Decoder<'_>) -> Result<Value, CodecError> {
     read(decoder, 0)
 }
 
+/// Refuses the head of an item that has a shorter form, so that a value has one encoding.
+///
+/// Source: RFC 8949, section 4.2.1.
+fn check_head(bytes: &[u8], at: usize) -> Result<(), CodecError> {
+    let is_long = match bytes.get(at..).unwrap_or_default() {
+        // Floats and simple values are no numbers of this kind.
+        [0xE0..=0xFF, ..] => false,
+        [head, number, ..] if head & 0x1F == 24 => *number < 24,
+        [head, 0, _, ..] if head & 0x1F == 25 => true,
+        [head, 0, 0, ..] if head & 0x1F == 26 => true,
+        [head, 0, 0, 0, 0, ..] if head & 0x1F == 27 => true,
+        _ => false,
+    };
+    if is_long { Err(CodecError::NotShortest { at }) } else { Ok(()) }
+}
+
 fn read(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecError> {
     let at = decoder.position();
     let malformed = |source| CodecError::Malformed { at, source };
+    check_head(decoder.input(), at)?;
     let found = decoder.datatype().map_err(malformed)?;
     let value = match found {
         Type::Null => decoder.null().map(|()| Value::Null),
@@ -183,6 +207,7 @@ fn read(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CodecError> {
         }
         Type::String => decoder.str().map(Value::from),
         Type::Tag if decoder.tag().map_err(malformed)? == TIME_TAG => {
+            check_head(decoder.input(), decoder.position())?;
             decoder.i64().map(|micros| Value::Time(Timestamp::from_micros(micros)))
         }
         Type::Array => return read_array(decoder, at, depth),
@@ -225,6 +250,7 @@ fn read_object(decoder: &mut Decoder<'_>, at: usize, depth: usize) -> Result<Val
     let mut last: Option<&str> = None;
     for _ in 0..length {
         let at = decoder.position();
+        check_head(decoder.input(), at)?;
         let name = decoder.str().map_err(|source| CodecError::Malformed { at, source })?;
         if last.is_some_and(|last| last >= name) {
             return Err(CodecError::Unsorted { at });
@@ -318,6 +344,21 @@ mod tests {
         assert_eq!(code(b"\xa2\x61a\xf6\x61a\xf6"), "encoding_unsorted");
         assert_eq!(code(b"\xfb\x7f\xf0\0\0\0\0\0\0"), "encoding_invalid");
         assert_eq!(code(b"\xfb\x3f\xf0\0\0\0\0\0\0"), "encoding_invalid");
+        for long in [
+            &b"\x18\x17"[..],
+            b"\x19\0\xff",
+            b"\x1a\0\0\xff\xff",
+            b"\x1b\0\0\0\0\xff\xff\xff\xff",
+            b"\x38\0",
+            b"\x78\x01a",
+            b"\x98\x01\xf6",
+            b"\xb8\x01\x61a\xf6",
+            b"\xa1\x78\x01a\xf6",
+            b"\xd8\x06\0",
+            b"\xc6\x18\0",
+        ] {
+            assert_eq!(code(long), "encoding_not_shortest", "{long:x?}");
+        }
         assert_eq!(code(&[0x81; 100_000]), "encoding_invalid");
     }
 

@@ -4,6 +4,8 @@
 
 mod codec;
 mod element_key;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod json;
 mod json_parser;
 mod json_schema;

@@ -310,3 +310,63 @@ fn no_byte_makes_anything_panic() {
         }
     }
 }
+
+/// The same numbers and lengths in more bytes, or with bytes behind them.
+fn other_forms(keyspace: Keyspace, row: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    match (keyspace, row) {
+        // Behind the time stands the writer, the owner.
+        (Keyspace::Commits, [0x1B, ..]) => {
+            forms.push([&row[..9], &[0x18, 0x00], &row[10..]].concat());
+        }
+        (_, [head @ 0x80..0x98, rest @ ..]) => {
+            forms.push([&[0x98, head - 0x80], rest].concat());
+            forms.push([row, &[0x00]].concat());
+        }
+        (_, [number @ 0..24]) => forms.push(vec![0x18, *number]),
+        _ => {}
+    }
+    forms
+}
+
+#[test]
+fn a_row_in_another_form_is_found() {
+    let mut count = 0;
+    for keyspace in [&ALL[..], &[Keyspace::Catalogue, Keyspace::Head]].concat() {
+        for (_, key, row) in rows(keyspace) {
+            // The head of the space is that of the commit that does the damage.
+            if keyspace == Keyspace::Head && key.len() != 2 {
+                continue;
+            }
+            for form in other_forms(keyspace, &row) {
+                let found = problems(|batch| batch.put(keyspace, key.clone(), form.clone()));
+                let is_told = found.iter().any(|problem| {
+                    problem.contains("is in another form") || problem.contains("encoding")
+                });
+                assert!(is_told, "{keyspace} {key:x?} {form:x?}: {found:?}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 90, "{count} rows");
+}
+
+#[test]
+fn a_value_in_another_form_is_found() {
+    let item = rows(Keyspace::Records).into_iter().find(|(_, _, row)| row.ends_with(&[0x04]));
+    let (_, key, row) = item.unwrap();
+    let form = [&row[..row.len() - 1], &[0x18, 0x04]].concat();
+    let found = problems(|batch| batch.put(Keyspace::Records, key, form));
+    assert!(found.iter().any(|problem| problem.contains("not in its shortest form")), "{found:?}");
+}
+
+#[test]
+fn a_key_of_the_catalogue_or_the_log_with_bytes_behind_it_is_found() {
+    for keyspace in [Keyspace::Catalogue, Keyspace::Commits] {
+        for (_, key, row) in rows(keyspace) {
+            let long = [&key[..], &[0x00]].concat();
+            let found = problems(|batch| batch.put(keyspace, long.clone(), row.clone()));
+            assert_found(&found, (keyspace, long));
+        }
+    }
+}
