@@ -1,6 +1,5 @@
 //! Sums that are rounded once.
 
-use crate::number::exact_int;
 use crate::value::Value;
 
 /// Bits of one limb.
@@ -247,6 +246,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::number::exact_int;
 
     fn sum(numbers: &[f64]) -> ExactSum {
         let mut sum = ExactSum::new();

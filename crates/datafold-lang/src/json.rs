@@ -285,7 +285,7 @@ mod tests {
     fn json_reads_back_as_it_was_printed() {
         for json in [
             "null",
-            "[true,false,-5,0.5,1e300,\"\"]",
+            "[true,false,-5,0.5,1e+300,\"\"]",
             "{\"a\":{\"b\":[]},\"é\\\"\\\\\\n\\u0001\":\"𝄞\"}",
             "9223372036854775807",
         ] {

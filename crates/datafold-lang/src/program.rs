@@ -124,7 +124,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// Whether what is constant is computed once, by the compiler (the default), or in each run.
-    /// Results are the same.
+    /// Results are the same; only runs that compute less reach their limits later.
     #[must_use]
     pub fn fold_constants(mut self, folds: bool) -> Self {
         self.folds = folds;

@@ -353,7 +353,7 @@ fn of_schema(schema: &Value<'_>, depth: u8) -> Type {
                 let one = of_schema(schema, depth + 1);
                 either = if either.kinds.is_empty() { one } else { either.or(&one) };
             }
-            let narrowed = found.kinds & either.kinds;
+            let narrowed = found.kinds & (either.kinds | Kinds::NULL);
             if found.kinds == Kinds::ANY {
                 found = either;
             }
@@ -361,7 +361,7 @@ fn of_schema(schema: &Value<'_>, depth: u8) -> Type {
         }
     }
     // A schema that nothing can fulfil says nothing useful.
-    if found.kinds.without(Kinds::NULL).is_empty() { Type::ANY } else { found.plain() }
+    if found.kinds.is_empty() { Type::ANY } else { found.plain() }
 }
 
 fn object_members(
@@ -406,10 +406,12 @@ fn literal(value: &Value<'_>, is_time: bool) -> Kinds {
 }
 
 impl Type {
-    /// Without null, which every type has.
+    /// Without null, which every type has, unless it has nothing else.
     fn plain(mut self) -> Type {
-        self.kinds =
-            if self.kinds == Kinds::ANY { self.kinds } else { self.kinds.without(Kinds::NULL) };
+        let kinds = self.kinds.without(Kinds::NULL);
+        if self.kinds != Kinds::ANY && !kinds.is_empty() {
+            self.kinds = kinds;
+        }
         self
     }
 }
