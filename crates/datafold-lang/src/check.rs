@@ -1,15 +1,15 @@
 //! The checker: resolves names, finds types, and makes the form that runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::ast::{self, Argument, BinaryOp, Expr, ExprKind, Lambda};
 use crate::diagnostic::{Checked, ErrorKind, Fault, Span, quoted};
 use crate::eval::{constant, is_comparison};
+use crate::library;
+use crate::library::patterns::Patterns;
 use crate::library::times::{not_duration, not_time};
-use crate::library::{self, patterns};
 use crate::meter::{Limits, Meter};
-use crate::node::{Each, EachOp, Node, Op, Pattern, RegexOp, Statement};
+use crate::node::{Each, EachOp, Node, Op, RegexOp, Statement};
 use crate::ops;
 use crate::program::{Input, Lookup};
 use crate::scope::{FieldPath, Named, Names};
@@ -39,10 +39,12 @@ pub(crate) struct Checker<'s> {
     pub(crate) inputs: Vec<Input>,
     slots: BTreeMap<FieldPath, usize>,
     pub(crate) lookups: Vec<Lookup>,
-    patterns: BTreeMap<String, Arc<Pattern>>,
+    patterns: Patterns,
     locals: Vec<Local>,
     level: usize,
     pub(crate) places: usize,
+    /// The type of what `return` statements give.
+    returned: Type,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -58,10 +60,11 @@ impl<'s> Checker<'s> {
             inputs: Vec::new(),
             slots: BTreeMap::new(),
             lookups: Vec::new(),
-            patterns: BTreeMap::new(),
+            patterns: Patterns::default(),
             locals: Vec::new(),
             level: 0,
             places: 0,
+            returned: Type::of_kinds(Kinds::NONE),
             faults: Vec::new(),
         }
     }
@@ -78,10 +81,10 @@ impl<'s> Checker<'s> {
         self.faults.len() >= DIAGNOSTICS_MAX
     }
 
-    pub(crate) fn statements(&mut self, statements: &[ast::Statement]) -> (Vec<Statement>, Type) {
+    /// The statements of a block, and the type of the last value that they leave.
+    fn statements(&mut self, statements: &[ast::Statement]) -> (Vec<Statement>, Type) {
         let mut checked = Vec::with_capacity(statements.len());
         let mut result = Type::NULL;
-        let mut returned = Type::of_kinds(Kinds::NONE);
         for statement in statements {
             match statement {
                 ast::Statement::Let(name, span, value) => {
@@ -91,7 +94,7 @@ impl<'s> Checker<'s> {
                 }
                 ast::Statement::Return(value) => {
                     let (node, of) = self.expr(value);
-                    returned = join(&returned, &of);
+                    self.returned = join(&self.returned, &of);
                     checked.push(Statement::Return(node));
                 }
                 ast::Statement::Expr(value) => {
@@ -114,7 +117,13 @@ impl<'s> Checker<'s> {
                 }
             }
         }
-        (checked, join(&returned, &result))
+        (checked, result)
+    }
+
+    /// The statements of a program, and the type of what they return or leave.
+    pub(crate) fn body(&mut self, statements: &[ast::Statement]) -> (Vec<Statement>, Type) {
+        let (checked, last) = self.statements(statements);
+        (checked, join(&self.returned, &last))
     }
 
     fn block(&mut self, statements: &[ast::Statement]) -> (Box<[Statement]>, Type) {
@@ -635,28 +644,13 @@ impl<'s> Checker<'s> {
             return Err(fault.hint("write it here, or as a parameter"));
         };
         nodes.remove(1);
-        let pattern = self.pattern(&text).map_err(|fault| fault.at(span))?;
+        let pattern = self.patterns.get(&text).map_err(|fault| fault.at(span))?;
         let of = match op {
             RegexOp::Matches => Type::BOOL,
             RegexOp::Find | RegexOp::Replace => Type::TEXT,
             RegexOp::FindAll | RegexOp::Groups | RegexOp::Split => Type::array(Type::TEXT),
         };
         Ok((Op::Regex(op, pattern, nodes.into()), of))
-    }
-
-    /// The compiled pattern; each is compiled once.
-    fn pattern(&mut self, text: &str) -> Checked<Arc<Pattern>> {
-        if let Some(pattern) = self.patterns.get(text) {
-            return Ok(Arc::clone(pattern));
-        }
-        if self.patterns.len() >= patterns::PATTERNS_MAX {
-            let max = patterns::PATTERNS_MAX;
-            let message = format!("a source has at most {max} different patterns");
-            return Err(Fault::new(ErrorKind::InvalidRegex, message));
-        }
-        let pattern = patterns::compile(text)?;
-        self.patterns.insert(text.to_owned(), Arc::clone(&pattern));
-        Ok(pattern)
     }
 
     fn each(&mut self, op: EachOp, name: &str, arguments: &[Argument]) -> Checked<(Op, Type)> {

@@ -30,6 +30,8 @@ mod parser;
 mod program;
 mod scope;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod time;
 mod token;
 mod types;

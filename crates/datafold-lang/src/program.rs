@@ -185,7 +185,7 @@ impl<'s> Compiler<'s> {
         let parsed = parse_program(source);
         let statements = parsed.map_err(|fault| CompileError::new(source, vec![*fault]))?;
         let mut checker = Checker::new(self.names, self.folds);
-        let (body, of) = checker.statements(&statements);
+        let (body, of) = checker.body(&statements);
         finish(checker, source, Body::Statements(body), of)
     }
 

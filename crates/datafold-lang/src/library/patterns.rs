@@ -1,5 +1,6 @@
 //! Regular expressions: compiled once, bounded in size, and matched in linear time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
@@ -13,10 +14,13 @@ use crate::value::{VALUE_BYTES, Value};
 /// The longest pattern.
 const PATTERN_BYTES_MAX: usize = 512;
 /// The most patterns of one program.
-pub(crate) const PATTERNS_MAX: usize = 16;
+const PATTERNS_MAX: usize = 16;
+/// What all patterns of one program take when they are compiled, in bytes: compiling takes time.
+const ALL_BYTES_MAX: usize = 256 << 10;
 /// Sizes of a compiled pattern in bytes, with the steps that a byte of text costs then: at worst
 /// every state is visited for every byte.
-const SIZES: [(usize, u64); 3] = [(8 << 10, 4), (32 << 10, 16), (128 << 10, 64)];
+const SIZES: [(usize, u64); 3] = [(8 << 10, 4), (32 << 10, 16), (LARGEST, 64)];
+const LARGEST: usize = 128 << 10;
 /// What the cache of states that were met may take; when it is full, it starts anew.
 const CACHE_BYTES: usize = 256 << 10;
 
@@ -34,8 +38,37 @@ impl RegexOp {
     }
 }
 
-/// Compiles a pattern.
-pub(crate) fn compile(pattern: &str) -> Checked<Arc<Pattern>> {
+/// The patterns of one program, each compiled once.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns {
+    compiled: BTreeMap<String, Arc<Pattern>>,
+    bytes: usize,
+}
+
+impl Patterns {
+    /// The compiled pattern.
+    pub(crate) fn get(&mut self, text: &str) -> Checked<Arc<Pattern>> {
+        if let Some(pattern) = self.compiled.get(text) {
+            return Ok(Arc::clone(pattern));
+        }
+        if self.compiled.len() >= PATTERNS_MAX || self.bytes >= ALL_BYTES_MAX {
+            let message = format!(
+                "a source has at most {PATTERNS_MAX} different patterns, which take at most \
+                 {ALL_BYTES_MAX} bytes when compiled"
+            );
+            return Err(Fault::new(ErrorKind::InvalidRegex, message));
+        }
+        let compiled = compile(text);
+        let bytes = compiled.as_ref().map_or(LARGEST, |(_, bytes)| *bytes);
+        self.bytes += bytes;
+        let (pattern, _) = compiled?;
+        self.compiled.insert(text.to_owned(), Arc::clone(&pattern));
+        Ok(pattern)
+    }
+}
+
+/// Compiles a pattern; also gives about its size.
+fn compile(pattern: &str) -> Checked<(Arc<Pattern>, usize)> {
     let wrong = |message: String| Fault::new(ErrorKind::InvalidRegex, message);
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(wrong(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
@@ -43,7 +76,7 @@ pub(crate) fn compile(pattern: &str) -> Checked<Arc<Pattern>> {
     for (size, byte_steps) in SIZES {
         let built = build(pattern, size);
         match built {
-            Ok(regex) => return Ok(Arc::new(Pattern { regex, byte_steps })),
+            Ok(regex) => return Ok((Arc::new(Pattern { regex, byte_steps }), size)),
             Err(regex::Error::CompiledTooBig(_)) => {}
             Err(error) => {
                 // The last line of the message says what, the others repeat the pattern.

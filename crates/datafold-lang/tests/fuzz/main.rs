@@ -121,8 +121,8 @@ const LARGE: [(&str, &str, &str); 24] = [
     ("/*", "*", ""),
 ];
 
-/// Texts that costly functions are tried with.
-const COSTLY: [&str; 16] = [
+/// Sources that take as much as they can get.
+const COSTLY: [&str; 20] = [
     "sum(range(0, 100000), x => x * 2 + 1)",
     "let s = repeat('ab', 400000); find_all(s, '(a|b)*c|ab')",
     "let s = repeat('a', 100000); matches(s, '(a?){40}b')",
@@ -139,6 +139,12 @@ const COSTLY: [&str; 16] = [
     "let s = repeat('a', 1000000); s < s + 'b' && contains(s, 'ab')",
     "let s = repeat('a', 200000); index_of(s, repeat('a', 10000) + 'b')",
     "let xs = range(0, 900); sum(xs, x => x in xs ? 1 : 0)",
+    "let s = join(map(range(0, 9000), x => x * x % 40009 % 2 == 0 ? 'a' : 'b'), ''); \
+     map(range(0, 50), x => matches(s, '(a|b)*a(a|b){14}[cd]') ? s : t)",
+    "let s = repeat('aé', 4000); find_all(s, '\\\\w{5}\\\\d|\\\\w{4}x')",
+    "let s = join(map(range(0, 9000), x => x * x % 40009 % 2 == 0 ? 'a' : 'b'), ''); \
+     map(range(0, 50), x => groups(s, 'a((a|b){200}|(a|b){190})[cd]'))",
+    "map(range(0, 9000), x => matches(t, '[^b]{3}(a|b|c)*d') ? x : -x)",
 ];
 
 /// The examples of the reference page, to be changed at random.
@@ -148,7 +154,7 @@ fn corpus() -> Vec<String> {
     let lines = page.lines().filter_map(|line| line.split_once(" -> "));
     let mut corpus: Vec<String> = lines.map(|(source, _)| source.trim().to_owned()).collect();
     corpus.extend(COSTLY.map(str::to_owned));
-    assert!(corpus.len() > 300, "the examples were not found");
+    assert!(corpus.len() > 200, "the examples were not found");
     corpus
 }
 
@@ -249,6 +255,12 @@ fn value(random: &mut Random) -> Value<'static> {
     }
 }
 
+/// Begins to measure memory; gives what is in use.
+fn reset_memory() -> usize {
+    MEMORY.reset_peak_usage();
+    MEMORY.current_usage()
+}
+
 /// What is done with a source.
 type Run<'r> = &'r dyn Fn(&str, &[Value<'static>], usize);
 
@@ -298,9 +310,9 @@ fn campaign(seed: u64, inputs: u64, run: Run<'_>) -> Findings {
             let result = catch_unwind(AssertUnwindSafe(|| run(&source, &values, way)));
             (begin.elapsed(), result.is_err())
         };
-        MEMORY.reset_peak_usage();
+        let before = reset_memory();
         let (mut elapsed, is_panic) = timed();
-        let bytes = MEMORY.peak_usage();
+        let bytes = MEMORY.peak_usage().saturating_sub(before);
         if elapsed > RUN_MAX / 2 {
             // The machine may be busy: what counts is the shortest of some runs.
             elapsed = (0..5).map(|_| timed().0).fold(elapsed, Duration::min);
@@ -357,17 +369,21 @@ fn every_large_and_costly_source_is_bounded() {
         let count = (65_536 - begin.len() - end.len()) / middle.len();
         format!("{begin}{}{end}", middle.repeat(count))
     });
-    for source in large.chain(COSTLY.map(str::to_owned)) {
+    // As many patterns as there may be, all different and large.
+    let pattern =
+        |at: usize| format!("matches(t + '{at}', '\\\\w{{2}}[^{at}]{{2}}(\\\\d|x){{{at}}}');");
+    let patterns: String = (1..=16).map(pattern).collect();
+    for source in large.chain(COSTLY.map(str::to_owned)).chain([patterns]) {
         let shown: String = source.chars().take(80).collect();
         for way in 0..2 {
-            MEMORY.reset_peak_usage();
+            let before = reset_memory();
             let timed = || {
                 let begin = Instant::now();
                 compile_and_run(&source, &[time.clone(), Value::from("abc")], way, &scope);
                 begin.elapsed()
             };
             let mut least = timed();
-            let bytes = MEMORY.peak_usage();
+            let bytes = MEMORY.peak_usage().saturating_sub(before);
             for _ in 0..5 {
                 if least > RUN_MAX / 4 {
                     least = least.min(timed());
