@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind};
 
 use super::array;
 use crate::diagnostic::{Checked, ErrorKind, Fault, quoted};
@@ -13,16 +15,16 @@ use crate::value::{VALUE_BYTES, Value};
 
 /// The longest pattern.
 const PATTERN_BYTES_MAX: usize = 512;
-/// The most patterns of one program.
-const PATTERNS_MAX: usize = 16;
-/// What all patterns of one program take when they are compiled, in bytes: compiling takes time.
-const ALL_BYTES_MAX: usize = 256 << 10;
-/// Sizes of a compiled pattern in bytes, with the steps that a byte of text costs then: at worst
-/// every state is visited for every byte.
-const SIZES: [(usize, u64); 3] = [(8 << 10, 4), (32 << 10, 16), (LARGEST, 64)];
-const LARGEST: usize = 128 << 10;
+/// The most patterns of one program, since compiling takes time.
+const PATTERNS_MAX: usize = 8;
+/// The size of a compiled pattern in bytes.
+const COMPILED_BYTES_MAX: usize = 64 << 10;
 /// What the cache of states that were met may take; when it is full, it starts anew.
 const CACHE_BYTES: usize = 256 << 10;
+/// How deep groups may be nested.
+const GROUP_DEPTH_MAX: u32 = 32;
+/// How many times as long it takes to find the groups.
+const GROUPS_FACTOR: u64 = 3;
 
 impl RegexOp {
     pub(crate) fn of_name(name: &str) -> Option<Self> {
@@ -42,7 +44,8 @@ impl RegexOp {
 #[derive(Debug, Default)]
 pub(crate) struct Patterns {
     compiled: BTreeMap<String, Arc<Pattern>>,
-    bytes: usize,
+    /// How many were tried.
+    count: usize,
 }
 
 impl Patterns {
@@ -51,48 +54,62 @@ impl Patterns {
         if let Some(pattern) = self.compiled.get(text) {
             return Ok(Arc::clone(pattern));
         }
-        if self.compiled.len() >= PATTERNS_MAX || self.bytes >= ALL_BYTES_MAX {
-            let message = format!(
-                "a source has at most {PATTERNS_MAX} different patterns, which take at most \
-                 {ALL_BYTES_MAX} bytes when compiled"
-            );
+        self.count += 1;
+        if self.count > PATTERNS_MAX {
+            let message = format!("a source has at most {PATTERNS_MAX} different patterns");
             return Err(Fault::new(ErrorKind::InvalidRegex, message));
         }
-        let compiled = compile(text);
-        let bytes = compiled.as_ref().map_or(LARGEST, |(_, bytes)| *bytes);
-        self.bytes += bytes;
-        let (pattern, _) = compiled?;
+        let pattern = compile(text)?;
         self.compiled.insert(text.to_owned(), Arc::clone(&pattern));
         Ok(pattern)
     }
 }
 
-/// Compiles a pattern; also gives about its size.
-fn compile(pattern: &str) -> Checked<(Arc<Pattern>, usize)> {
+fn compile(pattern: &str) -> Checked<Arc<Pattern>> {
     let wrong = |message: String| Fault::new(ErrorKind::InvalidRegex, message);
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(wrong(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
     }
-    for (size, byte_steps) in SIZES {
-        let built = build(pattern, size);
-        match built {
-            Ok(regex) => return Ok((Arc::new(Pattern { regex, byte_steps }), size)),
-            Err(regex::Error::CompiledTooBig(_)) => {}
-            Err(error) => {
-                // The last line of the message says what, the others repeat the pattern.
-                let text = error.to_string();
-                let what = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                return Err(wrong(format!("`{}` is no pattern: {what}", quoted(pattern))));
-            }
+    let no_pattern = |error: String| {
+        // The last line of the message says what, the others repeat the pattern.
+        let what = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        wrong(format!("`{}` is no pattern: {what}", quoted(pattern)))
+    };
+    let parsed = ParserBuilder::new().nest_limit(GROUP_DEPTH_MAX).build().parse(pattern);
+    let parsed = parsed.map_err(|error| no_pattern(error.to_string()))?;
+    // At worst all positions are tried at each byte.
+    let byte_steps = positions(&parsed).saturating_mul(2).saturating_add(2);
+    match build(pattern) {
+        Ok(regex) => Ok(Arc::new(Pattern { regex, byte_steps })),
+        Err(regex::Error::CompiledTooBig(_)) => {
+            let fault = wrong(format!("the pattern `{}` is too large", quoted(pattern)));
+            Err(fault.hint("smaller counts, or `[a-z]` instead of `\\w`, make it smaller"))
         }
+        Err(error) => Err(no_pattern(error.to_string())),
     }
-    let fault = wrong(format!("the pattern `{}` is too large", quoted(pattern)));
-    Err(fault.hint("smaller counts, or `[a-z]` instead of `\\w`, make it smaller"))
 }
 
-fn build(pattern: &str, size: usize) -> Result<Regex, regex::Error> {
+/// The places of a pattern at which a character is read, counted repetitions written out.
+fn positions(parsed: &Hir) -> u64 {
+    match parsed.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Class(_) => 1,
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or_else(|| repetition.min.saturating_add(1));
+            positions(&repetition.sub).saturating_mul(u64::from(times))
+        }
+        HirKind::Capture(capture) => positions(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().map(positions).fold(0, u64::saturating_add)
+        }
+    }
+}
+
+fn build(pattern: &str) -> Result<Regex, regex::Error> {
     let mut builder = RegexBuilder::new(pattern);
-    builder.size_limit(size).dfa_size_limit(CACHE_BYTES).nest_limit(32).build()
+    builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(CACHE_BYTES);
+    builder.nest_limit(GROUP_DEPTH_MAX).build()
 }
 
 /// What an operation makes of a text.
@@ -108,7 +125,8 @@ pub(crate) fn run<'a>(
         Some(other) => return Err(not_text(other)),
     };
     let bytes = text.len() as u64 + 1;
-    meter.steps(bytes.saturating_mul(pattern.byte_steps))?;
+    let factor = if op == RegexOp::Groups { GROUPS_FACTOR } else { 1 };
+    meter.steps(bytes.saturating_mul(pattern.byte_steps.saturating_mul(factor)))?;
     let regex = &pattern.regex;
     let part = |part: &str| Value::from(part.to_owned());
     match op {
@@ -164,7 +182,7 @@ pub(crate) fn run<'a>(
 
 /// A part that is found may begin a search of its own.
 fn charge_part(pattern: &Pattern, part: &str, meter: &mut Meter) -> Checked<()> {
-    meter.steps(pattern.byte_steps * 4)?;
+    meter.steps(pattern.byte_steps.saturating_add(8))?;
     meter.bytes(2 * (part.len() as u64 + 2 * VALUE_BYTES))
 }
 

@@ -372,8 +372,19 @@ fn every_large_and_costly_source_is_bounded() {
     // As many patterns as there may be, all different and large.
     let pattern =
         |at: usize| format!("matches(t + '{at}', '\\\\w{{2}}[^{at}]{{2}}(\\\\d|x){{{at}}}');");
-    let patterns: String = (1..=16).map(pattern).collect();
-    for source in large.chain(COSTLY.map(str::to_owned)).chain([patterns]) {
+    let patterns: String = (1..=8).map(pattern).collect();
+    // Patterns of each size, in which many states are active at once, as often as may be.
+    let mut hard = Vec::new();
+    for (count, length) in [(4, 9000), (20, 9000), (80, 2500), (150, 1500), (300, 800)] {
+        for call in ["matches", "groups", "find_all"] {
+            hard.push(format!(
+                "let s = join(map(range(0, {length}), x => x * x % 40009 % 2 == 0 ? 'a' : 'b'), '');\
+                 map(range(0, 500), x => {call}(s, 'a((a|b){{{count}}}|[ab]{{{count}}})[cd]'))"
+            ));
+        }
+    }
+    let small = COSTLY.map(str::to_owned).into_iter().chain([patterns]).chain(hard);
+    for source in large.chain(small) {
         let shown: String = source.chars().take(80).collect();
         for way in 0..2 {
             let before = reset_memory();
@@ -389,8 +400,10 @@ fn every_large_and_costly_source_is_bounded() {
                     least = least.min(timed());
                 }
             }
-            println!("{least:>12.1?} {:>8} KiB  {shown}", bytes >> 10);
-            assert!(least <= RUN_MAX, "{least:?}: {shown}");
+            let end: String =
+                source.chars().rev().take(60).collect::<String>().chars().rev().collect();
+            println!("{least:>12.1?} {:>8} KiB  {shown} … {end}", bytes >> 10);
+            assert!(least <= RUN_MAX, "{least:?}: {shown} … {end}");
             assert!(bytes <= BYTES_MAX, "{bytes} bytes: {shown}");
         }
     }
