@@ -79,6 +79,7 @@ pub(crate) fn run(size: Size, table: &mut Table) {
     pair.large.pool().close().unwrap();
     bare_reads(&small, &large, size, table);
     maps(size, table);
+    accesses(size, table);
 }
 
 /// The same growth of the bare engine, to compare with.
@@ -138,6 +139,51 @@ fn maps(size: Size, table: &mut Table) {
     };
     compare("HashMap", &|key| small.0.get(key).cloned(), &|key| large.0.get(key).cloned());
     compare("BTreeMap", &|key| small.1.get(key).cloned(), &|key| large.1.get(key).cloned());
+}
+
+/// What a single access to memory costs if each waits for the one before: the least that a read
+/// of a record costs that no cache of the processor has. In a large store's memory beside a small
+/// one's, which are [`ROW_BYTES`] for each record.
+fn accesses(size: Size, table: &mut Table) {
+    let (large, small) = (Chain::new(size.records), Chain::new(SMALL));
+    large.follow();
+    small.follow();
+    let rounds: Vec<(f64, f64)> =
+        (0..size.rounds).map(|_| (large.follow(), small.follow())).collect();
+    let what = format!("one access to memory, that of {} rows beside {SMALL}", size.records);
+    report(table, &what, &rounds, "for comparison");
+}
+
+/// What a row of the benches takes with its key in the cache of records.
+const ROW_BYTES: u64 = 192;
+const LINE_BYTES: u64 = 64;
+
+/// Cache lines, each of which says which one comes next; one round leads through all of them.
+struct Chain(Vec<[u32; 16]>);
+
+impl Chain {
+    fn new(records: u64) -> Self {
+        let count = records * ROW_BYTES / LINE_BYTES;
+        let mut order: Vec<u32> = (0..count as u32).collect();
+        let mut random = Random(3);
+        for at in (1..order.len()).rev() {
+            order.swap(at, random.below(at as u64 + 1) as usize);
+        }
+        let mut lines = vec![[0; 16]; order.len()];
+        for (at, line) in order.iter().enumerate() {
+            lines[*line as usize][0] = order[(at + 1) % order.len()];
+        }
+        Self(lines)
+    }
+
+    /// Microseconds of one step.
+    fn follow(&self) -> f64 {
+        let count = 1_000_000;
+        let start = Instant::now();
+        let last = (0..count).fold(0, |line, _| self.0[line as usize][0]);
+        std::hint::black_box(last);
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    }
 }
 
 type Get<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;

@@ -20,10 +20,10 @@ use crate::table::{Table, median};
 
 const ROUNDS: usize = 3;
 const BATCH: usize = 1_000;
-const KEY: [&str; 3] = ["carrier", "flight", "time_hour"];
-const TEXTS: [&str; 5] = ["carrier", "tailnum", "origin", "dest", "time_hour"];
+pub(crate) const KEY: [&str; 3] = ["carrier", "flight", "time_hour"];
+pub(crate) const TEXTS: [&str; 5] = ["carrier", "tailnum", "origin", "dest", "time_hour"];
 
-fn example(path: &str) -> PathBuf {
+pub(crate) fn example(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/nycflights").join(path)
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn run(flights: &Path, table: &mut Table) {
 }
 
 /// Writes the rows of a CSV file as objects, one a line; answers the columns.
-fn write_lines(from: &Path, to: &Path) -> Vec<String> {
+pub(crate) fn write_lines(from: &Path, to: &Path) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(GzDecoder::new(File::open(from).unwrap()));
     let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     let mut out = BufWriter::new(File::create(to).unwrap());
@@ -194,7 +194,7 @@ fn forget_peak() {
 }
 
 /// The most memory that the process had at once, in bytes.
-fn peak_bytes() -> u64 {
+pub(crate) fn peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024

@@ -57,11 +57,16 @@ pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bench-").tempdir_in(target).unwrap()
 }
 
+/// Loads and approves the schema.
+pub(crate) fn approve(db: &FoldDb) {
+    let name = db.schemas().load_text(SCHEMA, None).unwrap().name;
+    db.schemas().approve_schema(&name).unwrap();
+}
+
 /// Creates a store with records 0 to `records` in it.
 pub(crate) fn filled(path: &Path, records: u64) {
     let db = FoldDb::create(path.to_str().unwrap()).unwrap();
-    let name = db.schemas().load_text(SCHEMA, None).unwrap().name;
-    db.schemas().approve_schema(&name).unwrap();
+    approve(&db);
     let ids: Vec<u64> = (0..records).collect();
     for chunk in ids.chunks(1_000) {
         let rows = chunk.iter().map(|id| record(*id, 0)).collect();

@@ -5,6 +5,9 @@
 //! with less data. `--flights=FILE` names the CSV file (gzip) of flights for the bench of imports,
 //! instead of the month that the project ships. Results go to standard output as a table in
 //! Markdown.
+//!
+//! `-- table` measures DataFold on each engine beside the bare engines, SQLite and a limit, all in
+//! turns; see the module `comparison`. It runs only if it is named.
 
 #![expect(
     clippy::print_stdout,
@@ -22,6 +25,7 @@ mod bench_locks;
 mod bench_mutations;
 mod bench_open;
 mod bench_reads;
+mod comparison;
 mod fixture;
 mod table;
 
@@ -42,6 +46,12 @@ struct Size {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, subject, folder] = &arguments[..]
+        && first == comparison::CHILD
+    {
+        comparison::run_child(subject, folder.as_ref());
+        return;
+    }
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let size = if quick {
         Size { records: 100_000, seconds: 0.5, rounds: 3 }
@@ -50,6 +60,10 @@ fn main() {
     };
     let flights = arguments.iter().find_map(|argument| argument.strip_prefix("--flights="));
     let flights = flights.map_or_else(bench_import::shipped_flights, PathBuf::from);
+    if arguments.iter().any(|argument| argument == "table") {
+        comparison::run(&arguments, &flights);
+        return;
+    }
     let chosen: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name);
     let mut table = Table::new();

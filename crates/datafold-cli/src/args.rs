@@ -155,6 +155,21 @@ pub(crate) enum SchemaCommand {
     },
     /// Show the states of the schemas, with reasons, sources and hashes
     Status,
+    /// Make or drop an index over fields of a schema, or list its indexes
+    Index {
+        /// The schema
+        #[arg(value_parser = SchemaName::parse)]
+        name: SchemaName,
+        /// The fields, the first one sorts first; without any the indexes are listed
+        #[arg(value_name = "FIELD", value_parser = FieldName::parse)]
+        fields: Vec<FieldName>,
+        /// No two records may have the same values; null is never the same
+        #[arg(long, requires = "fields", conflicts_with = "drop")]
+        unique: bool,
+        /// Drop the index over these fields
+        #[arg(long, requires = "fields")]
+        drop: bool,
+    },
     /// Delete the definition of a schema that never had data
     Delete {
         /// The schema

@@ -9,6 +9,8 @@
 //!
 //! The bytes are in `docs/format.md`.
 
+#[cfg(test)]
+mod fuzz;
 mod payload;
 mod record;
 mod replay;

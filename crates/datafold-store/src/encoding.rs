@@ -45,6 +45,9 @@ pub enum KeyError {
     /// NaN or an infinity.
     #[error("a key part must be a finite number")]
     NotFinite,
+    /// A number in other bytes than those that a [`KeyWriter`] writes: it would not sort with them.
+    #[error("the key has a number in another form than its own")]
+    OtherForm,
 }
 
 const NULL: u8 = 0x05;
@@ -244,7 +247,8 @@ impl<'a> KeyReader<'a> {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Truncated`], and [`KeyError::UnexpectedByte`] for a number beyond `u32`.
+    /// [`KeyError::Truncated`], [`KeyError::UnexpectedByte`] for a number beyond `u32`, and
+    /// [`KeyError::OtherForm`] for one that has a shorter form.
     pub fn id(&mut self) -> Result<u32, KeyError> {
         let first = self.bytes.first().copied().ok_or(KeyError::Truncated)?;
         let number = self.ordered()?;
@@ -325,35 +329,55 @@ impl<'a> KeyReader<'a> {
         let mask = if negative { 0xFF } else { 0 };
         if size == HUGE {
             let bits = u64::from_be_bytes(self.array::<8>()?.map(|byte| byte ^ mask));
-            let value = f64::from_bits(bits);
-            if !value.is_finite() || value < INT_END {
+            let size = f64::from_bits(bits);
+            if !size.is_finite() {
                 return Err(KeyError::NotFinite);
             }
-            let value = if negative { -value } else { value };
-            return Ok(exact_int(value).map_or(KeyPart::Float(value), KeyPart::Int));
+            let value = if negative { -size } else { size };
+            if size < INT_END || exact_int(value).is_some() {
+                return Err(KeyError::OtherForm);
+            }
+            return Ok(KeyPart::Float(value));
         }
         let whole = self.take(usize::from(size))?;
+        if whole.first().is_some_and(|first| first ^ mask == 0) {
+            return Err(KeyError::OtherForm);
+        }
         let whole = whole.iter().fold(0_u64, |n, byte| n << 8 | u64::from(byte ^ mask));
         match self.byte()? ^ mask {
             0 => {
                 let int = if negative {
-                    0_i64.checked_sub_unsigned(whole)
+                    // Zero has no sign.
+                    0_i64.checked_sub_unsigned(whole).filter(|int| *int != 0)
                 } else {
                     whole.try_into().ok()
                 };
-                int.map(KeyPart::Int).ok_or(KeyError::NotFinite)
+                int.map(KeyPart::Int).ok_or(KeyError::OtherForm)
             }
             1 => {
                 let bits = u64::from_be_bytes(self.array::<8>()?.map(|byte| byte ^ mask));
-                #[expect(clippy::cast_precision_loss, reason = "a float's integer part is exact")]
-                let value = whole as f64 + f64::from_bits(bits);
-                if !value.is_finite() {
-                    return Err(KeyError::NotFinite);
-                }
-                Ok(KeyPart::Float(if negative { -value } else { value }))
+                let size = size_of_parts(whole, f64::from_bits(bits))?;
+                Ok(KeyPart::Float(if negative { -size } else { size }))
             }
             other => Err(KeyError::UnexpectedByte(other)),
         }
+    }
+
+    /// Reads the next part if it is an integer that is not negative; else reads nothing.
+    #[must_use]
+    #[inline]
+    pub fn natural(&mut self) -> Option<i64> {
+        let (tag, rest) = self.bytes.split_first()?;
+        let size = tag.checked_sub(ZERO).filter(|size| *size < HUGE)?;
+        let (whole, rest) = rest.split_at_checked(size.into())?;
+        let [0, rest @ ..] = rest else { return None };
+        if whole.first() == Some(&0) {
+            return None;
+        }
+        let whole = whole.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        let int = i64::try_from(whole).ok()?;
+        self.bytes = rest;
+        Some(int)
     }
 
     /// Reads a part that is a text into `text`, in the place of what is there.
@@ -395,7 +419,10 @@ impl<'a> KeyReader<'a> {
             None | Some(0) => Ok(u64::from(first)),
             Some(len) => {
                 let bytes = self.take(usize::from(len))?;
-                Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+                match bytes {
+                    [0, ..] | [..0xF8] => Err(KeyError::OtherForm),
+                    _ => Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))),
+                }
             }
         }
     }
@@ -415,6 +442,19 @@ impl<'a> KeyReader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], KeyError> {
         self.take(N)?.try_into().map_err(|_| KeyError::Truncated)
     }
+}
+
+/// The number with this integer part and this fraction, if it has exactly these.
+fn size_of_parts(whole: u64, fraction: f64) -> Result<f64, KeyError> {
+    #[expect(clippy::cast_precision_loss, reason = "what is lost is another form")]
+    let size = whole as f64 + fraction;
+    if !size.is_finite() {
+        return Err(KeyError::NotFinite);
+    }
+    let is_own_form = size.fract().to_bits() == fraction.to_bits()
+        && fraction > 0.0
+        && exact_int(size.trunc()).is_some_and(|int| int.unsigned_abs() == whole);
+    if is_own_form { Ok(size) } else { Err(KeyError::OtherForm) }
 }
 
 fn flip_sign(number: i64) -> i64 {
@@ -530,7 +570,18 @@ mod tests {
             let bytes = encode(&parts);
             let mut reader = KeyReader::new(&bytes);
             for part in &parts {
-                prop_assert_eq!(reader.part().unwrap(), normal(part.clone()));
+                let mut ahead = reader.clone();
+                let natural = ahead.natural();
+                let part = normal(part.clone());
+                prop_assert_eq!(reader.part().unwrap(), part.clone());
+                match (natural, part) {
+                    (Some(natural), part) => {
+                        prop_assert_eq!(KeyPart::Int(natural), part);
+                        prop_assert_eq!(ahead.rest(), reader.rest());
+                    }
+                    (None, KeyPart::Int(int)) => prop_assert!(int < 0),
+                    (None, _) => {}
+                }
             }
             prop_assert!(reader.is_empty());
             prop_assert_eq!(KeyReader::new(&bytes).skip_parts(parts.len()).unwrap(), &bytes[..]);
@@ -552,6 +603,30 @@ mod tests {
             let mut reader = KeyReader::new(&bytes);
             while reader.id().is_ok() {}
             let _ = KeyReader::new(&bytes).skip_parts(3);
+        }
+    }
+
+    #[test]
+    fn a_number_has_one_form() {
+        let fraction = |tag: &[u8], fraction: f64| [tag, &fraction.to_be_bytes()].concat();
+        for bytes in [
+            // Zeros before the integer part, and a zero with a sign.
+            vec![0x22, 0x00, 0x05, 0x00],
+            vec![0x1D, 0xFF, 0xFA, 0xFF],
+            vec![0x1F, 0xFF],
+            // Fractions that are none, and one that the integer part leaves no room for.
+            fraction(&[0x21, 0x05, 0x01], 0.0),
+            fraction(&[0x21, 0x05, 0x01], 1.5),
+            fraction(&[0x20, 0x01], -0.5),
+            fraction(&[0x27, 0x80, 0, 0, 0, 0, 0, 0, 0x01], 0.5),
+            // Numbers that are integers.
+            fraction(&[0x29], 5.0),
+            [&[0x16][..], &INT_END.to_be_bytes().map(|byte| !byte)].concat(),
+        ] {
+            assert_eq!(KeyReader::new(&bytes).part(), Err(KeyError::OtherForm), "{bytes:x?}");
+        }
+        for id in [&[0xF8, 0xF7][..], &[0xF9, 0x00, 0xF8], &[0xFB, 0, 0, 1, 0]] {
+            assert_eq!(KeyReader::new(id).id(), Err(KeyError::OtherForm), "{id:x?}");
         }
     }
 

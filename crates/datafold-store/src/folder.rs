@@ -62,12 +62,17 @@ impl Note {
     /// Reads the note; `None` if the folder has none.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>, StoreError> {
         let path = folder.join(NOTE_FILE);
-        let Some(text) = read_file(&path)? else { return Ok(None) };
+        let text = read_file(&path)?;
+        text.map(|text| Self::parse(&path, &text)).transpose()
+    }
+
+    /// Reads the text of the note of this path.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, StoreError> {
         let not_a_store = |reason: &str| StoreError::NotAStore {
-            path: path.clone(),
+            path: path.to_owned(),
             reason: format!("the file {reason}"),
         };
-        let note: Value = serde_json::from_str(&text).map_err(|_| not_a_store("is not JSON"))?;
+        let note: Value = serde_json::from_str(text).map_err(|_| not_a_store("is not JSON"))?;
         let version = note.get("format_version").and_then(Value::as_u64);
         let version = version.ok_or_else(|| not_a_store("names no format version"))?;
         let version = u32::try_from(version).unwrap_or(u32::MAX);
@@ -76,22 +81,27 @@ impl Note {
         }
         let id = note.get("store_id").and_then(Value::as_str).and_then(StoreId::parse);
         let engine = note.get("engine").and_then(Value::as_str);
-        Ok(Some(Self {
+        Ok(Self {
             id: id.ok_or_else(|| not_a_store("names no store id"))?,
             engine: engine.ok_or_else(|| not_a_store("names no engine"))?.to_owned(),
             version,
-        }))
+        })
     }
 
     /// Writes the note, durable and in one step.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), StoreError> {
+        write_file(folder, NOTE_FILE, &self.text())
+    }
+
+    /// The text of the note.
+    pub(crate) fn text(&self) -> String {
         let text = json!({
             "what": "a DataFold store; do not edit",
             "engine": self.engine,
             "format_version": self.version,
             "store_id": self.id.to_string(),
         });
-        write_file(folder, NOTE_FILE, &format!("{text:#}\n"))
+        format!("{text:#}\n")
     }
 }
 

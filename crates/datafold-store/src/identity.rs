@@ -94,7 +94,22 @@ impl Identity {
         if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&version) {
             return Err(StoreError::UnknownFormat { found: version });
         }
-        let id = row.get(12..28).and_then(|b| b.try_into().ok()).ok_or_else(corrupted)?;
+        let id = row.get(12..).and_then(|b| b.try_into().ok()).ok_or_else(corrupted)?;
         Ok(Self { id: StoreId(id), version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_row_has_nothing_behind_it() {
+        let row = identity_row(StoreId([7; 16]));
+        let read = Identity::decode(&row).unwrap();
+        assert_eq!(read, Identity { id: StoreId([7; 16]), version: FORMAT_VERSION });
+        for wrong in [&row[..27], &[&row[..], &[0]].concat()] {
+            assert_eq!(Identity::decode(wrong).unwrap_err().code(), "store_corrupted");
+        }
     }
 }

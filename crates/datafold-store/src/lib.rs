@@ -30,6 +30,8 @@ pub mod encoding;
 mod engine;
 mod error;
 mod folder;
+#[cfg(test)]
+mod fuzz;
 mod head;
 mod identity;
 mod keyspace;

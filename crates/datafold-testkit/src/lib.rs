@@ -5,6 +5,7 @@
 //! - [`FaultStore`] answers what a test tells it to, and holds batches at its [`Gate`];
 //!   [`RecordingStore`] keeps the batches that were accepted.
 //! - [`ModelStore`] is what every engine is compared with, and [`conformance_suite!`] does so.
+//! - [`Fuzz`] makes inputs for parsers and codecs out of valid ones.
 //!
 //! A double is stricter than what it stands for, and all of its choices follow from a seed:
 //! [`seed_from_env`] reads it from `DATAFOLD_SEED`, and every failure names it.
@@ -14,6 +15,7 @@ mod cut_kind;
 mod disk_fault;
 mod disk_image;
 mod fault_store;
+mod fuzz;
 mod gate;
 pub mod model;
 mod power_cut;
@@ -28,6 +30,7 @@ pub use cut_kind::CutKind;
 pub use disk_fault::{DiskCall, DiskError, DiskFault};
 pub use disk_image::{DiskImage, DiskImages};
 pub use fault_store::{ApplyFault, FaultStore, ReadCall};
+pub use fuzz::{Draw, Fuzz, FuzzFailure, FuzzReport, Verdict};
 pub use gate::Gate;
 pub use model::{ModelStore, Row};
 pub use power_cut::{PowerCutFailure, PowerCutReport, PowerCuts};

@@ -9,7 +9,13 @@ pub mod data_layer;
 pub mod engine;
 mod entropy;
 pub mod model;
+#[cfg(not(feature = "shuttle"))]
+mod planted;
+#[cfg(feature = "shuttle")]
+#[doc(hidden)]
+pub mod planted;
 pub mod schema;
+mod sync;
 mod threads;
 
 pub use engine::{FoldDb, FoldDbError, MutationRequest, QueryRequest};

@@ -1,7 +1,13 @@
 //! The seam to the operating system's threads.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
+#[cfg(not(feature = "shuttle"))]
+use std::thread::Builder;
+
+#[cfg(feature = "shuttle")]
+use shuttle::thread::Builder;
+
+use crate::sync::JoinHandle;
 
 /// Begins a named thread.
 pub(crate) fn spawn<T: Send + 'static>(

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use datafold::data_layer::{DataLayerError, Receipt, SchemaEntry};
-use datafold::model::{Field, SchemaName, SchemaPayment, SchemaState, Value};
-use datafold::schema::{SchemaFailure, SchemaLoadingReport, SchemaStatus};
+use datafold::model::{
+    Field, FieldName, IndexDefinition, SchemaName, SchemaPayment, SchemaState, Value,
+};
+use datafold::schema::{IndexStatus, SchemaFailure, SchemaLoadingReport, SchemaStatus};
 use datafold::{FoldDbError, model};
 
 use crate::Done;
@@ -26,6 +28,13 @@ pub(crate) fn run(command: SchemaCommand, invocation: &Invocation) -> Done {
         SchemaCommand::List => list(&session),
         SchemaCommand::Show { name } => show(&session, &name),
         SchemaCommand::Status => status(&session),
+        SchemaCommand::Index { name, fields, .. } if fields.is_empty() => indexes(&session, &name),
+        SchemaCommand::Index { name, fields, drop: true, .. } => {
+            drop_index(&session, &name, &fields)
+        }
+        SchemaCommand::Index { name, fields, unique, .. } => {
+            create_index(&session, &name, IndexDefinition { fields, unique })
+        }
         SchemaCommand::Delete { name } => delete(&session, &name),
     }?;
     session.close()
@@ -109,7 +118,68 @@ fn set_states(session: &Session<'_>, args: &StateArgs, state: SchemaState) -> Do
     let receipt = receipt.map_err(|error| session.fail(&error))?;
     let row = |name: &SchemaName| changed(name, state.as_str(), &receipt);
     let rows = args.names.iter().map(row).collect();
-    print_changed(session, rows)
+    print_changed(session, rows)?;
+    if state == SchemaState::Approved {
+        args.names.iter().try_for_each(|name| await_indexes(session, name))?;
+    }
+    Ok(())
+}
+
+fn create_index(session: &Session<'_>, name: &SchemaName, definition: IndexDefinition) -> Done {
+    let made = session.db.schemas().create_index(name, &definition);
+    made.map_err(|error| session.fail(&error))?;
+    await_indexes(session, name)?;
+    indexes(session, name)
+}
+
+fn drop_index(session: &Session<'_>, name: &SchemaName, fields: &[FieldName]) -> Done {
+    let receipt = session.db.schemas().drop_index(name, fields);
+    let receipt = receipt.map_err(|error| session.fail(&error))?;
+    let names: Vec<_> = fields.iter().map(FieldName::as_str).collect();
+    let state = format!("index on {} dropped", names.join(", "));
+    print_changed(session, vec![changed(name, &state, &receipt)])
+}
+
+/// Waits until the indexes of a schema are built; fails if one failed.
+fn await_indexes(session: &Session<'_>, name: &SchemaName) -> Done {
+    let schemas = session.db.schemas();
+    let found = || schemas.indexes(name).map_err(|error| session.fail(&error));
+    if found()?.iter().any(|index| index.state == "building") {
+        footer(format_args!("building the index; it goes on later if you interrupt it"));
+        schemas.wait_for_indexes(name).map_err(|error| session.fail(&error))?;
+    }
+    let Some(failed) = found()?.into_iter().find(|index| index.state == "failed") else {
+        return Ok(());
+    };
+    for (one, other) in &failed.duplicates {
+        note(format_args!("{name} {one} and {other} have the same values"));
+    }
+    let message = format!("the unique index of `{name}` on {} failed", fields_of(&failed));
+    let failure = Failure::new(Exit::Refused, message);
+    Err(failure.hint("give these records values of their own, and make the index again"))
+}
+
+fn fields_of(index: &IndexStatus) -> String {
+    let names: Vec<_> = index.fields.iter().map(FieldName::as_str).collect();
+    names.join(", ")
+}
+
+fn indexes(session: &Session<'_>, name: &SchemaName) -> Done {
+    let found = session.db.schemas().indexes(name).map_err(|error| session.fail(&error))?;
+    print_indexes(&mut Out::new(), session.invocation.format, &found)
+}
+
+fn print_indexes(out: &mut Out, format: Format, indexes: &[IndexStatus]) -> Done {
+    let row = |index: &IndexStatus| {
+        let fields: Vec<_> = index.fields.iter().map(FieldName::as_str).collect();
+        let fields = match format {
+            Format::Json | Format::Ndjson => Value::from(fields),
+            Format::Table | Format::Csv => Value::from(fields.join(", ")),
+        };
+        vec![fields, index.unique.into(), index.state.into()]
+    };
+    let rows = indexes.iter().map(row).collect();
+    print_rows(out, format, &["index", "unique", "state"], rows)
 }
 
 fn delete(session: &Session<'_>, name: &SchemaName) -> Done {
@@ -180,7 +250,16 @@ fn show(session: &Session<'_>, name: &SchemaName) -> Done {
         Format::Csv => print_rows(&mut out, Format::Csv, &FIELD_COLUMNS, field_rows(&entry)),
         Format::Table => {
             head(&mut out, &entry)?;
-            print_fields(&mut out, &entry)
+            print_fields(&mut out, &entry)?;
+            let indexes = session.db.schemas().indexes(name);
+            match indexes.map_err(|error| session.fail(&error))?.as_slice() {
+                [] => Ok(()),
+                indexes => {
+                    let mut out = Out::new();
+                    out.line("")?;
+                    print_indexes(&mut out, Format::Table, indexes)
+                }
+            }
         }
     }
 }

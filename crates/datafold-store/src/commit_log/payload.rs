@@ -47,6 +47,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Batch> {
     let token = reader.array()?;
     let mut batch = Batch::new(space, follows, number, token);
     batch.head = reader.bytes()?;
+    let mut last = None;
     while !reader.rest.is_empty() {
         let [tag, is_put] = reader.array()?;
         let keyspace = Keyspace::ALL.into_iter().find(|keyspace| *keyspace as u8 == tag)?;
@@ -56,6 +57,11 @@ pub(super) fn decode(payload: &[u8]) -> Option<Batch> {
             1 => Some(reader.bytes()?),
             _ => return None,
         };
+        // A batch holds each row once, in this order; nobody knows what other bytes mean.
+        if last.as_ref().is_some_and(|last| *last >= (keyspace, key.clone())) {
+            return None;
+        }
+        last = Some((keyspace, key.clone()));
         batch.write((keyspace, key), value);
     }
     Some(batch)

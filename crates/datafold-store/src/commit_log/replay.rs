@@ -52,12 +52,12 @@ impl CommitLog {
         Ok(bytes)
     }
 
-    /// The number of a record of this generation that stands behind the end of the chain.
+    /// The number of a record of this generation that stands at the end of the chain or behind it
+    /// and is none of the chain.
     fn record_behind(&self, rest: &[u8], end: &Link) -> Option<u64> {
         let generation = end.generation.to_be_bytes();
-        let mut rest = rest;
-        while let Some(behind) = rest.get(ALIGNMENT..) {
-            rest = behind;
+        let places = (0..rest.len()).step_by(ALIGNMENT);
+        for rest in places.filter_map(|place| rest.get(place..)) {
             // Most of what is there is of earlier rounds: that needs no checksum.
             if !rest.starts_with(&MAGIC) || rest.get(8..16) != Some(&generation) {
                 continue;

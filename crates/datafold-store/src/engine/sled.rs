@@ -2,6 +2,8 @@
 
 mod failure;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod loader;
 mod opening;
 mod rows;

@@ -24,7 +24,7 @@ const EXTERNAL: &[(&str, &[&str])] = &[
     ("redb", &["datafold-store", "datafold-bench"]),
     ("rpds", &["datafold-store"]),
     ("rusqlite", &["datafold-bench"]),
-    ("sled", &["datafold-store"]),
+    ("sled", &["datafold-store", "datafold-bench"]),
     ("tokio-postgres", &["datafold-store"]),
     ("tokio", &["datafold-store", "datafold-node", "datafold-cli"]),
     ("axum", &["datafold-node", "datafold-cli"]),

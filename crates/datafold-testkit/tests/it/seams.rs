@@ -15,7 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // The benchmarks run the bare engine beside ours.
     ("redb", &["crates/datafold-store/src/engine/redb", "benches/"]),
     ("rpds", &["crates/datafold-store/src/engine/memory"]),
-    ("sled", &["crates/datafold-store/src/engine/sled"]),
+    ("sled", &["crates/datafold-store/src/engine/sled", "benches/"]),
     ("tokio_postgres", &["crates/datafold-store/src/engine/postgres"]),
     ("tokio", ASYNC),
     ("axum", ASYNC),
@@ -59,6 +59,7 @@ const SEAMS: &[Seam] = &[
         places: &[
             ("crates/datafold/src/data_layer/meter.rs", "waits for locks; no answer depends on it"),
             ("crates/datafold-cli/src/progress.rs", "rows per second; nothing of it is stored"),
+            ("crates/datafold-testkit/src/fuzz", "how long a parser takes"),
         ],
     },
     Seam {
@@ -75,6 +76,27 @@ const SEAMS: &[Seam] = &[
         places: &[
             ("crates/datafold/src/threads.rs", "the threads of the library"),
             ("crates/datafold-testkit/src/", "test doubles"),
+        ],
+    },
+    Seam {
+        what: "locks and atomics of the library",
+        paths: &[
+            "parking_lot",
+            "arc_swap",
+            "shuttle",
+            "std::sync::atomic",
+            "std::sync::Mutex",
+            "std::sync::RwLock",
+        ],
+        places: &[
+            ("crates/datafold/src/sync", "what schedules take the place of"),
+            ("crates/datafold/src/threads.rs", "threads of a schedule"),
+            ("crates/datafold/src/clock.rs", "a clock of tests"),
+            ("crates/datafold/src/data_layer/meter.rs", "counts; no answer depends on them"),
+            ("crates/datafold-store/", "the engines, whose calls are single steps of a schedule"),
+            ("crates/datafold-cli/src/", "progress and interruption"),
+            ("crates/datafold-testkit/src/", "test doubles"),
+            ("benches/", "measures"),
         ],
     },
     Seam {
@@ -165,6 +187,9 @@ fn canary_seams() {
         ("getrandom::fill(&mut x);", "crates/datafold/src/entropy.rs"),
         ("thread::spawn(|| ());", "crates/datafold/src/threads.rs"),
         ("use std::thread::{Builder};", "crates/datafold/src/threads.rs"),
+        ("use parking_lot::Mutex;", "crates/datafold/src/sync.rs"),
+        ("use shuttle::sync::{Mutex};", "crates/datafold/src/sync/scheduled.rs"),
+        ("use std::sync::atomic::AtomicU64;", "crates/datafold/src/clock.rs"),
         ("use std::{fmt, fs};", "crates/datafold/src/schema/service.rs"),
         ("std::fs::read(path);", "crates/datafold-store/src/disk.rs"),
     ] {

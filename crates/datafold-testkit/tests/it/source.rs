@@ -41,7 +41,9 @@ impl Source {
     pub(crate) fn is_test(&self) -> bool {
         let test_folders = ["/tests/", "/benches/", "/examples/"];
         let path = format!("/{}", self.path);
-        path.ends_with("/tests.rs") || test_folders.iter().any(|at| path.contains(at))
+        let test_files = ["/tests.rs", "/fuzz.rs"];
+        test_files.iter().any(|file| path.ends_with(file))
+            || test_folders.iter().any(|at| path.contains(at))
     }
 
     /// The code without its `#[cfg(test)]` items.

@@ -9,7 +9,8 @@ use datafold_store::{Keyspace, Scan, Snapshot};
 use minicbor::{Decoder, Encoder};
 
 use super::error::{DataLayerError, SerializationError, hex};
-use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
+use super::index::{Index, IndexPart, IndexRow};
 use super::layout::{self, CellPlace, Layout};
 use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
@@ -199,6 +200,10 @@ pub struct SchemaCore {
     placed: HashMap<CellPlace, (SchemaName, FieldName)>,
     next_schema_id: u32,
     transforms: u64,
+    indexes: BTreeMap<IndexId, Arc<Index>>,
+    /// The indexes that writes keep, by the schema that has the records.
+    kept: HashMap<SchemaId, Arc<[Arc<Index>]>>,
+    next_index_id: u32,
 }
 
 impl SchemaCore {
@@ -246,6 +251,26 @@ impl SchemaCore {
     #[must_use]
     pub fn transforms(&self) -> u64 {
         self.transforms
+    }
+
+    /// All indexes, by their numbers.
+    pub fn indexes(&self) -> impl Iterator<Item = &Arc<Index>> {
+        self.indexes.values()
+    }
+
+    /// The index with this number.
+    #[must_use]
+    pub fn index(&self, id: IndexId) -> Option<&Arc<Index>> {
+        self.indexes.get(&id)
+    }
+
+    /// The indexes that writes to the records of a schema keep.
+    pub(crate) fn kept_indexes(&self, records: SchemaId) -> &[Arc<Index>] {
+        self.kept.get(&records).map_or(&[], |kept| kept)
+    }
+
+    pub(crate) fn next_index_id(&self) -> IndexId {
+        IndexId(self.next_index_id.max(1))
     }
 
     pub(crate) fn next_schema_id(&self) -> SchemaId {
@@ -321,6 +346,20 @@ impl SchemaCore {
                     })?;
                 }
             }
+            Some(CatalogueKind::Index) => {
+                let id = IndexId(reader.id().map_err(error)?);
+                let row = after.map(IndexRow::decode).transpose();
+                let row =
+                    row.map_err(|source| DataLayerError::row(Keyspace::Catalogue, key, source))?;
+                self.set_index(id, row);
+            }
+            Some(CatalogueKind::NextIndexId) => {
+                if let Some(row) = after {
+                    self.next_index_id = Decoder::new(row).u32().map_err(|source| {
+                        DataLayerError::row(Keyspace::Catalogue, key, source.into())
+                    })?;
+                }
+            }
             Some(CatalogueKind::Transform) => match (before, after) {
                 (None, Some(_)) => self.transforms += 1,
                 (Some(_), None) => self.transforms = self.transforms.saturating_sub(1),
@@ -389,6 +428,37 @@ impl SchemaCore {
         let entry = Arc::make_mut(entry);
         let fields = entry.element_fields.iter().copied().chain([place.field]);
         entry.element_fields = fields.collect();
+    }
+
+    /// Rows of indexes come behind those of definitions and layouts.
+    fn set_index(&mut self, id: IndexId, row: Option<IndexRow>) {
+        let before = self.indexes.remove(&id).map(|index| index.records);
+        let index = row.and_then(|row| self.resolve_index(id, row));
+        let after = index.as_ref().map(|index| index.records);
+        if let Some(index) = index {
+            self.indexes.insert(id, Arc::new(index));
+        }
+        for records in before.into_iter().chain(after) {
+            let of_records = |index: &&Arc<Index>| index.records == records && index.is_kept();
+            let kept = self.indexes.values().filter(of_records).cloned().collect();
+            self.kept.insert(records, kept);
+        }
+    }
+
+    fn resolve_index(&self, id: IndexId, row: IndexRow) -> Option<Index> {
+        let IndexRow { schema, definition, state } = row;
+        let entry = self.by_id(schema)?;
+        let parts = definition.fields.iter().map(|name| {
+            if let Some(part) = entry.schema.key.iter().position(|key| key == name) {
+                return Some(IndexPart::Key(part));
+            }
+            let (place, field) = entry.placed_field(name.as_str())?;
+            let is_there = place.schema == entry.records() && field.kind == FieldKind::Single;
+            is_there.then_some(IndexPart::Cell(place.field))
+        });
+        let parts = parts.collect::<Option<Arc<[IndexPart]>>>()?;
+        let (schema, records) = (entry.schema.name.clone(), entry.records());
+        Some(Index { id, schema, definition, state, records, parts })
     }
 
     fn set_state(&mut self, id: SchemaId, row: StateRow) {

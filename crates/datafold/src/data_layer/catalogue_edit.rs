@@ -9,13 +9,14 @@ use super::catalogue::{SchemaCore, SchemaEntry, encode_state};
 use super::counters::SchemaCounters;
 use super::error::DataLayerError;
 use super::ids::{FieldId, SchemaId};
+use super::index::{INDEX_FIELDS_MAX, Index, IndexState, encode_index};
 use super::layout;
 use super::pipeline::Execution;
 use super::record::ok;
 use super::rows::CatalogueKind;
 use super::transaction::TransactionState;
 use super::working_set::{CatalogueWrite, RowSource, WorkingSet};
-use crate::model::{Schema, SchemaName, SchemaState};
+use crate::model::{FieldKind, FieldName, IndexDefinition, Schema, SchemaName, SchemaState};
 
 /// What a declarative request and a transaction have in common: the catalogue as they see it,
 /// their writes, and where they read.
@@ -124,6 +125,9 @@ impl Editor<'_> {
         if state == SchemaState::Approved {
             self.lay_out(&entry)?;
             check_supported(&entry)?;
+            for definition in &entry.schema.indexes {
+                self.create_index(name, definition)?;
+            }
         }
         if entry.state == state {
             return Ok(false);
@@ -171,6 +175,90 @@ impl Editor<'_> {
         Ok(())
     }
 
+    /// Makes an index unless there is the same one; answers whether it is new. It is ready at once
+    /// if the schema has no records, and else built in the background.
+    pub(crate) fn create_index(
+        &mut self,
+        name: &SchemaName,
+        definition: &IndexDefinition,
+    ) -> Result<bool, DataLayerError> {
+        let entry = self.entry(name)?;
+        self.touch(entry.id)?;
+        check_index(&entry, definition)?;
+        let rows = self.working.rows;
+        let same = |index: &&Arc<Index>| {
+            index.schema == *name && index.definition.fields == definition.fields
+        };
+        let found: Vec<_> = self.catalogue.indexes().filter(same).cloned().collect();
+        for index in found {
+            match index.state {
+                IndexState::Building | IndexState::Ready => {
+                    if index.definition.unique == definition.unique {
+                        return Ok(false);
+                    }
+                    return Err(DataLayerError::AlreadyExists {
+                        what: "index",
+                        name: index.to_string(),
+                        note: Some("with the same fields; drop it first"),
+                    });
+                }
+                // A failed one is built anew.
+                IndexState::Failed { .. } => self.set_index(&index, IndexState::Dropping)?,
+                IndexState::Dropping => {}
+            }
+        }
+        let (keyspace, key) = rows.counters(entry.records());
+        let counters = match self.source.read(keyspace, &key)? {
+            Some(row) => SchemaCounters::decode(&row)
+                .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
+            None => SchemaCounters::default(),
+        };
+        let has_records = counters.records > 0 || self.working.writes_to(entry.records());
+        let state = if has_records { IndexState::Building } else { IndexState::Ready };
+        let id = self.catalogue.next_index_id();
+        let mut next = Vec::with_capacity(5);
+        ok(Encoder::new(&mut next).u32(id.0 + 1));
+        self.write(&rows.next_index_id(), CatalogueWrite::Put(next.into()))?;
+        let row = encode_index(entry.id, definition, &state);
+        self.write(&rows.index_row(id), CatalogueWrite::Put(row.into()))?;
+        Ok(true)
+    }
+
+    /// Ends an index; its entries are removed in the background.
+    pub(crate) fn drop_index(
+        &mut self,
+        name: &SchemaName,
+        fields: &[FieldName],
+    ) -> Result<(), DataLayerError> {
+        let entry = self.entry(name)?;
+        self.touch(entry.id)?;
+        let is_it = |index: &&Arc<Index>| {
+            index.schema == *name
+                && index.definition.fields == fields
+                && index.state != IndexState::Dropping
+        };
+        let Some(index) = self.catalogue.indexes().find(is_it).cloned() else {
+            let names: Vec<_> = fields.iter().map(FieldName::as_str).collect();
+            return Err(DataLayerError::not_found(
+                "index",
+                format!("of `{name}` on {}", names.join(", ")),
+            ));
+        };
+        self.set_index(&index, IndexState::Dropping)
+    }
+
+    /// Writes the state of an index.
+    pub(crate) fn set_index(
+        &mut self,
+        index: &Index,
+        state: IndexState,
+    ) -> Result<(), DataLayerError> {
+        let entry = self.entry(&index.schema)?;
+        let row = encode_index(entry.id, &index.definition, &state);
+        let key = self.working.rows.index_row(index.id);
+        self.write(&key, CatalogueWrite::Put(row.into()))
+    }
+
     /// Removes a definition that never had data.
     pub(crate) fn remove(&mut self, name: &SchemaName) -> Result<(), DataLayerError> {
         let entry = self.entry(name)?;
@@ -211,6 +299,21 @@ impl Editor<'_> {
                 ),
             });
         }
+        let of_schema = |index: &&Arc<Index>| index.schema == entry.schema.name;
+        let indexes: Vec<_> = self.catalogue.indexes().filter(of_schema).cloned().collect();
+        if entry.records() != entry.id
+            && let Some(index) = indexes.first()
+        {
+            return Err(DataLayerError::Refused {
+                what: "schema",
+                name: name.to_string(),
+                rule: format!("has {index} over the records of another one; drop it first"),
+            });
+        }
+        // Nothing was ever written, so that they have no entries.
+        for index in indexes {
+            self.write(&rows.index_row(index.id), CatalogueWrite::Delete)?;
+        }
         if entry.layout.is_some() {
             self.write(&rows.layout(entry.id), CatalogueWrite::Delete)?;
         }
@@ -247,6 +350,36 @@ fn check_definition(schema: &Schema) -> Result<(), DataLayerError> {
     Ok(())
 }
 
+/// Refuses an index that could not be kept.
+fn check_index(entry: &SchemaEntry, definition: &IndexDefinition) -> Result<(), DataLayerError> {
+    let refuse = |rule: String| {
+        let name = entry.schema.name.to_string();
+        Err(DataLayerError::Refused { what: "an index of schema", name, rule })
+    };
+    if entry.layout.is_none() && layout::maps(&entry.schema) {
+        return refuse("must wait for its approval, which says where its records are".into());
+    }
+    let count = definition.fields.len();
+    if count == 0 || count > INDEX_FIELDS_MAX {
+        return refuse(format!("must have 1 to {INDEX_FIELDS_MAX} fields, not {count}"));
+    }
+    for (at, name) in definition.fields.iter().enumerate() {
+        if definition.fields.iter().take(at).any(|earlier| earlier == name) {
+            return refuse(format!("names `{name}` twice"));
+        }
+        let Some((place, field)) = entry.placed_field(name.as_str()) else {
+            return refuse(format!("is on `{name}`, which is none of its fields"));
+        };
+        if field.kind != FieldKind::Single {
+            return refuse(format!("is on `{name}`, which has elements: only Single fields can"));
+        }
+        if place.schema != entry.records() && !entry.schema.key.contains(name) {
+            return refuse(format!("is on `{name}`, whose values are in another schema"));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what would silently do nothing.
 fn check_supported(entry: &SchemaEntry) -> Result<(), DataLayerError> {
     let refuse = |rule: String| DataLayerError::Refused {
@@ -264,8 +397,5 @@ fn check_supported(entry: &SchemaEntry) -> Result<(), DataLayerError> {
         let rule = format!("{cannot} (`{name}`), which this version cannot do yet");
         return Err(refuse(rule));
     }
-    match entry.schema.indexes.iter().find(|index| index.unique) {
-        Some(_) => Err(refuse("has a unique index, which this version cannot keep yet".into())),
-        None => Ok(()),
-    }
+    Ok(())
 }

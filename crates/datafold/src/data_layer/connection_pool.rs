@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use datafold_store::{OpenOptions, Store, StoreError};
-use parking_lot::Mutex;
 
 use super::atom_repository::AtomRepository;
 use super::db_operations::DbOperations;
@@ -19,6 +17,7 @@ use super::stats::DatabaseStats;
 use super::transaction::Transaction;
 use super::transform_repository::TransformRepository;
 use crate::clock::{Clock, SystemClock};
+use crate::sync::{JoinHandle, Mutex};
 use crate::threads;
 
 /// How a pool is opened.
@@ -94,7 +93,8 @@ pub struct DatabasePool {
 struct Shared {
     ops: Arc<DbOperations>,
     registry: RepositoryRegistry,
-    flusher: Mutex<Option<JoinHandle<()>>>,
+    /// The threads of the library: the flusher and the indexer.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for DatabasePool {
@@ -153,17 +153,21 @@ impl DatabasePool {
         let clock = Arc::clone(&options.clock);
         let pipeline = Pipeline::open(store, Rows { space }, clock, options.record_cache_bytes)?;
         let ops = Arc::new(DbOperations::new(pipeline));
-        let flushing = Arc::clone(&ops);
-        let flusher =
-            threads::spawn("datafold-flusher", move || flushing.pipeline().run_flusher()).map_err(
-                |source| StoreError::Io { action: "begin the flusher thread".into(), source },
-            )?;
+        let begin = |name: &str, run: fn(&Pipeline)| {
+            let ops = Arc::clone(&ops);
+            threads::spawn(name, move || run(ops.pipeline()))
+                .map_err(|source| StoreError::Io { action: format!("begin thread {name}"), source })
+        };
+        let threads = vec![
+            begin("datafold-flusher", Pipeline::run_flusher)?,
+            begin("datafold-indexer", Pipeline::run_indexer)?,
+        ];
         let registry = RepositoryRegistry {
             schemas: SchemaRepository::new(Arc::clone(&ops)),
             atoms: AtomRepository::new(Arc::clone(&ops)),
             transforms: TransformRepository::new(Arc::clone(&ops)),
         };
-        let shared = Shared { ops, registry, flusher: Mutex::new(Some(flusher)) };
+        let shared = Shared { ops, registry, threads: Mutex::new(threads) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -246,9 +250,9 @@ impl DatabasePool {
 impl Shared {
     fn close(&self) -> Result<(), DataLayerError> {
         let flushed = self.ops.pipeline().close();
-        if let Some(flusher) = self.flusher.lock().take() {
+        for thread in self.threads.lock().drain(..) {
             // A panic of the flusher has already failed the commits that it was flushing.
-            let _ = flusher.join();
+            let _ = thread.join();
         }
         let closed = self.ops.pipeline().store().close();
         flushed?;

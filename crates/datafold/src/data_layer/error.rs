@@ -7,7 +7,7 @@ use datafold_store::{Keyspace, StoreError};
 
 use super::ids::CommitNumber;
 use super::serialization::RowError;
-use crate::model::{RecordKeyError, SchemaError, Timestamp};
+use crate::model::{RecordKeyError, SchemaError, SchemaName, Timestamp};
 
 /// Why something in the data layer was not done.
 ///
@@ -92,6 +92,18 @@ pub enum CommitError {
         limit: usize,
         /// The number found.
         found: usize,
+    },
+    /// A record would have the same values as another one in a unique index. Nothing was written.
+    #[error("record {record} of `{schema}` has the values of record {other} in {index}")]
+    Duplicate {
+        /// The schema of the index.
+        schema: SchemaName,
+        /// The index, as in `the unique index on a, b`.
+        index: String,
+        /// The key of the record that was to be written, as JSON.
+        record: String,
+        /// The key of the record that has the values, as JSON.
+        other: String,
     },
     /// The store did not take the batch. Nothing was written.
     #[error("the commit failed and nothing was written")]
@@ -209,6 +221,7 @@ impl CommitError {
     pub fn code(&self) -> &'static str {
         match self {
             CommitError::Conflict { .. } => "conflict",
+            CommitError::Duplicate { .. } => "duplicate",
             CommitError::TooLarge { .. } => "transaction_too_large",
             CommitError::Failed(_) => "commit_failed",
             CommitError::Cascaded(_) => "commit_cascaded",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafold_store::StoreError;
 
-use super::error::CommitError;
+use super::error::{CommitError, DataLayerError};
 use super::ids::CommitNumber;
 
 /// Why nothing can be committed until the store is opened again.
@@ -61,4 +61,20 @@ impl Failure {
 /// A panic while a batch was applied: nothing is known of what the disk holds.
 pub(crate) fn engine_panicked() -> StoreError {
     StoreError::Corrupted { what: "the engine panicked while it wrote".into(), source: None }
+}
+
+/// What a commit must count cannot be read, so there is no commit.
+pub(super) fn unreadable(error: DataLayerError) -> CommitError {
+    CommitError::Failed(Arc::new(match error {
+        DataLayerError::Store(error) => error,
+        other => StoreError::Corrupted { what: other.to_string(), source: None },
+    }))
+}
+
+/// Rows that this process has just encoded must decode; if not, nothing may be written.
+pub(super) fn own_encoding(error: &DataLayerError) -> CommitError {
+    CommitError::Failed(Arc::new(StoreError::Corrupted {
+        what: format!("a catalogue row that was to be written does not decode: {error}"),
+        source: None,
+    }))
 }

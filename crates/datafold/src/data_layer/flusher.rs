@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
 use datafold_store::{Batch, Keyspace, Outcome, StoreError};
 use minicbor::Encoder;
-use parking_lot::MutexGuard;
 
 use super::error::CommitError;
 use super::failure::{Failure, Halt, engine_panicked};
@@ -17,9 +15,12 @@ use super::pipeline::Pipeline;
 use super::published::Published;
 use super::queue::{Queue, Queued, take_group};
 use super::record::ok;
+use super::record_cache::RecordCache;
 use super::ticket::Ticket;
 use crate::entropy;
 use crate::model::Timestamp;
+use crate::planted::{Fault, is_planted};
+use crate::sync::{self, MutexGuard};
 
 impl Pipeline {
     /// Waits until every commit made so far is durable.
@@ -54,7 +55,7 @@ impl Pipeline {
                     self.work.notify_one();
                 }
                 drop(queue);
-                thread::park();
+                sync::park();
             }
         }
     }
@@ -67,7 +68,8 @@ impl Pipeline {
     pub(crate) fn run_flusher(&self) {
         let mut queue = self.queue.lock();
         loop {
-            if !queue.flushing && !queue.pending.is_empty() {
+            let is_alone = !queue.flushing || is_planted(Fault::TwoFlushers);
+            if is_alone && !queue.pending.is_empty() {
                 queue.flushing = true;
                 let group = take_group(&mut queue);
                 MutexGuard::unlocked(&mut queue, || self.flush_group(group));
@@ -85,6 +87,7 @@ impl Pipeline {
         queue.closed = true;
         self.work.notify_all();
         drop(queue);
+        self.catalogue_changes.tell();
         let flushed = self.flush();
         // A snapshot that is held would keep the file open and locked.
         self.published.store(Arc::new(self.published().closed()));
@@ -95,12 +98,12 @@ impl Pipeline {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.apply(&group)));
         match outcome.unwrap_or_else(|_| Err(Failure::Indeterminate(Arc::new(engine_panicked())))) {
             Ok(()) => {
-                for queued in &group {
-                    queued.ticket.resolve(Ok(()));
-                }
+                answer(&group);
                 let mut queue = self.meter.lock(&self.queue);
                 queue.flushing = false;
-                self.hand_over(&queue);
+                if !is_planted(Fault::NoHandOver) {
+                    self.hand_over(&queue);
+                }
             }
             Err(failure) => self.fail(group, &failure),
         }
@@ -112,7 +115,7 @@ impl Pipeline {
             return;
         }
         self.work.notify_one();
-        if queue.closed {
+        if queue.closed && !is_planted(Fault::NoHandOverAtClose) {
             // The flusher thread may have ended. Who does not wait yet will find that nobody
             // flushes.
             let _ = queue.pending.iter().any(|queued| queued.ticket.wake_one());
@@ -123,7 +126,7 @@ impl Pipeline {
     fn apply(&self, group: &[Queued]) -> Result<(), Failure> {
         let Some(last) = group.last() else { return Ok(()) };
         // A commit that was staged just before the pipeline halted; not every engine refuses it.
-        if self.halted.get().is_some() {
+        if self.halted.get().is_some() && !is_planted(Fault::WrittenAfterHalt) {
             return Err(Failure::failed(StoreError::Poisoned));
         }
         let before = self.published();
@@ -139,6 +142,13 @@ impl Pipeline {
             counters.extend(queued.counters.iter().copied());
             catalogue = queued.catalogue.as_ref().or(catalogue);
         }
+        if is_planted(Fault::AnswerBeforeDurable) {
+            answer(group);
+        }
+        if is_planted(Fault::ShownBeforeDurable) {
+            let (number, time) = (last.number, last.time);
+            self.published.store(Arc::new(Published { number, time, ..Published::clone(&before) }));
+        }
         match self.store.apply(&batch) {
             Outcome::Accepted => {}
             Outcome::Fenced { head } => {
@@ -148,14 +158,17 @@ impl Pipeline {
             Outcome::Failed(error) => return Err(Failure::failed(error)),
             Outcome::Indeterminate(error) => return Err(Failure::Indeterminate(Arc::new(error))),
         }
+        if is_planted(Fault::AnswerBeforeShown) {
+            answer(group);
+        }
         // The batch is durable. Without a new snapshot nobody could see it, which is as good as
         // not knowing: the store has to be opened again.
         let snapshot = self.store.snapshot().map_err(|e| Failure::Indeterminate(Arc::new(e)))?;
+        let has_catalogue_changed = catalogue.is_some();
         let catalogue = catalogue.unwrap_or(&before.catalogue);
         // Before the state is published: the cache would answer its readers with rows before it.
-        let written = group.iter().flat_map(|queued| &queued.writes);
-        for ((_, key), _) in written.filter(|((keyspace, _), _)| *keyspace == Keyspace::Records) {
-            before.cache.remove(key, last.number);
+        if !is_planted(Fault::CacheKept) && !is_planted(Fault::CacheAfterShown) {
+            forget_records(&before.cache, group, last.number);
         }
         self.durable_counters.lock().extend(counters);
         self.published.store(Arc::new(Published {
@@ -165,6 +178,12 @@ impl Pipeline {
             catalogue: Arc::clone(catalogue),
             cache: Arc::clone(&before.cache),
         }));
+        if is_planted(Fault::CacheAfterShown) {
+            forget_records(&before.cache, group, last.number);
+        }
+        if has_catalogue_changed {
+            self.catalogue_changes.tell();
+        }
         Ok(())
     }
 
@@ -177,7 +196,9 @@ impl Pipeline {
         writer.time = published.time;
         writer.catalogue = Arc::clone(&published.catalogue);
         writer.counters = self.durable_counters.lock().clone();
-        writer.overlay.reset(published.number);
+        if !is_planted(Fault::FailedRowsStay) {
+            writer.overlay.reset(published.number);
+        }
         let cascaded = std::mem::take(&mut queue.pending);
         if let Some(lost) = group.iter().chain(&cascaded).find(|queued| queued.buffered) {
             queue.lost = Some(failure.of_group(lost.number));
@@ -194,9 +215,24 @@ impl Pipeline {
         for queued in group {
             queued.ticket.resolve(Err(failure.of_group(queued.number)));
         }
-        for queued in cascaded {
+        for queued in cascaded.into_iter().filter(|_| !is_planted(Fault::CascadeUnanswered)) {
             queued.ticket.resolve(Err(failure.of_cascade()));
         }
+    }
+}
+
+/// Tells those who wait that their commits are durable.
+fn answer(group: &[Queued]) {
+    for queued in group {
+        queued.ticket.resolve(Ok(()));
+    }
+}
+
+/// Takes the records that a group changes out of the cache.
+fn forget_records(cache: &RecordCache, group: &[Queued], number: CommitNumber) {
+    let written = group.iter().flat_map(|queued| &queued.writes);
+    for ((_, key), _) in written.filter(|((keyspace, _), _)| *keyspace == Keyspace::Records) {
+        cache.remove(key, number);
     }
 }
 

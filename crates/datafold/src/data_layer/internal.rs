@@ -17,6 +17,7 @@ pub(crate) use super::draft::{Draft, FieldWrites};
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
 pub(crate) use super::layout::CellPlace;
 pub(crate) use super::pipeline::Execution;
+pub(crate) use super::plain_row::project_plain;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
 pub(crate) use super::ticket::Ticket;

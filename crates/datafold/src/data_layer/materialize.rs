@@ -1,6 +1,7 @@
 //! The rows that the writes of a transaction become.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use datafold_store::{BatchKey, Keyspace};
@@ -9,8 +10,10 @@ use super::catalogue::SchemaCore;
 use super::commit::{Change, ChangeKind, element_changes};
 use super::draft::{After, Draft, ElementDraft, FieldWrites};
 use super::element::{ElementCell, ElementCount};
-use super::error::DataLayerError;
+use super::error::{CommitError, DataLayerError};
+use super::failure::{own_encoding, unreadable};
 use super::ids::{CommitNumber, FieldId, SchemaId, WriterId};
+use super::index_writes::IndexWrites;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, Stamp};
 use super::rows::{FieldAddress, Rows};
 use super::working_set::{ElementName, RowSource, WorkingSet, read_count};
@@ -36,8 +39,8 @@ pub(crate) struct Materialized {
     pub(crate) writes: Vec<(BatchKey, Option<Bytes>)>,
     pub(crate) changes: Vec<Change>,
     pub(crate) counters: BTreeMap<SchemaId, CounterDelta>,
-    /// Catalogue rows: key, row before, row after.
-    pub(crate) catalogue: Vec<(Bytes, Option<Bytes>, Option<Bytes>)>,
+    /// The catalogue behind the commit, if it changes it.
+    pub(crate) catalogue: Option<Arc<SchemaCore>>,
 }
 
 impl Materialized {
@@ -58,24 +61,36 @@ impl Materialized {
 impl WorkingSet {
     /// The rows of the commit that these writes become.
     ///
-    /// `newest` is the state that the commit follows. Of it only the counts of elements are read,
-    /// which are therefore no part of what a transaction conflicts with.
+    /// `newest` is the state that the commit follows. Of it only the counts of elements and the
+    /// entries of unique indexes are read, which are therefore no part of what a transaction
+    /// conflicts with.
     pub(crate) fn materialize(
         self,
         stamp: CommitStamp,
         catalogue: &SchemaCore,
         newest: &mut dyn RowSource,
-    ) -> Result<Materialized, DataLayerError> {
-        let mut out = Materialized {
-            catalogue: self.catalogue_rows_at(stamp.number),
-            ..Materialized::default()
-        };
-        out.catalogue.retain(|(_, before, after)| before != after);
-        for (key, _, after) in &out.catalogue {
+    ) -> Result<Materialized, CommitError> {
+        let mut out = Materialized::default();
+        let mut changed = self.catalogue_rows_at(stamp.number);
+        changed.retain(|(_, before, after)| before != after);
+        for (key, _, after) in &changed {
             out.changes.push(Change::Catalogue { key: key.clone() });
             out.writes.push(((Keyspace::Catalogue, key.clone()), after.clone()));
         }
-        let mut writer = Writer { rows: self.rows, stamp, catalogue, newest, next: 0, out };
+        if !changed.is_empty() {
+            let rows = changed.iter().map(|(key, old, new)| (key, old.as_ref(), new.as_ref()));
+            let next = catalogue.with_rows(rows).map_err(|error| own_encoding(&error))?;
+            out.catalogue = Some(Arc::new(next));
+        }
+        for (key, row) in self.index_rows {
+            out.writes.push(((Keyspace::Indexes, key), row));
+        }
+        // A record that is written with the approval of its schema is in its indexes.
+        let after = out.catalogue.clone();
+        let catalogue = after.as_deref().unwrap_or(catalogue);
+        let entries = IndexWrites::default();
+        let mut writer =
+            Writer { rows: self.rows, stamp, catalogue, newest, next: 0, out, entries };
         // Both are sorted by record.
         let mut elements = self.elements.into_iter().peekable();
         for ((schema, record), draft) in self.records {
@@ -85,10 +100,12 @@ impl WorkingSet {
             {
                 of_record.push(element);
             }
-            writer.record(schema, &record, &draft)?;
-            writer.elements(schema, &record, &draft, of_record)?;
+            writer.record(schema, &record, &draft).map_err(unreadable)?;
+            writer.elements(schema, &record, &draft, of_record).map_err(unreadable)?;
         }
-        Ok(writer.out)
+        let Writer { newest, mut out, entries, .. } = writer;
+        entries.finish(newest, &mut out.writes)?;
+        Ok(out)
     }
 }
 
@@ -100,6 +117,7 @@ struct Writer<'a> {
     /// The next ordinal that is free in the commit.
     next: u32,
     out: Materialized,
+    entries: IndexWrites,
 }
 
 impl Writer<'_> {
@@ -134,6 +152,9 @@ impl Writer<'_> {
                 (ChangeKind::Delete, Vec::new())
             }
         };
+        for index in self.catalogue.kept_indexes(schema) {
+            self.entries.record(self.rows, index, record, draft)?;
+        }
         self.next += fields.last().map_or(0, |field| field.0) + 1;
         let record = record.clone();
         self.out.change(schema, Change::Record { schema, record, kind, base, fields });

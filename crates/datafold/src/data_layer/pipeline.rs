@@ -10,14 +10,11 @@
 //! code only its clock is asked under a lock.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use datafold_store::{BatchKey, Keyspace, Scan, Store, StoreError};
+use datafold_store::{BatchKey, Keyspace, Scan, Store};
 use minicbor::Decoder;
-use parking_lot::{Condvar, Mutex};
 
 use super::catalogue::SchemaCore;
 use super::commit::{Change, Commit, encode_commit};
@@ -25,6 +22,7 @@ use super::counters::SchemaCounters;
 use super::error::{CommitError, DataLayerError};
 use super::failure::Halt;
 use super::ids::{CommitNumber, SchemaId, WriterId};
+use super::index_build::CatalogueChanges;
 use super::internal::Prefetch;
 use super::materialize::{CommitStamp, CounterDelta, Materialized};
 use super::meter::{LockMeter, LockStats};
@@ -37,13 +35,15 @@ use super::ticket::Ticket;
 use super::working_set::{RowSource, WorkingSet};
 use crate::clock::Clock;
 use crate::model::Timestamp;
+use crate::planted::{Fault, is_planted};
+use crate::sync::{ArcSwap, AtomicI64, Condvar, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// The largest transaction, the same on every engine: rows.
 pub const TRANSACTION_ROWS_MAX: usize = 20_000;
 /// The largest transaction, the same on every engine: bytes of keys and values.
 pub const TRANSACTION_BYTES_MAX: usize = 16 << 20;
-/// A committer waits while this many bytes are queued.
-const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// A committer waits while this many bytes are queued. In schedules some small commits fill it.
+const QUEUE_BYTES_MAX: usize = if cfg!(feature = "shuttle") { 1_500 } else { 64 << 20 };
 
 /// When a commit call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,6 +92,7 @@ pub(crate) struct Pipeline {
     pub(super) time_floor: AtomicI64,
     pub(super) meter: LockMeter,
     pub(super) halted: OnceLock<Halt>,
+    pub(super) catalogue_changes: CatalogueChanges,
 }
 
 /// What a declarative request sees and writes while it runs under the writer lock.
@@ -163,6 +164,7 @@ impl Pipeline {
             durable_counters: Mutex::new(counters),
             meter: LockMeter::default(),
             halted: OnceLock::new(),
+            catalogue_changes: CatalogueChanges::default(),
         })
     }
 
@@ -182,6 +184,10 @@ impl Pipeline {
 
     pub(crate) fn counters(&self) -> HashMap<SchemaId, SchemaCounters> {
         self.durable_counters.lock().clone()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
     }
 
     pub(crate) fn lock_stats(&self) -> LockStats {
@@ -241,24 +247,33 @@ impl Pipeline {
             };
             let answer = request(&mut execution);
             let working = execution.working;
-            match answer {
+            if is_planted(Fault::LockLetGo) {
+                MutexGuard::unlocked(&mut guard, || ());
+            }
+            let refusal = match answer {
                 Ok(value) => {
                     let before = Before { published: &published, prefetched };
                     let staged = self.stage(&mut guard, before, working, writer, durability);
-                    return Ok((value, staged.map_err(DataLayerError::from)?));
-                }
-                Err(refusal) => {
-                    let pending = self.pending_ticket(&guard, &published);
-                    drop(guard);
-                    // Answered only once what it depends on is durable.
-                    match (pending.map(|ticket| self.wait(&ticket)), self.halted.get()) {
-                        (Some(Err(_)), None) => {}
-                        (Some(Err(_)), Some(halt)) => {
-                            return Err(DataLayerError::from(halt.cause.clone()).into());
+                    match staged {
+                        Err(error @ CommitError::Duplicate { .. }) => {
+                            DataLayerError::from(error).into()
                         }
-                        (Some(Ok(())) | None, _) => return Err(refusal),
+                        staged => return Ok((value, staged.map_err(DataLayerError::from)?)),
                     }
                 }
+                Err(refusal) => refusal,
+            };
+            let pending = self
+                .pending_ticket(&guard, &published)
+                .filter(|_| !is_planted(Fault::RefusalBeforeDurable));
+            drop(guard);
+            // Answered only once what it depends on is durable.
+            match (pending.map(|ticket| self.wait(&ticket)), self.halted.get()) {
+                (Some(Err(_)), None) => {}
+                (Some(Err(_)), Some(halt)) => {
+                    return Err(DataLayerError::from(halt.cause.clone()).into());
+                }
+                (Some(Ok(())) | None, _) => return Err(refusal),
             }
         }
     }
@@ -284,6 +299,9 @@ impl Pipeline {
                 let _ = self.wait(&ticket);
             }
             return Err(CommitError::Conflict { with });
+        }
+        if is_planted(Fault::LockLetGo) {
+            MutexGuard::unlocked(&mut guard, || ());
         }
         let before = Before { published: &published, prefetched: None };
         let staged = self.stage(&mut guard, before, working, writer, durability);
@@ -336,19 +354,11 @@ impl Pipeline {
         let Before { published, prefetched } = before;
         let mut newest = PendingSource { overlay: &writer.overlay, published, prefetched };
         let stamp = CommitStamp { number, writer: by };
-        let rows = working.materialize(stamp, &writer.catalogue, &mut newest);
-        let mut rows = rows.map_err(unreadable)?;
+        let mut rows = working.materialize(stamp, &writer.catalogue, &mut newest)?;
         if rows.writes.is_empty() {
             return Ok(None);
         }
-        let catalogue = if rows.catalogue.is_empty() {
-            None
-        } else {
-            let changed =
-                rows.catalogue.iter().map(|(key, old, new)| (key, old.as_ref(), new.as_ref()));
-            let next = writer.catalogue.with_rows(changed);
-            Some(Arc::new(next.map_err(|error| own_encoding(&error))?))
-        };
+        let catalogue = rows.catalogue.take();
         let time = self.next_time(writer.time);
         let atoms = rows.changes.iter().map(Change::atoms).sum();
         let commit = Commit { number, time, writer: by, atoms };
@@ -457,7 +467,8 @@ impl Pipeline {
         }
         {
             // Under the writer lock, so that no commit is between its time and its place.
-            let _writer = self.meter.lock(&self.writer);
+            let _writer =
+                (!is_planted(Fault::TimeWithoutLock)).then(|| self.meter.lock(&self.writer));
             self.time_floor.fetch_max(time.as_micros(), Ordering::SeqCst);
         }
         if self.published().time < time {
@@ -485,22 +496,6 @@ fn check_limits(writes: &[(BatchKey, Option<Bytes>)]) -> Result<usize, CommitErr
         return Err(CommitError::TooLarge { unit: "bytes", limit, found: bytes });
     }
     Ok(bytes)
-}
-
-/// What a commit must count cannot be read, so there is no commit.
-fn unreadable(error: DataLayerError) -> CommitError {
-    CommitError::Failed(Arc::new(match error {
-        DataLayerError::Store(error) => error,
-        other => StoreError::Corrupted { what: other.to_string(), source: None },
-    }))
-}
-
-/// Rows that this process has just encoded must decode; if not, nothing may be written.
-fn own_encoding(error: &DataLayerError) -> CommitError {
-    CommitError::Failed(Arc::new(StoreError::Corrupted {
-        what: format!("a catalogue row that was to be written does not decode: {error}"),
-        source: None,
-    }))
 }
 
 fn read_published(

@@ -324,7 +324,7 @@ impl RecordAt<'_> {
 }
 
 /// Sets the columns of all cells, those without a value to null.
-fn project_row(
+pub(super) fn project_row(
     mut values: Values<'_>,
     cells: &[(FieldId, usize)],
     columns: &mut [Value],

@@ -9,18 +9,17 @@
 //! Only putting a row in locks a shard for itself, and it does so only if nobody else is there, so
 //! that neither readers nor the pipeline wait for readers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::RwLock;
-
 use super::ids::CommitNumber;
 use crate::entropy::KeyHasher;
+use crate::planted::{Fault, is_planted};
+use crate::sync::{AtomicU64, Ordering, RwLock};
 
 /// The memory that a cache takes at most, unless the pool says otherwise.
 pub(crate) const RECORD_CACHE_BYTES: usize = 256 << 20;
 /// Longer keys and rows together are read from the engine.
 const ENTRY_BYTES_MAX: usize = 4 << 10;
-const SHARDS: usize = 64;
+// Few where each lock and each slot is a step of a schedule.
+const SHARDS: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 const SLOTS: usize = 8;
 /// One slot for so many bytes: rows are mostly longer, so that few buckets have too few slots.
 const BYTES_PER_SLOT: usize = 64;
@@ -95,7 +94,7 @@ impl RecordCache {
     pub(crate) fn get(&self, key: &[u8], at: CommitNumber) -> Option<Vec<u8>> {
         let (shard, place) = self.place(key)?;
         let shard = shard.try_read()?;
-        if !shard.is_known_to(at) {
+        if !shard.is_known_to(at) && !is_planted(Fault::CacheNewRow) {
             return None;
         }
         let (_, row) = shard.find(place, key)?;
@@ -107,7 +106,8 @@ impl RecordCache {
         let Some((shard, place)) = self.place(key) else { return };
         // Another reader is worth more than a row in the cache.
         let Some(mut shard) = shard.try_write() else { return };
-        if shard.is_known_to(at) && shard.find(place, key).is_none() {
+        let is_known = shard.is_known_to(at) || is_planted(Fault::CacheOldReader);
+        if is_known && shard.find(place, key).is_none() {
             shard.put(&self.hasher, place, key, row);
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use datafold_store::encoding::{KeyError, KeyReader, KeyWriter};
 use datafold_store::{BatchKey, Keyspace, SpaceId};
 
-use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
 
 /// The kinds of catalogue rows; the numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(crate) enum CatalogueKind {
     Metadata = 5,
     NextSchemaId = 6,
     NextFieldId = 7,
+    Index = 8,
+    NextIndexId = 9,
 }
 
 impl CatalogueKind {
@@ -29,6 +31,8 @@ impl CatalogueKind {
             5 => Some(Self::Metadata),
             6 => Some(Self::NextSchemaId),
             7 => Some(Self::NextFieldId),
+            8 => Some(Self::Index),
+            9 => Some(Self::NextIndexId),
             _ => None,
         }
     }
@@ -107,6 +111,39 @@ impl Rows {
 
     pub(crate) fn next_schema_id(self) -> BatchKey {
         (Keyspace::Catalogue, self.catalogue_kind(CatalogueKind::NextSchemaId).into())
+    }
+
+    /// The catalogue row of an index.
+    pub(crate) fn index_row(self, index: IndexId) -> BatchKey {
+        let mut key = self.key();
+        key.id(CatalogueKind::Index as u32).id(index.0);
+        (Keyspace::Catalogue, key.finish())
+    }
+
+    pub(crate) fn next_index_id(self) -> BatchKey {
+        (Keyspace::Catalogue, self.catalogue_kind(CatalogueKind::NextIndexId).into())
+    }
+
+    /// The prefix of every entry of an index, in [`Keyspace::Indexes`].
+    pub(crate) fn index(self, index: IndexId) -> Vec<u8> {
+        let mut key = self.key();
+        key.id(index.0);
+        key.into_vec()
+    }
+
+    /// The row that tells how far the building of an index is. No index has the number 0.
+    pub(crate) fn index_progress(self, index: IndexId) -> Bytes {
+        let mut key = self.key();
+        key.id(0).id(index.0);
+        key.finish()
+    }
+
+    /// The index of a key of [`Keyspace::Indexes`]; 0 for a row of progress.
+    pub(crate) fn read_index(self, key: &[u8]) -> Result<(IndexId, &[u8]), KeyError> {
+        let mut reader = KeyReader::new(key);
+        reader.id()?;
+        let index = reader.id()?;
+        Ok((IndexId(index), reader.rest()))
     }
 
     pub(crate) fn catalogue_text(self, kind: CatalogueKind, name: &str) -> BatchKey {

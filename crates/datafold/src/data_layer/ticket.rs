@@ -1,11 +1,10 @@
 //! What a committer holds until its commit is durable.
 
 use std::sync::Arc;
-use std::thread::{self, Thread};
-
-use parking_lot::Mutex;
 
 use super::error::CommitError;
+use crate::planted::{Fault, is_planted};
+use crate::sync::{self, Mutex, MutexGuard, Thread};
 
 /// The outcome of one commit, to come. Any number of threads can wait for it.
 #[derive(Debug, Default)]
@@ -27,13 +26,17 @@ impl Ticket {
     /// Registers the calling thread to be unparked; the outcome instead, if it is known.
     pub(crate) fn register(&self) -> Option<Result<(), CommitError>> {
         let mut state = self.state.lock();
-        if state.outcome.is_none() {
-            let this = thread::current();
+        let outcome = state.outcome.clone();
+        if outcome.is_none() {
+            if is_planted(Fault::LostWakeUp) {
+                MutexGuard::unlocked(&mut state, || ());
+            }
+            let this = sync::current();
             if !state.waiting.iter().any(|thread| thread.id() == this.id()) {
                 state.waiting.push(this);
             }
         }
-        state.outcome.clone()
+        outcome
     }
 
     /// Makes the outcome known and wakes everybody who waits for it.

@@ -13,11 +13,13 @@ use minicbor::Decoder;
 use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
-use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
+use super::index::IndexState;
 use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
+use super::serialization::RowError;
 use crate::model::{FieldKind, Timestamp, Value, decode_value};
 
 /// At most this many problems are described; the others are counted.
@@ -62,14 +64,16 @@ impl VerifyReport {
 ///   commit of the log;
 /// - elements belong to records, and each field's count of them is right;
 /// - the atoms and births found in records and history are those that the commits list, by schema;
-/// - the counters are what a count finds, and every schema has its state and its hash.
+/// - the counters are what a count finds, and every schema has its state and its hash;
+/// - indexes that are ready have the entries of all live records and no others.
 pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> {
-    let mut check = Check { point, report: VerifyReport::default(), found: HashMap::new() };
+    let (report, found, entries) = Default::default();
+    let mut check = Check { point, report, found, entries };
     let listed = check.commits()?;
     check.records()?;
     check.elements()?;
     check.history()?;
-    check.unused()?;
+    check.indexes()?;
     check.compare(&listed)?;
     Ok(check.report)
 }
@@ -78,6 +82,20 @@ pub(super) struct Check<'a> {
     pub(super) point: &'a ReadPoint,
     pub(super) report: VerifyReport,
     found: HashMap<SchemaId, Found>,
+    entries: HashMap<IndexId, Entries>,
+}
+
+/// Entries of an index in any order, as sums of their hashes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Entries {
+    of_records: u64,
+    found: u64,
+}
+
+fn entry_hash(key: &[u8], row: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (key, row).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What was found of a schema.
@@ -247,8 +265,29 @@ impl Check<'_> {
             if check.row(&place, row) {
                 check.found.entry(schema).or_default().counters.records += 1;
                 check.report.records += 1;
+                if let Err(error) = check.entries_of(schema, record, row) {
+                    check.report.problem(format!("{place}: {error}"));
+                }
             }
         })
+    }
+
+    /// Notes what a live record should have in indexes.
+    fn entries_of(&mut self, schema: SchemaId, record: &[u8], row: &[u8]) -> Result<(), RowError> {
+        let indexes = self.point.published.catalogue.kept_indexes(schema);
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        let record = Bytes::copy_from_slice(record);
+        let row = RecordRow::decode(&Bytes::copy_from_slice(row))?;
+        let Some(live) = row.live() else { return Ok(()) };
+        for index in indexes {
+            let cell = |field| live.cell(field)?.value.as_deref();
+            let entry = index.entry(self.point.rows, &record, cell)?;
+            let sum = &mut self.entries.entry(index.id).or_default().of_records;
+            *sum = sum.wrapping_add(entry_hash(&entry.key, &entry.row));
+        }
+        Ok(())
     }
 
     /// The schema of a record's key, which must have as many parts as the schema says.
@@ -262,12 +301,35 @@ impl Check<'_> {
         reader.is_empty().then_some((schema, record))
     }
 
-    /// Nothing writes this keyspace yet.
-    fn unused(&mut self) -> Result<(), DataLayerError> {
+    fn indexes(&mut self) -> Result<(), DataLayerError> {
         let keyspace = Keyspace::Indexes;
-        self.scan(keyspace, |check, key, _| {
-            check.report.problem(format!("{keyspace}: there is a row {}", hex(key)));
-        })
+        let rows = self.point.rows;
+        let catalogue = std::sync::Arc::clone(&self.point.published.catalogue);
+        self.scan(keyspace, |check, key, row| {
+            let place = || format!("{keyspace}: row {}", hex(key));
+            let Ok((id, _)) = rows.read_index(key) else {
+                return check.report.problem(format!("{}: is of no index", place()));
+            };
+            if id == IndexId(0) {
+                return;
+            }
+            let Some(index) = catalogue.index(id) else {
+                return check.report.problem(format!("{}: is of no index", place()));
+            };
+            if let Err(error) = index.record_of(rows, key, row) {
+                check.report.problem(format!("{}: {error}", place()));
+            }
+            let sum = &mut check.entries.entry(id).or_default().found;
+            *sum = sum.wrapping_add(entry_hash(key, row));
+        })?;
+        for index in catalogue.indexes().filter(|index| index.state == IndexState::Ready) {
+            let entries = self.entries.remove(&index.id).unwrap_or_default();
+            if entries.of_records != entries.found {
+                let schema = &index.schema;
+                self.report.problem(format!("{index} of {schema} is not that of the records"));
+            }
+        }
+        Ok(())
     }
 
     /// Counts an element that exists.

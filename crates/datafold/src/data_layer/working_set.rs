@@ -80,6 +80,8 @@ pub(crate) struct WorkingSet {
     /// The draft of an element's record is always there too.
     pub(super) elements: BTreeMap<ElementName, ElementDraft>,
     catalogue: BTreeMap<Bytes, CatalogueDraft>,
+    /// Entries of indexes that are built or removed.
+    pub(super) index_rows: BTreeMap<Bytes, Option<Bytes>>,
 }
 
 /// Drafts to go back to; `None` for a record or element that had none.
@@ -96,6 +98,7 @@ impl WorkingSet {
             records: BTreeMap::new(),
             elements: BTreeMap::new(),
             catalogue: BTreeMap::new(),
+            index_rows: BTreeMap::new(),
         }
     }
 
@@ -270,6 +273,7 @@ impl WorkingSet {
     /// Whether nothing was written; reads may have left drafts.
     pub(crate) fn is_empty(&self) -> bool {
         self.catalogue.is_empty()
+            && self.index_rows.is_empty()
             && !self.records.values().any(Draft::is_written)
             && !self.elements.iter().any(|(name, draft)| self.is_element_written(name, draft))
     }

@@ -473,7 +473,7 @@ fn class_of(error: &DataLayerError) -> ErrorClass {
         DataLayerError::Store(StoreError::Exists { .. }) => ErrorClass::Refused,
         DataLayerError::Store(_) | DataLayerError::Serialization(_) => ErrorClass::Store,
         DataLayerError::Commit(error) => match error {
-            CommitError::Conflict { .. } => ErrorClass::Refused,
+            CommitError::Conflict { .. } | CommitError::Duplicate { .. } => ErrorClass::Refused,
             CommitError::TooLarge { .. } => ErrorClass::Invalid,
             _ => ErrorClass::Store,
         },

@@ -359,7 +359,8 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
         Ok(())
     }
 
-    /// Commits some rows at once, or in halves if that would be too much for one commit.
+    /// Commits some rows at once, or in halves if that would be too much for one commit, or to find
+    /// the row that has the values of another record in a unique index.
     fn commit(&mut self, mut rows: Vec<Row>) -> Result<(), FoldDbError> {
         match self.try_commit(&rows) {
             Ok((unchanged, ticket)) => {
@@ -368,7 +369,7 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
                 self.in_flight.push(InFlight { rows, unchanged, ticket });
             }
             Err(FoldDbError::DataLayer(DataLayerError::Commit(
-                error @ CommitError::TooLarge { .. },
+                error @ (CommitError::TooLarge { .. } | CommitError::Duplicate { .. }),
             ))) => {
                 if let [row] = rows.as_slice() {
                     self.note_refusal(row.line, error.to_string());

@@ -13,7 +13,7 @@ use super::elements::inline;
 use super::error::{FoldDbError, QueryError};
 use super::suggest::closest;
 use crate::data_layer::internal::{
-    BEHIND_PARTS, ElementScan, FieldAddress, Projection, ReadPoint, RecordAt,
+    BEHIND_PARTS, ElementScan, FieldAddress, Projection, ReadPoint, RecordAt, project_plain,
 };
 use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry};
 use crate::model::{
@@ -297,18 +297,30 @@ impl Plan {
         let mut last: Vec<u8> = Vec::new();
         let mut cursor = None;
         let mut record = self.empty();
+        let is_plain = self.point.is_current() && self.projection.elements.is_empty();
         let mut one = |row_key: &[u8], row: &[u8]| -> Result<ControlFlow<()>, FoldDbError> {
             let key = row_key.get(prefix..).unwrap_or_default();
-            let Some(found) = self.point.resolve(self.entry.records(), key, row)? else {
-                return Ok(ControlFlow::Continue(()));
+            record.refill();
+            let plain = is_plain
+                .then(|| project_plain(row, &self.projection.cells, &mut record.values))
+                .flatten();
+            let found = match plain {
+                Some(true) => None,
+                Some(false) => return Ok(ControlFlow::Continue(())),
+                None => match self.point.resolve(self.entry.records(), key, row)? {
+                    Some(found) => Some(found),
+                    None => return Ok(ControlFlow::Continue(())),
+                },
             };
             if limit.is_some_and(|limit| visited >= limit) {
                 // There is more: the limit was reached by the record before.
                 cursor = Some(write_cursor(self.point.at, &last));
                 return Ok(ControlFlow::Break(()));
             }
-            record.refill();
-            self.answer(key, found, &mut record)?;
+            match found {
+                Some(found) => self.answer(key, found, &mut record)?,
+                None => self.answer_key(key, &mut record.values)?,
+            }
             visited += 1;
             if limit.is_some_and(|limit| visited >= limit) {
                 last = key.to_vec();
@@ -338,13 +350,7 @@ impl Plan {
         found: RecordAt<'_>,
         record: &mut Record,
     ) -> Result<(), FoldDbError> {
-        if !self.projection.key_parts.is_empty() {
-            let read = self.answer_key(key, &mut record.values);
-            read.map_err(|error| {
-                let row = self.point.rows.record(self.entry.records(), key);
-                DataLayerError::key(Keyspace::Records, &row, error)
-            })?;
-        }
+        self.answer_key(key, &mut record.values)?;
         let birth = found.birth;
         found
             .project(&self.projection.cells, &mut record.values)
@@ -357,7 +363,22 @@ impl Plan {
         Ok(())
     }
 
-    fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
+    /// Sets the columns of the parts of the key.
+    fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), DataLayerError> {
+        if let [(0, column)] = *self.projection.key_parts
+            && let Some(int) = KeyReader::new(key).natural()
+            && let Some(place) = values.get_mut(column)
+        {
+            *place = Value::Int(int);
+            return Ok(());
+        }
+        self.answer_parts(key, values).map_err(|error| {
+            let row = self.point.rows.record(self.entry.records(), key);
+            DataLayerError::key(Keyspace::Records, &row, error)
+        })
+    }
+
+    fn answer_parts(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
         let mut reader = KeyReader::new(key);
         let (mut next, mut first) = (0, 0);
         for (part, column) in self.projection.key_parts.iter() {

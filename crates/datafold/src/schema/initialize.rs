@@ -5,14 +5,13 @@ use std::panic;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
 
 use datafold_store::StoreError;
-use parking_lot::Mutex;
 
 use super::{SchemaLoadingReport, SchemaService};
 use crate::data_layer::DataLayerError;
 use crate::engine::FoldDbError;
+use crate::sync::{JoinHandle, Mutex};
 use crate::threads;
 
 type Report = Result<SchemaLoadingReport, FoldDbError>;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::discovery::{SchemaFile, SchemaSource};
-use crate::model::{SchemaName, SchemaState, Timestamp};
+use crate::model::{FieldName, RecordKey, SchemaName, SchemaState, Timestamp};
 
 /// A file or text that was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -127,4 +127,19 @@ pub struct SchemaStatus {
     pub records: u64,
     /// Atoms ever written.
     pub atoms: u64,
+}
+
+/// The state of one index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexStatus {
+    /// Its fields, the first one sorts first.
+    pub fields: Vec<FieldName>,
+    /// Whether two records must not have the same values.
+    pub unique: bool,
+    /// `building`, `ready` or `failed`.
+    pub state: &'static str,
+    /// How many records were read, while it is being built.
+    pub records_read: Option<u64>,
+    /// Of a unique index that failed: the first 100 pairs of records with the same values.
+    pub duplicates: Vec<(RecordKey, RecordKey)>,
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use bytes::Bytes;
 
 use super::discovery::SchemaDiscovery;
-use super::report::{SchemaLoadingReport, SchemaStatus};
-#[cfg(doc)]
-use crate::data_layer::DataLayerError;
+use super::report::{IndexStatus, SchemaLoadingReport, SchemaStatus};
 use crate::data_layer::internal::Execution;
-use crate::data_layer::{DatabasePool, Durability, Receipt, SchemaCore, SchemaEntry, WriterId};
+use crate::data_layer::{
+    DataLayerError, DatabasePool, Durability, Index, IndexState, Receipt, SchemaCore, SchemaEntry,
+    WriterId,
+};
 use crate::engine::FoldDbError;
-use crate::model::{SchemaName, SchemaState};
+use crate::model::{FieldName, IndexDefinition, RecordKey, SchemaName, SchemaState};
+use crate::sync::Mutex;
 
 /// Loads, approves, blocks and unloads schemas. Each call is one commit or none.
 ///
@@ -124,6 +126,97 @@ impl SchemaService {
             Ok(())
         };
         self.run(set).map(|((), receipt)| receipt)
+    }
+
+    /// Makes an index over Single fields of a schema, in any state, but for one that maps fields
+    /// and was never approved. Answers when it is there; the records that exist are read in the
+    /// background, see [`SchemaService::indexes`] and
+    /// [`SchemaService::wait_for_indexes`]. The same index again changes nothing, but one that
+    /// failed is built anew.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema; [`DataLayerError::Refused`] for fields
+    /// that cannot be indexed; [`DataLayerError::AlreadyExists`] for an index over the same fields
+    /// that is unique if this is not, or the other way round.
+    ///
+    /// # Cost
+    ///
+    /// The building reads each record once, and is spread over commits of 512 records.
+    pub fn create_index(
+        &self,
+        name: &SchemaName,
+        definition: &IndexDefinition,
+    ) -> Result<Receipt, FoldDbError> {
+        let create = |execution: &mut Execution<'_>| {
+            execution.editor().create_index(name, definition)?;
+            Ok(())
+        };
+        self.run(create).map(|((), receipt)| receipt)
+    }
+
+    /// Ends an index. Its entries are removed in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema or index.
+    pub fn drop_index(
+        &self,
+        name: &SchemaName,
+        fields: &[FieldName],
+    ) -> Result<Receipt, FoldDbError> {
+        let drop = |execution: &mut Execution<'_>| {
+            execution.editor().drop_index(name, fields)?;
+            Ok(())
+        };
+        self.run(drop).map(|((), receipt)| receipt)
+    }
+
+    /// Waits until no index over the records of a schema is being built. Returns early if the pool
+    /// is closed or takes no more writes.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema.
+    pub fn wait_for_indexes(&self, name: &SchemaName) -> Result<(), FoldDbError> {
+        let records = self.entry(name)?.records();
+        self.pool.operations().pipeline().wait_for_indexes(records);
+        Ok(())
+    }
+
+    /// The indexes of a schema, those that are being removed left out.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema.
+    pub fn indexes(&self, name: &SchemaName) -> Result<Vec<IndexStatus>, FoldDbError> {
+        self.entry(name)?;
+        let pipeline = self.pool.operations().pipeline();
+        let core = self.core();
+        let mut found = Vec::new();
+        let of_schema = |index: &&Arc<Index>| index.schema == *name;
+        for index in core.indexes().filter(of_schema) {
+            let (records_read, duplicates) = match &index.state {
+                IndexState::Dropping => continue,
+                IndexState::Building => (Some(pipeline.index_progress(index)?), &[][..]),
+                IndexState::Failed { duplicates } => (None, &duplicates[..]),
+                IndexState::Ready => (None, &[][..]),
+            };
+            let key = |key: &Bytes| RecordKey::from_bytes(key.clone());
+            found.push(IndexStatus {
+                fields: index.definition.fields.clone(),
+                unique: index.definition.unique,
+                state: index.state.as_str(),
+                records_read,
+                duplicates: duplicates.iter().map(|(a, b)| (key(a), key(b))).collect(),
+            });
+        }
+        Ok(found)
+    }
+
+    fn entry(&self, name: &SchemaName) -> Result<Arc<SchemaEntry>, FoldDbError> {
+        let entry = self.core().get(name.as_str()).cloned();
+        Ok(entry.ok_or_else(|| DataLayerError::not_found("schema", name))?)
     }
 
     /// Deletes the definition of a schema that never had data.

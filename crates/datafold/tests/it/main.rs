@@ -19,6 +19,7 @@ mod format;
 mod harness;
 mod history;
 mod import;
+mod indexes;
 mod kills;
 mod lifecycle;
 mod limits;

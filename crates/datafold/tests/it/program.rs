@@ -15,9 +15,10 @@ use crate::harness::name;
 use crate::node_model::Key;
 
 /// A key of three types with fields on all sides of it, one of numbers, none, and nothing but a
-/// key; then elements beside a key and cells, and elements of the one record.
+/// key; then elements beside a key and cells, and elements of the one record. Most have indexes.
 pub(crate) const SCHEMAS: [&str; 6] = [
-    r#"{"name": "Flight", "key": ["carrier", "flight", "departure"], "fields": {
+    r#"{"name": "Flight", "key": ["carrier", "flight", "departure"],
+        "indexes": [{"fields": ["class", "carrier"]}, {"fields": ["notes"]}], "fields": {
         "delay": {"value": {"type": ["number", "null"]}},
         "carrier": {"value": {"type": "string"}},
         "notes": {},
@@ -25,16 +26,17 @@ pub(crate) const SCHEMAS: [&str; 6] = [
         "class": {"value": {"type": "string"}, "default": "economy"},
         "departure": {"value": {"type": "string", "format": "date-time"}},
         "arrival": {"value": {"type": ["string", "null"], "format": "date-time"}}}}"#,
-    r#"{"name": "Reading", "key": ["at"], "fields": {
+    r#"{"name": "Reading", "key": ["at"],
+        "indexes": [{"fields": ["count"]}, {"fields": ["at", "ok"], "unique": true}], "fields": {
         "at": {"value": {"type": "number"}},
         "ok": {"value": {"type": "boolean"}},
         "count": {"value": {"type": "integer", "minimum": -5, "default": 7}}}}"#,
-    r#"{"name": "Settings", "fields": {
+    r#"{"name": "Settings", "indexes": [{"fields": ["size"]}], "fields": {
         "theme": {"value": {"type": "string"}, "default": "light"},
         "size": {"value": {"type": "integer"}},
         "extra": {}}}"#,
     r#"{"name": "Tag", "key": ["tag"], "fields": {"tag": {"value": {"type": "string"}}}}"#,
-    r#"{"name": "Product", "key": ["sku"], "fields": {
+    r#"{"name": "Product", "key": ["sku"], "indexes": [{"fields": ["title"]}], "fields": {
         "stock": {"field_type": "Range", "value": {"type": "integer"}},
         "sku": {"value": {"type": "string"}},
         "title": {},

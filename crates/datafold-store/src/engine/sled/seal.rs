@@ -29,11 +29,12 @@ impl Seal {
         Self::parse(&text).map(Some).ok_or_else(|| damaged(path))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let seal: Value = serde_json::from_str(text).ok()?;
         let sum = match seal.get("rows_sum")? {
             Value::Null => None,
-            Value::String(digits) if digits.len() == 32 => {
+            // A sign is no digit, though numbers are read with one.
+            Value::String(digits) if digits.len() == 32 && !digits.starts_with('+') => {
                 Some(u128::from_str_radix(digits, 16).ok()?)
             }
             _ => return None,
@@ -43,11 +44,16 @@ impl Seal {
 
     /// Writes the seal, durable and in one step.
     pub(super) fn write(&self, folder: &Path) -> Result<(), StoreError> {
+        write_file(folder, SEAL_FILE, &self.text())
+    }
+
+    /// The text of the seal.
+    pub(super) fn text(&self) -> String {
         let text = json!({
             "generation": self.generation,
             "rows_sum": self.sum.map(|sum| format!("{sum:032x}")),
         });
-        write_file(folder, SEAL_FILE, &format!("{text:#}\n"))
+        format!("{text:#}\n")
     }
 }
 
@@ -71,7 +77,10 @@ mod tests {
             seal.write(folder.path()).unwrap();
             assert_eq!(Seal::read(folder.path()).unwrap(), Some(seal));
         }
-        for text in ["", "{}", "{\"generation\": 1}", "{\"generation\": 1, \"rows_sum\": \"7\"}"] {
+        let sign = format!("{{\"generation\": 1, \"rows_sum\": \"+{}\"}}", "0".repeat(31));
+        for text in
+            [&sign, "", "{}", "{\"generation\": 1}", "{\"generation\": 1, \"rows_sum\": \"7\"}"]
+        {
             std::fs::write(folder.path().join(SEAL_FILE), text).unwrap();
             assert_eq!(Seal::read(folder.path()).unwrap_err().code(), "store_corrupted");
         }

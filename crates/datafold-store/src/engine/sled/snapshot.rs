@@ -13,8 +13,11 @@ use super::rows::{get, tagged, tagged_bounds};
 use super::versions::Before;
 use crate::{Keyspace, Order, Page, RowVisitor, Scan, Snapshot, StoreError};
 
-/// Rows that are read of sled before it is looked up what has changed them.
+/// At most so many rows are read of sled before it is looked up what has changed them.
 const CHUNK_ROWS: usize = 256;
+/// Rows of the first chunk where nobody says how many are wanted: most readers who stop early want
+/// one, such as the newest version of a cell. Each chunk is twice as long as the one before.
+const FIRST_CHUNK_ROWS: usize = 2;
 const CHUNK_BYTES: usize = 1 << 20;
 
 pub(super) struct SledSnapshot {
@@ -34,11 +37,12 @@ impl SledSnapshot {
         Self { version: open.versions.open(), open: Arc::clone(open) }
     }
 
-    /// Calls `visit` with each row of a range, until it breaks.
+    /// Calls `visit` with each row of a range, until it breaks. The first `chunk_rows` are read
+    /// of sled whether it breaks or not.
     fn walk(
         &self,
         scan: &Scan,
-        chunk_rows: usize,
+        mut chunk_rows: usize,
         visit: &mut RowVisitor<'_>,
     ) -> Result<(), StoreError> {
         if scan.is_empty_range() {
@@ -69,6 +73,7 @@ impl SledSnapshot {
                 return Ok(());
             }
             let Some(end) = end else { return Ok(()) };
+            chunk_rows = (chunk_rows * 2).min(CHUNK_ROWS);
             match scan.order {
                 Order::Forward => lower = Bound::Excluded(end),
                 Order::Reverse => (lower, upper) = (rest_of(scan), Bound::Excluded(end)),
@@ -105,6 +110,8 @@ fn read_chunk(rows: &mut Iter, order: Order, rows_max: usize) -> Result<Chunk, S
             break;
         };
         let (key, value) = row.map_err(|error| engine_error("scan rows", error))?;
+        #[cfg(test)]
+        tests::ROWS_READ.set(tests::ROWS_READ.get() + 1);
         bytes += key.len() + value.len();
         chunk.rows.push((key, value));
     }
@@ -178,12 +185,87 @@ impl Snapshot for SledSnapshot {
     }
 
     fn for_each(&self, scan: &Scan, visit: &mut RowVisitor<'_>) -> Result<(), StoreError> {
-        self.walk(scan, CHUNK_ROWS, visit)
+        self.walk(scan, FIRST_CHUNK_ROWS, visit)
     }
 }
 
 impl Drop for SledSnapshot {
     fn drop(&mut self) {
         self.open.versions.release(self.version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::{Batch, OpenOptions, SpaceId, Store, open};
+
+    thread_local! {
+        /// Rows that this thread has read of sled.
+        pub(super) static ROWS_READ: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A store with the keys 0 to 999.
+    fn filled(folder: &std::path::Path) -> Arc<dyn Store> {
+        let url = format!("sled:{}", folder.join("store").display());
+        let store = open(&url, &OpenOptions::create()).unwrap();
+        let mut batch = Batch::new(SpaceId::DEFAULT, 0, 1, [1; 16]);
+        for n in 0..1_000_u16 {
+            batch.put(Keyspace::Records, n.to_be_bytes().to_vec(), vec![7; 20]);
+        }
+        assert!(matches!(store.apply(&batch), crate::Outcome::Accepted));
+        store
+    }
+
+    /// How many rows of sled `read` reads.
+    fn rows_read(read: impl FnOnce()) -> usize {
+        let before = ROWS_READ.get();
+        read();
+        ROWS_READ.get() - before
+    }
+
+    #[test]
+    fn who_wants_few_rows_reads_few() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = filled(folder.path());
+        let snapshot = store.snapshot().unwrap();
+        for all in [Scan::all(Keyspace::Records), Scan::all(Keyspace::Records).reverse()] {
+            for (wanted, most) in [(1, 2), (2, 3), (10, 11), (100, 101)] {
+                let read = rows_read(|| {
+                    let page = snapshot.scan(&all.clone().rows(wanted)).unwrap();
+                    assert_eq!(page.len(), wanted);
+                });
+                assert_eq!(read, most, "a page of {wanted}");
+            }
+            for (wanted, most) in [(1, 2), (2, 2), (3, 6), (100, 126)] {
+                let mut seen = 0;
+                let read = rows_read(|| {
+                    let visit = &mut |_: &[u8], _: &[u8]| {
+                        seen += 1;
+                        if seen == wanted {
+                            return ControlFlow::Break(());
+                        }
+                        ControlFlow::Continue(())
+                    };
+                    snapshot.for_each(&all, visit).unwrap();
+                });
+                assert_eq!((seen, read), (wanted, most), "a walk that stops at {wanted}");
+            }
+            let mut keys = Vec::new();
+            let read = rows_read(|| {
+                let visit = &mut |key: &[u8], _: &[u8]| {
+                    keys.push(u16::from_be_bytes(key.try_into().unwrap()));
+                    ControlFlow::Continue(())
+                };
+                snapshot.for_each(&all, visit).unwrap();
+            });
+            assert_eq!(read, 1_000, "a walk reads each row once");
+            if all.order == Order::Reverse {
+                keys.reverse();
+            }
+            assert_eq!(keys, (0..1_000).collect::<Vec<u16>>());
+        }
     }
 }
