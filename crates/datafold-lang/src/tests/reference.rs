@@ -451,8 +451,8 @@ fn floats(op: BinaryOp, a: f64, b: f64) -> Result<V> {
     }
 }
 
-/// The sum of integers in 128 bits. For floats it is that of [`crate::ExactSum`], which has tests of
-/// its own.
+/// The sum of integers in 128 bits. For floats it is that of [`crate::ExactSum`], which has tests
+/// of its own.
 fn sum(numbers: &[V]) -> Result<V> {
     let ints = numbers.iter().map(|v| if let V::Int(int) = v { i128::from(*int) } else { 0 });
     let total: i128 = ints.sum();
