@@ -8,6 +8,8 @@
 //! The order of parts is null < bool < number < time < text. Integers and floats share one order
 //! and, where they are equal, one encoding. `docs/format.md` gives the bytes.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use memchr::memchr;
 
@@ -218,6 +220,25 @@ impl KeyWriter {
     }
 }
 
+/// Goes on behind what is there.
+impl From<Vec<u8>> for KeyWriter {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+}
+
+/// The bytes with which the parts of one type begin: of bools, numbers, times or texts.
+#[must_use]
+pub fn part_region(part: &KeyPart) -> RangeInclusive<u8> {
+    match part {
+        KeyPart::Null => NULL..=NULL,
+        KeyPart::Bool(_) => FALSE..=TRUE,
+        KeyPart::Int(_) | KeyPart::Float(_) => ZERO - 1 - HUGE..=ZERO + HUGE,
+        KeyPart::Time(_) => TIME..=TIME,
+        KeyPart::Text(_) => TEXT..=TEXT,
+    }
+}
+
 /// Reads back what a [`KeyWriter`] wrote, from the front.
 #[derive(Debug, Clone)]
 pub struct KeyReader<'a> {
@@ -378,6 +399,13 @@ impl<'a> KeyReader<'a> {
         let int = i64::try_from(whole).ok()?;
         self.bytes = rest;
         Some(int)
+    }
+
+    /// Whether the next part is a text.
+    #[must_use]
+    #[inline]
+    pub fn is_text(&self) -> bool {
+        self.bytes.first() == Some(&TEXT)
     }
 
     /// Reads a part that is a text into `text`, in the place of what is there.

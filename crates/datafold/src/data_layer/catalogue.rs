@@ -121,10 +121,19 @@ impl SchemaEntry {
 
     /// The projection of some fields, which must exist.
     pub(crate) fn project(&self, columns: Arc<[FieldName]>) -> Projection {
+        self.project_some(columns, |_| true)
+    }
+
+    /// The same where only some of the columns are fields.
+    pub(crate) fn project_some(
+        &self,
+        columns: Arc<[FieldName]>,
+        is_field: impl Fn(usize) -> bool,
+    ) -> Projection {
         let (mut cells, mut elements, mut key_parts) = (Vec::new(), Vec::new(), Vec::new());
         let mut mapped = BTreeMap::<SchemaId, Vec<(FieldId, usize)>>::new();
         let mut mapped_elements = Vec::new();
-        for (column, name) in columns.iter().enumerate() {
+        for (column, name) in columns.iter().enumerate().filter(|(column, _)| is_field(*column)) {
             if let Some(part) = self.schema.key.iter().position(|part| part == name) {
                 key_parts.push((part, column));
             } else if let Some((place, field)) = self.placed_field(name.as_str()) {

@@ -16,7 +16,7 @@ use crate::model::{FieldName, IndexDefinition, SchemaName, Value, decode_value, 
 /// An index has at most so many fields.
 pub const INDEX_FIELDS_MAX: usize = 16;
 /// Longer texts are cut in an entry, and their hash stands behind them.
-const TEXT_BYTES_MAX: usize = 256;
+pub(crate) const TEXT_BYTES_MAX: usize = 256;
 /// Stands between a cut text and its hash. A text that is not cut is shorter than any that is.
 const CUT: char = '\u{10FFFF}';
 /// At most so many pairs of records with the same values are kept of a unique index that failed.
@@ -261,7 +261,7 @@ pub(crate) fn entry_part(value: &Value, raw: &[u8]) -> KeyPart {
 }
 
 /// A text as it stands in an entry: cut, with its hash, if it is long.
-fn text_part(mut text: String) -> KeyPart {
+pub(crate) fn text_part(mut text: String) -> KeyPart {
     if text.len() <= TEXT_BYTES_MAX {
         return KeyPart::Text(text);
     }

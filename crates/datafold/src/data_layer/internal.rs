@@ -9,15 +9,20 @@ use datafold_store::{BatchKey, Keyspace};
 use super::error::DataLayerError;
 use super::published::Published;
 use super::serialization::RowError;
-use crate::model::{Value, decode_value, decode_value_into};
+use crate::model::{CodecError, Value, decode_value, decode_value_into};
+
+pub(crate) use datafold_store::encoding::part_region;
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
 pub(crate) use super::draft::{Draft, FieldWrites};
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
+pub(crate) use super::index::{
+    Index, IndexPart, IndexState, TEXT_BYTES_MAX as INDEX_TEXT_BYTES, text_part as index_text,
+};
 pub(crate) use super::layout::CellPlace;
 pub(crate) use super::pipeline::Execution;
-pub(crate) use super::plain_row::project_plain;
+pub(crate) use super::plain_row::{locate_plain, project_plain};
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
 pub(crate) use super::ticket::Ticket;
@@ -56,4 +61,9 @@ pub(crate) fn decode_cell_into(raw: &[u8], value: &mut Value) -> Result<(), Data
 pub(crate) fn decode_cell(raw: &[u8]) -> Result<Value, DataLayerError> {
     decode_value(raw)
         .map_err(|error| DataLayerError::row(Keyspace::Records, &[], RowError::from(error)))
+}
+
+/// The value of a cell does not decode.
+pub(crate) fn cell_error(error: CodecError) -> DataLayerError {
+    DataLayerError::row(Keyspace::Records, &[], RowError::from(error))
 }

@@ -4,6 +4,8 @@
 //! more than reading its rows. This one answers `None` for whatever it does not read, damaged rows
 //! included; the general one then reads the row, or says what is wrong with it.
 
+use std::ops::Range;
+
 use minicbor::Decoder;
 
 use super::ids::FieldId;
@@ -19,6 +21,64 @@ pub(crate) fn project_plain(
     cells: &[(FieldId, usize)],
     columns: &mut [Value],
 ) -> Option<bool> {
+    visit_plain(row, cells, &mut Decoded(columns))
+}
+
+/// As [`project_plain`], but answers where the encoded values are in the row; nowhere, as an empty
+/// range, for cells without a value.
+pub(crate) fn locate_plain(
+    row: &[u8],
+    cells: &[(FieldId, usize)],
+    places: &mut [Range<usize>],
+) -> Option<bool> {
+    visit_plain(row, cells, &mut Located { row_bytes: row.len(), places })
+}
+
+/// What becomes of the cells that are wanted.
+trait Visitor {
+    fn absent(&mut self, column: usize) -> Option<()>;
+    /// Takes the value off the items.
+    fn found(&mut self, items: &mut Items<'_>, column: usize) -> Option<()>;
+}
+
+struct Decoded<'c>(&'c mut [Value]);
+
+impl Visitor for Decoded<'_> {
+    #[inline]
+    fn absent(&mut self, column: usize) -> Option<()> {
+        *self.0.get_mut(column)? = Value::Null;
+        Some(())
+    }
+
+    #[inline]
+    fn found(&mut self, items: &mut Items<'_>, column: usize) -> Option<()> {
+        items.value(self.0.get_mut(column)?)
+    }
+}
+
+struct Located<'c> {
+    row_bytes: usize,
+    places: &'c mut [Range<usize>],
+}
+
+impl Visitor for Located<'_> {
+    #[inline]
+    fn absent(&mut self, column: usize) -> Option<()> {
+        *self.places.get_mut(column)? = 0..0;
+        Some(())
+    }
+
+    #[inline]
+    fn found(&mut self, items: &mut Items<'_>, column: usize) -> Option<()> {
+        let start = self.row_bytes - items.0.len();
+        items.skip()?;
+        *self.places.get_mut(column)? = start..self.row_bytes - items.0.len();
+        Some(())
+    }
+}
+
+#[inline]
+fn visit_plain(row: &[u8], cells: &[(FieldId, usize)], visitor: &mut impl Visitor) -> Option<bool> {
     let mut items = Items(row);
     let parts = items.array()?;
     let stamps = items.array()?;
@@ -46,13 +106,13 @@ pub(crate) fn project_plain(
         while let Some((absent, column)) = next
             && absent < field
         {
-            *columns.get_mut(column)? = Value::Null;
+            visitor.absent(column)?;
             next = wanted.next();
         }
         match next {
             None => return Some(true),
             Some((found, column)) if found == field => {
-                items.value(columns.get_mut(column)?)?;
+                visitor.found(&mut items, column)?;
                 next = wanted.next();
                 // A field that was selected twice.
                 next.is_none_or(|(next, _)| next != field).then_some(())?;
@@ -61,7 +121,7 @@ pub(crate) fn project_plain(
         }
     }
     for (_, column) in next.into_iter().chain(wanted) {
-        *columns.get_mut(column)? = Value::Null;
+        visitor.absent(column)?;
     }
     Some(true)
 }

@@ -1,5 +1,6 @@
 //! Why a request was not answered.
 
+use datafold_lang::{CompileError, EvalError};
 use datafold_store::StoreError;
 
 use crate::data_layer::{CommitError, CommitNumber, DataLayerError};
@@ -384,6 +385,45 @@ pub enum QueryError {
     /// The cursor is not one of this query's.
     #[error("the cursor is not one that this query has given")]
     InvalidCursor,
+    /// An expression of the query does not compile.
+    #[error("{place}: {error}")]
+    Expression {
+        /// Where it stands in the request, such as `where` or `sort[0]`.
+        place: String,
+        /// What is wrong with it, and where.
+        error: Box<CompileError>,
+    },
+    /// An expression has no result for a record.
+    #[error("{place}{}: {error}", of_record(record.as_ref()))]
+    Evaluation {
+        /// Where it stands in the request.
+        place: String,
+        /// The record; a group has none.
+        record: Option<RecordKey>,
+        /// What went wrong, and where.
+        #[source]
+        error: Box<EvalError>,
+    },
+    /// A part of the query breaks a rule.
+    #[error("{place}: {rule}")]
+    InvalidClause {
+        /// Where it stands in the request, such as `aggregates[0]`.
+        place: String,
+        /// The rule.
+        rule: String,
+    },
+    /// The answer would take too much memory.
+    #[error(
+        "the {what} of this query takes more than {} MiB of memory; choose fewer records with \
+         `where` or a key, or set a `limit`",
+        limit >> 20
+    )]
+    TooLarge {
+        /// What takes it: the sort or the groups.
+        what: &'static str,
+        /// The most bytes.
+        limit: usize,
+    },
     /// The price that was asked for is too large.
     #[error(transparent)]
     Price(PriceError),
@@ -401,9 +441,17 @@ impl QueryError {
             QueryError::NoElements { .. } => "no_elements",
             QueryError::TooManyElements { .. } => "too_many_elements",
             QueryError::InvalidCursor => "invalid_cursor",
+            QueryError::Expression { error, .. } => error.code(),
+            QueryError::Evaluation { error, .. } => error.code(),
+            QueryError::InvalidClause { .. } => "invalid_clause",
+            QueryError::TooLarge { .. } => "query_too_large",
             QueryError::Price(error) => error.code(),
         }
     }
+}
+
+fn of_record(record: Option<&RecordKey>) -> String {
+    record.map(|record| format!(" of record {record}")).unwrap_or_default()
 }
 
 fn as_of(at: Option<CommitNumber>) -> String {

@@ -1,12 +1,13 @@
 //! The engine: mutations, queries and time travel on one space.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
 use super::mutation::MutationRequest;
 use super::prepare::prepare;
-use super::query::{Plan, QueryAnswer, QueryEnd, QueryRequest, Record};
+use super::query::{Explain, Plan, QueryAnswer, QueryEnd, QueryRequest, Record};
 use super::transaction::FoldTransaction;
 use crate::data_layer::internal::Prefetch;
 use crate::data_layer::{
@@ -173,13 +174,41 @@ impl FoldDb {
         request: &QueryRequest,
         visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
+        self.plan(request)?.run(visit)
+    }
+
+    /// Carries a query out and answers how it ran and what it read, but no records.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::query`].
+    ///
+    /// # Cost
+    ///
+    /// As the query.
+    pub fn explain(&self, request: &QueryRequest) -> Result<Explain, FoldDbError> {
+        let plan = self.plan(request)?;
+        plan.run(|_| ControlFlow::Continue(()))?;
+        Ok(plan.explain())
+    }
+
+    /// The names of the columns that a query answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::query`], for what is wrong with the request.
+    pub fn columns(&self, request: &QueryRequest) -> Result<Arc<[FieldName]>, FoldDbError> {
+        Ok(Arc::clone(self.plan(request)?.columns()))
+    }
+
+    pub(super) fn plan(&self, request: &QueryRequest) -> Result<Plan, FoldDbError> {
         // A cursor pins its commit, whatever has become of the moment since.
         let moment = match &request.cursor {
             Some(_) => Moment::Now,
             None => self.moment(request.as_of.as_deref())?,
         };
-        let point = self.pool.operations().at(moment)?;
-        Plan::new(point, request)?.run(request.limit, visit)
+        let operations = self.pool.operations();
+        Plan::new(operations.at(moment)?, request, operations.pipeline().now())
     }
 
     /// The record with this key as it is now; `None` if it does not exist.
@@ -211,7 +240,7 @@ impl FoldDb {
         moment: Moment,
     ) -> Result<Option<Record>, FoldDbError> {
         let point = self.pool.operations().at(moment)?;
-        Plan::of_key(point, schema, key)?.get()
+        Plan::of_key(&point, schema, key)
     }
 
     /// The versions of a cell or of all elements of a field, or with `field: None` of all cells and

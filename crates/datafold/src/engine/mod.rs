@@ -38,6 +38,6 @@ pub use mutation::{
 pub use operation::{
     Operation, OperationAnswer, OperationFilter, OperationKind, OperationMutation, OperationQuery,
 };
-pub use query::{KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
+pub use query::{Counts, Explain, KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
 pub use record_check::VALUE_BYTES_MAX;
 pub use transaction::FoldTransaction;

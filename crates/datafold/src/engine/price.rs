@@ -2,7 +2,7 @@
 
 use super::FoldDb;
 use super::error::{FoldDbError, QueryError};
-use super::query::{QueryRequest, readable, unknown_field};
+use super::query::{QueryRequest, readable};
 use crate::model::{Field, Price, PriceBasis};
 
 impl FoldDb {
@@ -24,14 +24,9 @@ impl FoldDb {
     ) -> Result<Price, FoldDbError> {
         let entry = readable(&self.pool().operations().now(), &request.schema)?;
         let schema = &entry.schema;
-        let selected: Vec<&Field> = match &request.select {
-            None => schema.fields.iter().collect(),
-            Some(names) => {
-                let find =
-                    |name: &String| schema.field(name).ok_or_else(|| unknown_field(schema, name));
-                names.iter().map(find).collect::<Result<_, _>>()?
-            }
-        };
+        let plan = self.plan(&QueryRequest { cursor: None, as_of: None, ..request.clone() })?;
+        let selected = plan.fields().iter().filter_map(|name| schema.field(name.as_str()));
+        let selected: Vec<&Field> = selected.collect();
         let price = schema.price(selected.into_iter(), basis, distance);
         Ok(price.map_err(QueryError::Price)?)
     }

@@ -1,24 +1,31 @@
 //! Requests to read, and their answers.
 
+mod access;
+mod clause;
+mod explain;
+mod group;
+mod names;
+mod order;
+mod plan;
+mod program;
+mod reader;
+mod value;
+
+pub use self::explain::{Counts, Explain};
+pub(crate) use self::plan::Plan;
+
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use datafold_store::encoding::{KeyError, KeyReader};
-use datafold_store::{Keyspace, Scan};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::elements::inline;
-use super::error::{FoldDbError, QueryError};
+use super::error::QueryError;
 use super::suggest::closest;
-use crate::data_layer::internal::{
-    BEHIND_PARTS, ElementScan, FieldAddress, Projection, ReadPoint, RecordAt, project_plain,
-};
+use crate::data_layer::internal::{BEHIND_PARTS, ReadPoint};
 use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry};
-use crate::model::{
-    FieldName, RecordKey, Schema, SchemaName, SchemaState, Timestamp, Value, value_of_part,
-};
+use crate::model::{FieldName, RecordKey, Schema, SchemaName, SchemaState, Timestamp, Value};
 
 /// Which records of a schema a query reads.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -45,10 +52,32 @@ pub enum KeyCondition {
 pub struct QueryRequest {
     /// The schema.
     pub schema: SchemaName,
-    /// The fields to answer, in this order; `None` for all, in the schema's order.
+    /// The columns to answer, in this order: fields, or `name = expression`; `None` for all
+    /// fields, in the schema's order. Of groups, the names are those of [`group_by`] and
+    /// [`aggregates`], and `None` is all of them.
+    ///
+    /// [`group_by`]: QueryRequest::group_by
+    /// [`aggregates`]: QueryRequest::aggregates
     pub select: Option<Vec<String>>,
-    /// Which records.
+    /// The condition that a record must fulfil, an expression.
+    pub filter: Option<String>,
+    /// The values of the parameters, such as `$min`, in all expressions.
+    pub parameters: BTreeMap<String, Value>,
+    /// Which records, by their keys.
     pub key: KeyCondition,
+    /// The columns by which records are grouped: fields, or `name = expression`.
+    pub group_by: Vec<String>,
+    /// What is computed of each group, or of all records: `name = function(expression)` with
+    /// `count` (also without an expression), `count_distinct`, `sum`, `min`, `max` or `avg`.
+    pub aggregates: Vec<String>,
+    /// The condition that a group must fulfil, an expression.
+    pub having: Option<String>,
+    /// Whether equal records are answered once.
+    pub distinct: bool,
+    /// The order: expressions, each with `desc` and `nulls first` or `nulls last` behind it. By
+    /// default that of the keys; records that are equal in it come in the order of their keys, in
+    /// the direction of the last sort key.
+    pub sort: Vec<String>,
     /// At most this many records; no limit by default.
     pub limit: Option<usize>,
     /// Where an earlier answer ended.
@@ -65,11 +94,43 @@ impl QueryRequest {
         Self {
             schema,
             select: None,
+            filter: None,
+            parameters: BTreeMap::new(),
             key: KeyCondition::All,
+            group_by: Vec::new(),
+            aggregates: Vec::new(),
+            having: None,
+            distinct: false,
+            sort: Vec::new(),
             limit: None,
             cursor: None,
             as_of: None,
         }
+    }
+
+    /// Whether groups are answered.
+    fn is_grouped(&self) -> bool {
+        self.distinct || !self.group_by.is_empty() || !self.aggregates.is_empty()
+    }
+
+    /// All texts that may have expressions.
+    fn sources(&self) -> impl Iterator<Item = &str> + Clone {
+        let select = self.select.iter().flatten();
+        let lists = select.chain(&self.group_by).chain(&self.aggregates).chain(&self.sort);
+        lists.chain(&self.filter).map(String::as_str)
+    }
+
+    /// Four bytes that tell the order of this query from that of others.
+    fn mark(&self) -> Vec<u8> {
+        let select = if self.is_grouped() { self.select.as_ref() } else { None };
+        let order = format!(
+            "{:?}",
+            (
+                (&self.schema, &self.filter, &self.parameters, &self.key, select),
+                (&self.group_by, &self.aggregates, &self.having, self.distinct, &self.sort),
+            )
+        );
+        blake3::hash(order.as_bytes()).as_bytes().iter().take(4).copied().collect()
     }
 }
 
@@ -95,12 +156,6 @@ impl Record {
     pub fn take(&mut self) -> Record {
         let columns = Arc::clone(&self.columns);
         Record { columns, values: std::mem::take(&mut self.values) }
-    }
-
-    fn set(&mut self, column: usize, value: Value) {
-        if let Some(place) = self.values.get_mut(column) {
-            *place = value;
-        }
     }
 
     /// Has a value for each column again after [`Record::take`].
@@ -150,15 +205,6 @@ pub struct QueryEnd {
     pub time: Timestamp,
 }
 
-/// A query that is checked against its schema.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    point: ReadPoint,
-    entry: Arc<SchemaEntry>,
-    projection: Projection,
-    reach: Reach,
-}
-
 #[derive(Debug)]
 enum Reach {
     One(RecordKey),
@@ -174,223 +220,6 @@ impl Reach {
             }
             _ => Err(QueryError::InvalidCursor),
         }
-    }
-}
-
-impl Plan {
-    pub(crate) fn new(mut point: ReadPoint, request: &QueryRequest) -> Result<Self, FoldDbError> {
-        let after = pinned(&mut point, request.cursor.as_deref())?;
-        let entry = readable(&point, &request.schema)?;
-        let projection = match request.select.as_deref() {
-            None => entry.projection.clone(),
-            Some(select) => entry.project(columns(&entry, select)?),
-        };
-        let mut reach = reach_of(&entry, &point, &request.key)?;
-        if let Some(key) = after {
-            reach = reach.behind(point.rows.record(entry.records(), &key).to_vec())?;
-        }
-        Ok(Self { point, entry, projection, reach })
-    }
-
-    /// All fields of one record.
-    pub(crate) fn of_key(
-        point: ReadPoint,
-        schema: &SchemaName,
-        key: &[Value],
-    ) -> Result<Self, FoldDbError> {
-        let entry = readable(&point, schema)?;
-        let reach = Reach::One(key_of(&entry, key)?);
-        Ok(Self { projection: entry.projection.clone(), point, entry, reach })
-    }
-
-    /// Calls `visit` for each record in the order of the keys, until it breaks or `limit` is
-    /// reached.
-    pub(crate) fn run(
-        &self,
-        limit: Option<usize>,
-        mut visit: impl FnMut(&mut Record) -> ControlFlow<()>,
-    ) -> Result<QueryEnd, FoldDbError> {
-        let mut cursor = None;
-        match &self.reach {
-            Reach::One(key) => {
-                if let Some(mut record) = self.one(key)? {
-                    let _ = visit(&mut record);
-                }
-            }
-            Reach::Range(lower, upper) => {
-                cursor = self.run_range(lower.clone(), upper.clone(), limit, &mut visit)?;
-            }
-        }
-        Ok(QueryEnd { cursor, commit: self.point.at, time: time_of(&self.point)? })
-    }
-
-    /// The record of a plan for one key.
-    pub(crate) fn get(&self) -> Result<Option<Record>, FoldDbError> {
-        match &self.reach {
-            Reach::One(key) => Ok(self.one(key)?),
-            Reach::Range(..) => Ok(None),
-        }
-    }
-
-    fn one(&self, key: &RecordKey) -> Result<Option<Record>, FoldDbError> {
-        let bytes = key.as_bytes();
-        let found = self.point.record(self.entry.records(), bytes, |found| match found {
-            Some(found) => {
-                let mut record = self.empty();
-                self.answer(bytes, found, &mut record)?;
-                Ok::<_, FoldDbError>(Some(record))
-            }
-            None if self.entry.schema.is_keyed() => Ok(None),
-            // The record of a schema without key always exists.
-            None => {
-                let mut record = self.empty();
-                for (_, column) in &*self.projection.elements {
-                    record.set(*column, Value::Object(BTreeMap::new()));
-                }
-                Ok(Some(record))
-            }
-        })?;
-        let Some(mut record) = found else { return Ok(None) };
-        for (schema, cells) in &*self.projection.mapped {
-            self.point.record(*schema, bytes, |found| {
-                found.map_or(Ok(()), |found| {
-                    found
-                        .project(cells, &mut record.values)
-                        .map_err(|error| self.point.record_error(*schema, bytes, error))
-                })
-            })?;
-        }
-        for (cell, column) in &*self.projection.mapped_elements {
-            let elements = match self.point.birth(cell.schema, bytes)? {
-                Some(birth) => self.inline(cell.address(bytes), birth)?,
-                None => BTreeMap::new(),
-            };
-            record.set(*column, Value::Object(elements));
-        }
-        Ok(Some(record))
-    }
-
-    /// The elements of a field in a life of its record.
-    fn inline(
-        &self,
-        address: FieldAddress<'_>,
-        birth: CommitNumber,
-    ) -> Result<BTreeMap<String, Value>, FoldDbError> {
-        inline(&ElementScan { point: &self.point, address, birth }, &self.entry)
-    }
-
-    fn empty(&self) -> Record {
-        let columns = Arc::clone(&self.projection.columns);
-        Record { values: vec![Value::Null; columns.len()], columns }
-    }
-
-    fn run_range(
-        &self,
-        lower: Bound<Vec<u8>>,
-        upper: Bound<Vec<u8>>,
-        limit: Option<usize>,
-        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
-    ) -> Result<Option<String>, FoldDbError> {
-        let scan = Scan::range(Keyspace::Records, lower, upper);
-        let prefix = self.point.rows.records(self.entry.records()).len();
-        let mut visited = 0;
-        let mut last: Vec<u8> = Vec::new();
-        let mut cursor = None;
-        let mut record = self.empty();
-        let is_plain = self.point.is_current() && self.projection.elements.is_empty();
-        let mut one = |row_key: &[u8], row: &[u8]| -> Result<ControlFlow<()>, FoldDbError> {
-            let key = row_key.get(prefix..).unwrap_or_default();
-            record.refill();
-            let plain = is_plain
-                .then(|| project_plain(row, &self.projection.cells, &mut record.values))
-                .flatten();
-            let found = match plain {
-                Some(true) => None,
-                Some(false) => return Ok(ControlFlow::Continue(())),
-                None => match self.point.resolve(self.entry.records(), key, row)? {
-                    Some(found) => Some(found),
-                    None => return Ok(ControlFlow::Continue(())),
-                },
-            };
-            if limit.is_some_and(|limit| visited >= limit) {
-                // There is more: the limit was reached by the record before.
-                cursor = Some(write_cursor(self.point.at, &last));
-                return Ok(ControlFlow::Break(()));
-            }
-            match found {
-                Some(found) => self.answer(key, found, &mut record)?,
-                None => self.answer_key(key, &mut record.values)?,
-            }
-            visited += 1;
-            if limit.is_some_and(|limit| visited >= limit) {
-                last = key.to_vec();
-            }
-            Ok(visit(&mut record))
-        };
-        let mut failed = None;
-        let read = self.point.published.snapshot.for_each(&scan, &mut |key, row| {
-            one(key, row).unwrap_or_else(|error| {
-                failed = Some(error);
-                ControlFlow::Break(())
-            })
-        });
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                read.map_err(DataLayerError::from)?;
-                Ok(cursor)
-            }
-        }
-    }
-
-    /// Sets all columns of a record that come from its own row, its key and its elements.
-    fn answer(
-        &self,
-        key: &[u8],
-        found: RecordAt<'_>,
-        record: &mut Record,
-    ) -> Result<(), FoldDbError> {
-        self.answer_key(key, &mut record.values)?;
-        let birth = found.birth;
-        found
-            .project(&self.projection.cells, &mut record.values)
-            .map_err(|error| self.point.record_error(self.entry.records(), key, error))?;
-        for (field, column) in &*self.projection.elements {
-            let schema = self.entry.records();
-            let address = FieldAddress { schema, record: key, field: *field };
-            record.set(*column, Value::Object(self.inline(address, birth)?));
-        }
-        Ok(())
-    }
-
-    /// Sets the columns of the parts of the key.
-    fn answer_key(&self, key: &[u8], values: &mut [Value]) -> Result<(), DataLayerError> {
-        self.answer_parts(key, values).map_err(|error| {
-            let row = self.point.rows.record(self.entry.records(), key);
-            DataLayerError::key(Keyspace::Records, &row, error)
-        })
-    }
-
-    fn answer_parts(&self, key: &[u8], values: &mut [Value]) -> Result<(), KeyError> {
-        let mut reader = KeyReader::new(key);
-        let (mut next, mut first) = (0, 0);
-        for (part, column) in self.projection.key_parts.iter() {
-            let value = if *part >= next {
-                reader.skip_parts(part - next)?;
-                (next, first) = (part + 1, *column);
-                match reader.natural() {
-                    Some(int) => Value::Int(int),
-                    None => value_of_part(reader.part()?),
-                }
-            } else {
-                // A part that was selected twice.
-                values.get(first).cloned().unwrap_or_default()
-            };
-            if let Some(place) = values.get_mut(*column) {
-                *place = value;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -476,15 +305,6 @@ fn reach_of(
     let is_the_record =
         !schema.is_keyed() && !matches!(condition, KeyCondition::Range { to: Some(_), .. });
     Ok(if is_the_record { Reach::One(RecordKey::EMPTY) } else { reach })
-}
-
-fn columns(entry: &SchemaEntry, select: &[String]) -> Result<Arc<[FieldName]>, QueryError> {
-    let schema = &entry.schema;
-    let column = |name: &String| {
-        let field = schema.field(name).map(|field| field.name.clone());
-        field.ok_or_else(|| unknown_field(schema, name))
-    };
-    select.iter().map(column).collect()
 }
 
 pub(super) fn unknown_field(schema: &Schema, name: &str) -> QueryError {

@@ -80,6 +80,14 @@ impl<'p> Object<'p> {
         }
     }
 
+    pub(super) fn optional_texts(
+        &mut self,
+        member: &str,
+    ) -> Result<Option<Vec<String>>, RequestError> {
+        let place = self.at(member);
+        self.take(member).map(|found| texts(&place, found)).transpose()
+    }
+
     pub(super) fn as_of(&mut self) -> Result<Option<String>, RequestError> {
         match self.take("as_of") {
             None => Ok(None),
@@ -233,7 +241,7 @@ fn remove(mut object: Object<'_>, schema: SchemaName) -> Result<Mutation, Reques
     Ok(Mutation::Remove { schema, key, field, elements })
 }
 
-/// An array of element keys.
+/// An array of texts.
 pub(super) fn texts(place: &str, value: Value) -> Result<Vec<String>, RequestError> {
     let each = list(place, value)?.into_iter().enumerate();
     let text = |(at, value)| match value {
@@ -285,14 +293,22 @@ impl QueryRequest {
     pub fn from_value(request: Value) -> Result<Self, RequestError> {
         let mut object = Object::new("request", request)?;
         let mut query = QueryRequest::new(object.schema()?);
-        if let Some(fields) = object.take("select") {
-            let fields = list("select", fields)?.into_iter().enumerate();
-            let names = fields.map(|(at, field)| match field {
-                Value::Text(name) => Ok(name),
-                other => Err(wrong(&format!("select[{at}]"), "the name of a field", &other)),
-            });
-            query.select = Some(names.collect::<Result<_, _>>()?);
-        }
+        query.select = object.optional_texts("select")?;
+        query.filter = object.optional_text("where")?;
+        query.parameters = match object.take("parameters") {
+            None => Members::new(),
+            Some(Value::Object(parameters)) => parameters,
+            Some(other) => return Err(wrong("parameters", "an object", &other)),
+        };
+        query.group_by = object.optional_texts("group_by")?.unwrap_or_default();
+        query.aggregates = object.optional_texts("aggregates")?.unwrap_or_default();
+        query.having = object.optional_text("having")?;
+        query.distinct = match object.take("distinct") {
+            None => false,
+            Some(Value::Bool(distinct)) => distinct,
+            Some(other) => return Err(wrong("distinct", "true or false", &other)),
+        };
+        query.sort = object.optional_texts("sort")?.unwrap_or_default();
         if let Some(condition) = object.take("key") {
             query.key = key_condition(condition)?;
         }
@@ -350,9 +366,12 @@ mod tests {
         assert_eq!(request.preconditions[1].condition, Condition::Absent);
         let query = QueryRequest::parse(
             r#"{"schema": "Flight", "select": ["carrier"], "key": {"prefix": ["UA"]},
+                "where": "distance > $min", "parameters": {"min": 5}, "sort": ["carrier desc"],
                 "limit": 10, "cursor": null, "as_of": 42}"#,
         )
         .unwrap();
+        assert_eq!(query.parameters["min"], Value::Int(5));
+        assert_eq!(query.sort, ["carrier desc"]);
         assert_eq!(query.key, KeyCondition::Prefix(vec![Value::Text("UA".into())]));
         assert_eq!(query.as_of.as_deref(), Some("42"));
     }
@@ -383,7 +402,11 @@ mod tests {
             assert!(error.rule.contains(rule), "{text}: {error}");
         }
         for (text, place) in [
-            (r#"{"schema": "A", "where": "x > 1"}"#, "where"),
+            (r#"{"schema": "A", "wheres": "x > 1"}"#, "wheres"),
+            (r#"{"schema": "A", "where": 1}"#, "where"),
+            (r#"{"schema": "A", "sort": ["a", 1]}"#, "sort[1]"),
+            (r#"{"schema": "A", "parameters": []}"#, "parameters"),
+            (r#"{"schema": "A", "distinct": 1}"#, "distinct"),
             (r#"{"schema": "A", "": 0}"#, "\"\""),
             (r#"{"schema": "A", "limit": 0}"#, "limit"),
             (r#"{"schema": "A", "limit": 1.5}"#, "limit"),

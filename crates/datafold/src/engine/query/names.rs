@@ -1,0 +1,141 @@
+//! What the names of a query's expressions stand for, and their types.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafold_lang::{self as lang, FieldPath, LookupType, Named, Names, Type};
+
+use super::readable;
+use super::value::to_lang;
+use crate::data_layer::SchemaEntry;
+use crate::data_layer::internal::ReadPoint;
+use crate::model::{Field, FieldKind, FieldName, ScalarType, SchemaName, SchemaState};
+
+/// The fields of a schema, fields of one-record schemas, lookups by key, and parameters.
+pub(super) struct QueryNames<'p> {
+    point: &'p ReadPoint,
+    entry: &'p SchemaEntry,
+    parameters: &'p BTreeMap<String, lang::Value<'static>>,
+    lookups: BTreeMap<String, LookupType>,
+}
+
+impl<'p> QueryNames<'p> {
+    /// `sources` are all that will be compiled.
+    pub(super) fn new<'s>(
+        point: &'p ReadPoint,
+        entry: &'p SchemaEntry,
+        parameters: &'p BTreeMap<String, lang::Value<'static>>,
+        sources: impl Iterator<Item = &'s str> + Clone,
+    ) -> Self {
+        let mut lookups = BTreeMap::new();
+        // A lookup has brackets; few sources have.
+        if sources.clone().any(|source| source.contains('[')) {
+            for other in point.published.catalogue.iter() {
+                let name = other.schema.name.as_str();
+                if other.schema.is_keyed()
+                    && is_readable(point, other)
+                    && sources.clone().any(|source| source.contains(name))
+                {
+                    lookups.insert(name.to_owned(), lookup_type(other));
+                }
+            }
+        }
+        Self { point, entry, parameters, lookups }
+    }
+
+    /// The schema whose records are asked for.
+    pub(super) fn entry(&self) -> &'p SchemaEntry {
+        self.entry
+    }
+}
+
+impl Names for QueryNames<'_> {
+    fn named(&self, name: &str) -> Named {
+        match self.entry.placed_field(name) {
+            Some((_, field)) => {
+                Named::Field(FieldPath { schema: None, field: name.to_owned() }, type_of(field))
+            }
+            None => Named::Unknown,
+        }
+    }
+
+    fn qualified(&self, schema: &str, field: &str) -> Option<Option<Type>> {
+        let of_field = |entry: &SchemaEntry| entry.placed_field(field).map(|(_, f)| type_of(f));
+        if schema == self.entry.schema.name.as_str() {
+            return Some(of_field(self.entry));
+        }
+        let entry = self.point.published.catalogue.get(schema)?;
+        let is_one = !entry.schema.is_keyed() && is_readable(self.point, entry);
+        is_one.then(|| of_field(entry))
+    }
+
+    fn lookup(&self, schema: &str) -> Option<&LookupType> {
+        self.lookups.get(schema)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&lang::Value<'static>> {
+        self.parameters.get(name)
+    }
+
+    fn has_clock(&self) -> bool {
+        true
+    }
+
+    fn known(&self, schema: Option<&str>) -> Vec<String> {
+        let fields = |entry: &SchemaEntry| -> Vec<String> {
+            entry.schema.fields.iter().map(|field| field.name.to_string()).collect()
+        };
+        match schema {
+            Some(schema) => self.point.published.catalogue.get(schema).map(|e| fields(e)),
+            None => Some(fields(self.entry)),
+        }
+        .unwrap_or_default()
+    }
+
+    fn known_parameters(&self) -> Vec<String> {
+        self.parameters.keys().cloned().collect()
+    }
+}
+
+fn is_readable(point: &ReadPoint, entry: &SchemaEntry) -> bool {
+    entry.state == SchemaState::Approved && entry.loaded <= point.at
+}
+
+/// The schema with this name, which a program was compiled with.
+pub(super) fn other_schema(point: &ReadPoint, name: &str) -> Option<Arc<SchemaEntry>> {
+    readable(point, &SchemaName::parse(name).ok()?).ok()
+}
+
+fn lookup_type(entry: &SchemaEntry) -> LookupType {
+    let schema = &entry.schema;
+    let field_type = |name: &FieldName| {
+        entry.placed_field(name.as_str()).map_or(Type::ANY, |(_, field)| type_of(field))
+    };
+    LookupType {
+        key: schema.key.iter().map(field_type).collect(),
+        fields: schema
+            .fields
+            .iter()
+            .map(|field| (field.name.to_string(), field_type(&field.name)))
+            .collect(),
+    }
+}
+
+/// The type of a field's value: of one that has elements, an object of them.
+pub(super) fn type_of(field: &Field) -> Type {
+    let of = match &field.value {
+        None => Type::ANY,
+        Some(schema) => match schema.scalar_type() {
+            Some(ScalarType::Bool) => Type::BOOL,
+            Some(ScalarType::Integer) => Type::INTEGER,
+            Some(ScalarType::Number) => Type::NUMBER,
+            Some(ScalarType::Text) => Type::TEXT,
+            Some(ScalarType::Time) => Type::TIME,
+            _ => Type::of_json_schema(&to_lang(schema.json())),
+        },
+    };
+    match field.kind {
+        FieldKind::Single => of,
+        FieldKind::Collection | FieldKind::Range => Type::elements(of),
+    }
+}
