@@ -24,6 +24,7 @@ mod bench_import;
 mod bench_locks;
 mod bench_mutations;
 mod bench_open;
+mod bench_queries;
 mod bench_reads;
 mod comparison;
 mod fixture;
@@ -88,6 +89,9 @@ fn main() {
     }
     if wanted("open") {
         bench_open::run(size, &mut table);
+    }
+    if wanted("queries") {
+        bench_queries::run(&flights, size.rounds, &mut table);
     }
     if wanted("locks") {
         bench_locks::run(size, &mut table);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use datafold::engine::{ImportFormat, parse_moment};
-use datafold::model::{FieldName, SchemaName, Timestamp};
+use datafold::model::{FieldName, SchemaName, Timestamp, Value};
 
 use crate::help;
 use crate::output::Format;
@@ -69,6 +69,14 @@ pub(crate) enum Command {
     /// Read records as they are, or as they were
     #[command(override_usage = QUERY_USAGE, after_long_help = help::QUERY)]
     Query(Box<QueryArgs>),
+    /// Write records to a file or standard output, as NDJSON or CSV
+    ///
+    /// NDJSON unless `--format csv` or `json` is given. All records are of one moment.
+    #[command(after_long_help = help::EXPORT)]
+    Export(Box<ExportArgs>),
+    /// Type commands and queries one after the other, with history and completion
+    #[command(after_long_help = help::SHELL)]
+    Shell,
     /// Read elements of a Collection or Range field, as they are, or as they were
     #[command(after_long_help = help::ELEMENTS)]
     Elements(Box<ElementArgs>),
@@ -202,6 +210,9 @@ pub(crate) struct QueryArgs {
     pub(crate) flags: QueryFlags,
     #[command(flatten)]
     pub(crate) price: PriceFlags,
+    /// Carry the query out and tell how, and how much it read, instead of showing records
+    #[arg(long, conflicts_with = "price")]
+    pub(crate) explain: bool,
 }
 
 /// What a query would cost.
@@ -225,9 +236,15 @@ pub(crate) struct PriceFlags {
 /// The conditions of a query that is not in a file.
 #[derive(Debug, Args)]
 pub(crate) struct QueryFlags {
-    /// The fields to show, in this order
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
-    pub(crate) select: Option<Vec<String>>,
+    /// The columns to show, in this order: fields, or `name = EXPR`
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) select: Vec<String>,
+    /// Only the records for which this holds, such as `distance > 1000 && dest == 'IAH'`
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
+    pub(crate) filter: Option<String>,
+    /// The value of a parameter, `$NAME` in expressions; may be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) parameters: Vec<(String, Value)>,
     /// The record with this key
     #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["prefix", "from", "to"])]
     pub(crate) key: Option<String>,
@@ -241,6 +258,21 @@ pub(crate) struct QueryFlags {
     /// The records before this key
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) to: Option<String>,
+    /// Group records by these columns
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) group_by: Vec<String>,
+    /// Compute this of each group, or of all records: `n = count()`, `longest = max(distance)`
+    #[arg(long, value_name = "AGGREGATES")]
+    pub(crate) aggregate: Vec<String>,
+    /// Only the groups for which this holds
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub(crate) having: Option<String>,
+    /// Show equal records once
+    #[arg(long)]
+    pub(crate) distinct: bool,
+    /// The order: columns or expressions, each with `desc` and `nulls first` or `nulls last`
+    #[arg(long, value_name = "KEYS", allow_hyphen_values = true)]
+    pub(crate) sort: Vec<String>,
     /// At most so many records
     #[arg(long, value_name = "N", value_parser = one_or_more)]
     pub(crate) limit: Option<NonZeroUsize>,
@@ -250,6 +282,19 @@ pub(crate) struct QueryFlags {
     /// Read as it was at this moment
     #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
     pub(crate) as_of: Option<String>,
+}
+
+/// An export.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The schema
+    #[arg(value_parser = SchemaName::parse)]
+    pub(crate) schema: SchemaName,
+    /// The new file; one that ends in `.gz` is compressed [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: QueryFlags,
 }
 
 /// A request for elements.
@@ -374,4 +419,13 @@ mod tests {
         assert_eq!((key.as_str(), limit.map(NonZeroUsize::get)), ("-5", Some(3)));
         assert_eq!(field.map(|field| field.to_string()), Some("f".into()));
     }
+}
+
+/// Reads `NAME=VALUE`; a value that is no JSON is text.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    let name = name.trim().trim_start_matches('$');
+    FieldName::parse(name).map_err(|error| error.to_string())?;
+    let value = Value::parse_json(value).unwrap_or_else(|_| Value::from(value));
+    Ok((name.to_owned(), value))
 }

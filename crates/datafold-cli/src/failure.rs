@@ -56,13 +56,15 @@ impl From<ErrorClass> for Exit {
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
+    /// The place in a source, drawn in several lines.
+    excerpt: Option<String>,
     hint: Option<String>,
 }
 
 impl Failure {
     /// A failure of that kind.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), excerpt: None, hint: None }
     }
 
     /// The failure of an input or output that belongs to `what`.
@@ -99,6 +101,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Shows the place in a source below the message.
+    pub(crate) fn excerpt(self, excerpt: String) -> Self {
+        Self { excerpt: Some(excerpt), ..self }
+    }
+
     /// The same of another kind.
     pub(crate) fn with_exit(self, exit: Exit) -> Self {
         Self { exit, ..self }
@@ -132,9 +139,12 @@ impl Failure {
 
     /// Prints the failure to standard error; answers the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        if self.exit != Exit::ClosedPipe {
+        if self.exit != Exit::ClosedPipe && !self.message.is_empty() {
             let label = console::style("error:").for_stderr().red().bold();
             note(format_args!("{label} {}", told(&self.message)));
+            for line in self.excerpt.iter().flat_map(|excerpt| excerpt.lines()) {
+                note(harmless(line));
+            }
             if let Some(hint) = &self.hint {
                 let label = console::style("hint:").for_stderr().cyan();
                 note(format_args!("{label} {}", told(hint)));

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use clap::parser::ValueSource;
+use datafold::FoldDb;
 
 use crate::args::Global;
+use crate::interrupt::Interrupt;
 use crate::output::Format;
 
 /// How the program was called.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Invocation {
     /// The store's URL.
     pub(crate) store: String,
@@ -19,6 +21,16 @@ pub(crate) struct Invocation {
     /// How results are printed.
     pub(crate) format: Format,
     program: String,
+    /// The store, if it is open already, as in the shell.
+    pub(crate) open: Option<Open>,
+}
+
+/// A store that is open for several commands.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    pub(crate) db: FoldDb,
+    /// Ends the command that runs.
+    pub(crate) interrupt: Interrupt,
 }
 
 impl Invocation {
@@ -30,6 +42,7 @@ impl Invocation {
             space: global.space.clone(),
             format: global.format,
             program: program(),
+            open: None,
         }
     }
 
@@ -41,7 +54,13 @@ impl Invocation {
             space: self.space.clone(),
             format: self.format,
             program: self.program.clone(),
+            open: None,
         }
+    }
+
+    /// The same call with its store open.
+    pub(crate) fn with_open(&self, db: FoldDb, interrupt: Interrupt) -> Self {
+        Self { open: Some(Open { db, interrupt }), ..self.clone() }
     }
 
     /// The same call without naming a space.

@@ -1,10 +1,12 @@
 //! Results on standard output, notes on standard error.
 
 use std::fmt::{self, Display};
+use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 
 use clap::ValueEnum;
 use datafold::model::Value;
+use flate2::write::GzEncoder;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Done;
@@ -25,16 +27,51 @@ pub(crate) enum Format {
     Csv,
 }
 
-/// Standard output.
-#[derive(Debug)]
+/// Where results go to.
+pub(crate) trait Sink: Write {
+    /// Writes what is still to come, so that all of it is kept.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+impl Sink for Stdout {
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+impl Sink for File {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+impl Sink for GzEncoder<BufWriter<File>> {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        let file = GzEncoder::finish(*self)?.into_inner().map_err(|error| error.into_error())?;
+        file.sync_all()
+    }
+}
+
+/// Standard output, or a file.
 pub(crate) struct Out {
-    writer: BufWriter<Stdout>,
+    writer: BufWriter<Box<dyn Sink>>,
 }
 
 impl Out {
     /// Takes standard output; it is flushed by [`Out::flush`].
     pub(crate) fn new() -> Self {
-        Self { writer: BufWriter::with_capacity(64 << 10, io::stdout()) }
+        Self::to(Box::new(io::stdout()))
+    }
+
+    /// Writes there.
+    pub(crate) fn to(sink: Box<dyn Sink>) -> Self {
+        Self { writer: BufWriter::with_capacity(64 << 10, sink) }
+    }
+
+    /// Ends the output; what was written is kept then.
+    pub(crate) fn finish(self) -> Done {
+        let sink = self.writer.into_inner().map_err(|error| error.into_error());
+        sink.and_then(Sink::finish).map_err(|error| Failure::output(&error))
     }
 
     /// Writes text as it is.
@@ -78,7 +115,6 @@ pub(crate) fn footer(line: impl Display) {
 }
 
 /// Rows with named columns, printed one by one in any format.
-#[derive(Debug)]
 pub(crate) struct RowWriter<'o> {
     out: &'o mut Out,
     columns: Vec<String>,

@@ -3,6 +3,8 @@
 use datafold::FoldDb;
 use datafold::FoldDbError;
 use datafold::data_layer::{DEFAULT_SPACE, PoolOptions};
+use datafold::engine::QueryError;
+use datafold::lang::Diagnostic;
 
 use crate::Done;
 use crate::failure::Failure;
@@ -37,6 +39,9 @@ impl<'a> Session<'a> {
         invocation: &'a Invocation,
         options: PoolOptions,
     ) -> Result<Self, FoldDbError> {
+        if let Some(open) = &invocation.open {
+            return Ok(Self { db: open.db.clone(), invocation });
+        }
         let space = invocation.space.as_deref().unwrap_or(DEFAULT_SPACE).to_owned();
         let db = FoldDb::open_with(&invocation.store, &PoolOptions { space, ..options })?;
         Ok(Self { db, invocation })
@@ -47,8 +52,11 @@ impl<'a> Session<'a> {
         explain(error, self.invocation, Some(&self.db))
     }
 
-    /// Closes the store.
+    /// Closes the store, unless more commands follow.
     pub(crate) fn close(self) -> Done {
+        if self.invocation.open.is_some() {
+            return Ok(());
+        }
         self.db.pool().close().map_err(|error| self.fail(&error.into()))
     }
 }
@@ -59,7 +67,23 @@ pub(crate) fn explain(
     invocation: &Invocation,
     db: Option<&FoldDb>,
 ) -> Failure {
-    let failure = Failure::from(error);
+    let failure = match error {
+        FoldDbError::Query(QueryError::Expression { place, error: wrong }) => {
+            match &wrong.diagnostics[..] {
+                [first, more @ ..] => {
+                    let mut excerpt = first.excerpt();
+                    excerpt.extend(more.iter().map(Diagnostic::render));
+                    let message = format!("{place}: {}", first.message);
+                    Failure::new(error.class().into(), message).excerpt(excerpt)
+                }
+                [] => Failure::from(error),
+            }
+        }
+        FoldDbError::Query(QueryError::Evaluation { error: wrong, .. }) => {
+            Failure::from(error).excerpt(wrong.diagnostic.excerpt())
+        }
+        _ => Failure::from(error),
+    };
     match hint(error, invocation, db) {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -158,6 +158,12 @@ impl Diagnostic {
     /// ```
     #[must_use]
     pub fn render(&self) -> String {
+        format!("error: {}\n{}", self.message, self.excerpt())
+    }
+
+    /// The place: the source line with a caret below it, and the hint; four lines.
+    #[must_use]
+    pub fn excerpt(&self) -> String {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         let (at, width) = self.caret;
@@ -167,9 +173,9 @@ impl Diagnostic {
         let carets = "^".repeat(width);
         let hint = self.hint.as_ref().map(|hint| format!(" {hint}")).unwrap_or_default();
         format!(
-            "error: {}\n{margin}--> line {}, column {}\n{margin} |\n{number} | {}\n\
+            "{margin}--> line {}, column {}\n{margin} |\n{number} | {}\n\
              {margin} | {indent}{carets}{hint}\n",
-            self.message, self.line, self.column, self.excerpt
+            self.line, self.column, self.excerpt
         )
     }
 }

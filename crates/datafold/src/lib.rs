@@ -18,4 +18,6 @@ pub mod schema;
 mod sync;
 mod threads;
 
+/// The expression language of filters, computed columns and transforms.
+pub use datafold_lang as lang;
 pub use engine::{FoldDb, FoldDbError, MutationRequest, QueryRequest};

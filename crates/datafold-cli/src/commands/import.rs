@@ -21,6 +21,8 @@ use crate::session::Session;
 
 /// So many refused rows of a file are described.
 const ERRORS_SHOWN: usize = 20;
+/// What Ctrl-C is answered.
+const STOPPING: &str = "stopping behind the rows that were read; Ctrl-C once more ends at once";
 /// What is true of every import that ended early.
 const AGAIN: &str = "the same command goes on: rows that are there are passed over";
 
@@ -28,7 +30,8 @@ const AGAIN: &str = "the same command goes on: rows that are there are passed ov
 pub(crate) fn run(args: &ImportArgs, invocation: &Invocation) -> Done {
     let files = files_of(args)?;
     let session = Session::open(invocation)?;
-    let mut run = Run { args, session: &session, stop: Interrupt::watch()?, files: Vec::new() };
+    let mut run =
+        Run { args, session: &session, stop: Interrupt::watch(STOPPING)?, files: Vec::new() };
     for (file, format) in &files {
         if run.file(file, *format)?.is_break() {
             break;

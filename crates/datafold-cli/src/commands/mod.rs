@@ -3,6 +3,7 @@
 mod completions;
 mod elements;
 mod exec;
+mod export;
 pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod init;
@@ -13,6 +14,7 @@ mod mutate;
 mod price;
 pub(crate) mod query;
 mod schema;
+mod shell;
 pub(crate) mod stats;
 mod verify;
 
@@ -31,6 +33,8 @@ pub(crate) fn run(command: Command, invocation: &Invocation) -> Done {
         Command::Schema(command) => schema::run(command, invocation),
         Command::Mutate { file } => mutate::run(&file, invocation),
         Command::Query(query) => query::run(*query, invocation),
+        Command::Export(export) => export::run(*export, invocation),
+        Command::Shell => shell::run(invocation),
         Command::Elements(elements) => elements::run(*elements, invocation),
         Command::History { schema, key, field, element, limit } => {
             let cell = history::Cell { schema: &schema, field: field.as_ref(), element };

@@ -28,7 +28,9 @@ pub(crate) fn run(args: QueryArgs, invocation: &Invocation) -> Done {
     };
     let session = Session::open(invocation)?;
     let mut out = Out::new();
-    if args.price.price {
+    if args.explain {
+        explain_query(&session, &request, &mut out)?;
+    } else if args.price.price {
         price::print(&session, &request, &args.price, &mut out)?;
     } else {
         answer(&session, &request, &mut out)?;
@@ -37,7 +39,11 @@ pub(crate) fn run(args: QueryArgs, invocation: &Invocation) -> Done {
     session.close()
 }
 
-fn flags_request(request: QueryRequest, flags: QueryFlags) -> Result<QueryRequest, Failure> {
+/// The query that flags describe.
+pub(crate) fn flags_request(
+    request: QueryRequest,
+    flags: QueryFlags,
+) -> Result<QueryRequest, Failure> {
     let key = match (flags.key, flags.prefix, flags.from, flags.to) {
         (Some(key), ..) => KeyCondition::Exact(parse_key(&key)?),
         (None, Some(prefix), ..) => KeyCondition::Prefix(parse_key(&prefix)?),
@@ -48,13 +54,49 @@ fn flags_request(request: QueryRequest, flags: QueryFlags) -> Result<QueryReques
         },
     };
     Ok(QueryRequest {
-        select: flags.select,
+        select: (!flags.select.is_empty()).then(|| split_lists(&flags.select)),
+        filter: flags.filter,
+        parameters: flags.parameters.into_iter().collect(),
         key,
+        group_by: split_lists(&flags.group_by),
+        aggregates: split_lists(&flags.aggregate),
+        having: flags.having,
+        distinct: flags.distinct,
+        sort: split_lists(&flags.sort),
         limit: flags.limit.map(usize::from),
         cursor: flags.cursor,
         as_of: flags.as_of,
         ..request
     })
+}
+
+/// Splits lists at their commas, but not at those in parentheses, brackets, braces and quotes.
+fn split_lists(lists: &[String]) -> Vec<String> {
+    lists.iter().flat_map(|list| split_list(list)).collect()
+}
+
+fn split_list(list: &str) -> Vec<String> {
+    let mut items = vec![String::new()];
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    for c in list.chars() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(end), c) if c == end => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
+            (None, ',') if depth == 0 => {
+                items.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(item) = items.last_mut() {
+            item.push(c);
+        }
+    }
+    items
 }
 
 fn read_request(file: &Path, invocation: &Invocation) -> Result<QueryRequest, Failure> {
@@ -66,10 +108,12 @@ fn read_request(file: &Path, invocation: &Invocation) -> Result<QueryRequest, Fa
 /// Prints the answer in the format that was asked for.
 fn answer(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done {
     let format = session.invocation.format;
+    // What is wrong with the request is told before anything is printed.
+    let columns = columns(session, request)?;
     if format == Format::Json {
         out.text("{\"records\":")?;
     }
-    let rows = RowWriter::begin(out, format, columns(session, request))?;
+    let rows = RowWriter::begin(out, format, columns)?;
     let (end, count, hidden) = print_records(session, request, rows)?;
     match format {
         Format::Json => {
@@ -110,21 +154,33 @@ pub(crate) fn print_records(
             }
         }
     };
-    let end = session.db.query_each(request, visit).map_err(|error| session.fail(&error))?;
+    let end = match &session.invocation.open {
+        Some(open) => session.db.query_each_until(request, open.interrupt.flag(), visit),
+        None => session.db.query_each(request, visit),
+    };
+    let end = end.map_err(|error| session.fail(&error))?;
     match failed {
         Some(failure) => Err(failure),
         None => Ok((end, count, rows.finish()?)),
     }
 }
 
-/// The columns of an answer; what is wrong with them, the query itself says.
-pub(crate) fn columns(session: &Session<'_>, request: &QueryRequest) -> Vec<String> {
-    if let Some(select) = &request.select {
-        return select.clone();
+/// The columns of an answer.
+pub(crate) fn columns(
+    session: &Session<'_>,
+    request: &QueryRequest,
+) -> Result<Vec<String>, Failure> {
+    let columns = session.db.columns(request).map_err(|error| session.fail(&error))?;
+    Ok(columns.iter().map(ToString::to_string).collect())
+}
+
+/// Prints how a query runs and what it reads.
+fn explain_query(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done {
+    let explain = session.db.explain(request).map_err(|error| session.fail(&error))?;
+    match session.invocation.format {
+        Format::Json | Format::Ndjson => out.json_line(&explain),
+        Format::Table | Format::Csv => out.text(&explain.to_string()),
     }
-    let entry = session.db.pool().schemas().entry(request.schema.as_str());
-    let fields = entry.iter().flat_map(|entry| &entry.schema.fields);
-    fields.map(|field| field.name.to_string()).collect()
 }
 
 /// Tells on standard error what a table does not show.
@@ -144,5 +200,25 @@ pub(crate) fn as_of(end: &QueryEnd) -> String {
     match end.commit {
         CommitNumber::ZERO => " before the first commit".into(),
         commit => format!(" as of commit {commit} ({})", end.time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_split_at_their_own_commas() {
+        for (list, items) in [
+            ("a,b", vec!["a", "b"]),
+            ("a = round(b, 1),c", vec!["a = round(b, 1)", "c"]),
+            ("a = ','+b,c", vec!["a = ','+b", "c"]),
+            ("a = '\\',',b", vec!["a = '\\','", "b"]),
+            ("a = [1,2],b = {c: 1, d: 2}", vec!["a = [1,2]", "b = {c: 1, d: 2}"]),
+            (")a,b", vec![")a", "b"]),
+            ("", vec![""]),
+        ] {
+            assert_eq!(split_list(list), items, "{list}");
+        }
     }
 }

@@ -196,7 +196,7 @@ fn show_flights(tour: &mut Tour, session: &Session<'_>, as_of: Option<CommitNumb
         as_of: as_of.map(|commit| commit.to_string()),
         ..QueryRequest::new(schema)
     };
-    let rows = tour.table(query::columns(session, &request))?;
+    let rows = tour.table(query::columns(session, &request)?)?;
     let (end, count, _) = query::print_records(session, &request, rows)?;
     tour.remark(format!("{}{}", counted(count, "record"), query::as_of(&end)))
 }

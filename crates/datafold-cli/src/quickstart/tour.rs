@@ -12,7 +12,6 @@ use crate::output::{Out, RowWriter};
 const INDENT: usize = 3;
 
 /// The text of the tour, in numbered steps.
-#[derive(Debug)]
 pub(crate) struct Tour {
     out: Out,
     steps: u32,

@@ -424,6 +424,9 @@ pub enum QueryError {
         /// The most bytes.
         limit: usize,
     },
+    /// The caller of the query ended it.
+    #[error("the query was interrupted")]
+    Interrupted,
     /// The price that was asked for is too large.
     #[error(transparent)]
     Price(PriceError),
@@ -445,6 +448,7 @@ impl QueryError {
             QueryError::Evaluation { error, .. } => error.code(),
             QueryError::InvalidClause { .. } => "invalid_clause",
             QueryError::TooLarge { .. } => "query_too_large",
+            QueryError::Interrupted => "interrupted",
             QueryError::Price(error) => error.code(),
         }
     }
@@ -508,6 +512,7 @@ impl FoldDbError {
             FoldDbError::Query(error) => match error {
                 QueryError::UnknownSchema { .. } => ErrorClass::NotFound,
                 QueryError::NotApproved { .. } => ErrorClass::Refused,
+                QueryError::Interrupted => ErrorClass::Failed,
                 _ => ErrorClass::Invalid,
             },
         }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
@@ -174,7 +175,21 @@ impl FoldDb {
         request: &QueryRequest,
         visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
-        self.plan(request)?.run(visit)
+        self.plan(request)?.run(&AtomicBool::new(false), visit)
+    }
+
+    /// As [`FoldDb::query_each`], until `interrupted` becomes true, which another thread may do.
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::query`], and [`super::QueryError::Interrupted`].
+    pub fn query_each_until(
+        &self,
+        request: &QueryRequest,
+        interrupted: &AtomicBool,
+        visit: impl FnMut(&mut Record) -> ControlFlow<()>,
+    ) -> Result<QueryEnd, FoldDbError> {
+        self.plan(request)?.run(interrupted, visit)
     }
 
     /// Carries a query out and answers how it ran and what it read, but no records.
@@ -188,7 +203,7 @@ impl FoldDb {
     /// As the query.
     pub fn explain(&self, request: &QueryRequest) -> Result<Explain, FoldDbError> {
         let plan = self.plan(request)?;
-        plan.run(|_| ControlFlow::Continue(()))?;
+        plan.run(&AtomicBool::new(false), |_| ControlFlow::Continue(()))?;
         Ok(plan.explain())
     }
 

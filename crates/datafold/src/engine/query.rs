@@ -9,6 +9,7 @@ mod order;
 mod plan;
 mod program;
 mod reader;
+mod run;
 mod value;
 
 pub use self::explain::{Counts, Explain};

@@ -1,72 +1,54 @@
-//! A query that is checked against its schema, and how it runs.
+//! A query that is checked against its schema.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound as RangeBound, ControlFlow};
 use std::sync::Arc;
 
 use datafold_lang::{self as lang, CompileError, Compiler, Names, Scope};
-use datafold_store::encoding::KeyReader;
-use datafold_store::{Keyspace, Scan};
 
 use super::super::error::{FoldDbError, QueryError};
-use super::access::{
-    Access, Choice, Conditions, IndexAccess, KeyRange, choose, ordered_index, part_of,
-};
+use super::access::{Access, Choice, Conditions, KeyRange, choose, ordered_index, part_of};
 use super::clause::{Aggregate, AggregateKind, Column, SortKey};
 use super::explain::{Counts, Explain};
-use super::group::{BoundAggregate, Groups};
+use super::group::BoundAggregate;
 use super::names::QueryNames;
-use super::order::{OrderPart, Sorter, invert, write_order, write_value};
-use super::program::{Binder, Bound, BoundFilter, RowLoader, RowView, Surroundings};
+use super::order::OrderPart;
+use super::program::{Binder, Bound, BoundFilter, Surroundings};
 use super::reader::RecordReader;
-use super::value::{from_lang, to_lang};
-use super::{
-    KeyCondition, QueryEnd, QueryRequest, Record, pinned, reach_of, readable, time_of, write_cursor,
-};
+use super::value::to_lang;
+use super::{KeyCondition, QueryRequest, Record, pinned, reach_of, readable};
+use crate::data_layer::SchemaEntry;
 use crate::data_layer::internal::{IndexPart, Projection, ReadPoint};
-use crate::data_layer::{DataLayerError, SchemaCounters, SchemaEntry};
-use crate::model::{FieldName, RecordKey, SchemaName, Timestamp, Value};
-
-/// So many entries of an index are read at once.
-const ENTRIES_AT_ONCE: usize = 1_024;
-/// An index serves up to this share of the records; beyond it reading all of them is faster.
-const INDEX_SHARE: u64 = 6;
-/// An index serves so many records whatever their share.
-const INDEX_ROWS_MIN: u64 = 1_000;
-/// Keys that an index names are sorted in memory up to so many bytes.
-const KEY_BYTES_MAX: usize = 64 << 20;
-/// Texts in an index are whole up to so many bytes of their encoding.
-const WHOLE_BYTES: usize = 250;
+use crate::model::{FieldName, SchemaName, Timestamp, Value};
 
 /// A query that is checked against its schema.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    point: ReadPoint,
-    entry: Arc<SchemaEntry>,
-    choice: Choice,
+    pub(super) point: ReadPoint,
+    pub(super) entry: Arc<SchemaEntry>,
+    pub(super) choice: Choice,
     /// What the programs read of a record.
-    inputs: Projection,
-    around: Surroundings,
-    filter: Option<BoundFilter>,
-    output: Output,
+    pub(super) inputs: Projection,
+    pub(super) around: Surroundings,
+    pub(super) filter: Option<BoundFilter>,
+    pub(super) output: Output,
     /// The fields that are read, for their price.
     fields: Vec<FieldName>,
     /// What a cursor of this query begins with; empty for the order of the keys.
-    mark: Vec<u8>,
+    pub(super) mark: Vec<u8>,
     /// Where an earlier answer ended: the place of a record in the order.
-    after: Option<Vec<u8>>,
-    limit: Option<usize>,
-    counts: Counts,
+    pub(super) after: Option<Vec<u8>>,
+    pub(super) limit: Option<usize>,
+    pub(super) counts: Counts,
 }
 
 #[derive(Debug)]
-enum Output {
+pub(super) enum Output {
     Records { columns: Columns, order: RecordOrder },
     Groups(Box<Grouping>),
 }
 
 #[derive(Debug)]
-enum RecordOrder {
+pub(super) enum RecordOrder {
     /// That of the keys.
     Key {
         reverse: bool,
@@ -82,53 +64,25 @@ enum RecordOrder {
 
 /// The columns of an answer.
 #[derive(Debug)]
-struct Columns {
-    names: Arc<[FieldName]>,
+pub(super) struct Columns {
+    pub(super) names: Arc<[FieldName]>,
     /// Those that are fields.
-    projection: Projection,
+    pub(super) projection: Projection,
     /// The others.
-    computed: Vec<(usize, Bound)>,
+    pub(super) computed: Vec<(usize, Bound)>,
 }
 
 #[derive(Debug)]
-struct Grouping {
-    keys: Vec<Bound>,
-    aggregates: Vec<BoundAggregate>,
+pub(super) struct Grouping {
+    pub(super) keys: Vec<Bound>,
+    pub(super) aggregates: Vec<BoundAggregate>,
     /// Of rows of groups.
-    around: Surroundings,
-    having: Option<BoundFilter>,
-    names: Arc<[FieldName]>,
-    columns: Vec<Bound>,
-    sort: Vec<OrderPart>,
+    pub(super) around: Surroundings,
+    pub(super) having: Option<BoundFilter>,
+    pub(super) names: Arc<[FieldName]>,
+    pub(super) columns: Vec<Bound>,
+    pub(super) sort: Vec<OrderPart>,
 }
-
-/// A row as it is found.
-#[derive(Debug, Clone, Copy)]
-struct At<'r> {
-    place: Place<'r>,
-    /// Whether it is known that it passes the filter.
-    is_tested: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Place<'r> {
-    Row(&'r [u8], &'r [u8]),
-    Key(&'r RecordKey),
-}
-
-impl<'r> At<'r> {
-    fn key(&self) -> &'r [u8] {
-        match self.place {
-            Place::Row(key, _) => key,
-            Place::Key(key) => key.as_bytes(),
-        }
-    }
-}
-
-/// Whether to go on, or what went wrong.
-type Flow = Result<ControlFlow<()>, FoldDbError>;
-
-type Visit<'v> = &'v mut dyn FnMut(&mut Record) -> ControlFlow<()>;
 
 impl Plan {
     pub(crate) fn new(
@@ -282,273 +236,8 @@ impl Plan {
         Explain { steps, counts: self.counts.clone() }
     }
 
-    /// Calls `visit` for each record of the answer, until it breaks or the limit is reached.
-    pub(crate) fn run(
-        &self,
-        mut visit: impl FnMut(&mut Record) -> ControlFlow<()>,
-    ) -> Result<QueryEnd, FoldDbError> {
-        let mut visit = |record: &mut Record| {
-            Counts::add(&self.counts.rows_returned, 1);
-            visit(record)
-        };
-        let place = match &self.output {
-            Output::Records { columns, order } => match order {
-                RecordOrder::Key { reverse } => self.run_stream(columns, *reverse, &mut visit)?,
-                RecordOrder::Index { reverse, sort, fixed } => {
-                    self.run_index_order(columns, *reverse, sort, *fixed, &mut visit)?
-                }
-                RecordOrder::Sorted(sort) => self.run_sorted(columns, sort, &mut visit)?,
-            },
-            Output::Groups(grouping) => self.run_groups(grouping, &mut visit)?,
-        };
-        let cursor = place.map(|place| {
-            let position = [&self.mark[..], &place].concat();
-            write_cursor(self.point.at, &position)
-        });
-        Ok(QueryEnd { cursor, commit: self.point.at, time: time_of(&self.point)? })
-    }
-
-    fn input_reader(&self) -> RecordReader<'_> {
-        RecordReader { point: &self.point, entry: &self.entry, projection: &self.inputs }
-    }
-
-    fn output_reader<'q>(&'q self, columns: &'q Columns) -> RecordReader<'q> {
-        let projection = &columns.projection;
-        RecordReader { point: &self.point, entry: &self.entry, projection }
-    }
-
-    /// Hands over the records that pass the filter, with the columns that programs read.
-    fn each_match(
-        &self,
-        reverse: bool,
-        after: Option<&[u8]>,
-        needs_order: bool,
-        visit: &mut dyn FnMut(At<'_>, &RowView<'_>) -> Flow,
-    ) -> Result<(), FoldDbError> {
-        let mut loader = RowLoader::new(self.input_reader());
-        self.each_row(
-            reverse,
-            after,
-            needs_order,
-            &mut |at| match self.matching(&mut loader, at)? {
-                Some(view) => visit(at, &view),
-                None => Ok(ControlFlow::Continue(())),
-            },
-        )
-    }
-
-    /// The columns that programs read of a record that passes the filter.
-    fn matching<'r>(
-        &self,
-        loader: &'r mut RowLoader<'_>,
-        at: At<'r>,
-    ) -> Result<Option<RowView<'r>>, FoldDbError> {
-        let view = match at.place {
-            Place::Row(key, row) => loader.load(key, row)?,
-            Place::Key(key) => loader.load_key(key)?,
-        };
-        let Some(view) = view else { return Ok(None) };
-        match &self.filter {
-            Some(filter) if !at.is_tested && !filter.matches(&view, &self.around)? => Ok(None),
-            _ => Ok(Some(view)),
-        }
-    }
-
-    /// Fills a record of the answer; answers false if the record does not exist.
-    fn fill(
-        &self,
-        columns: &Columns,
-        at: At<'_>,
-        view: Option<&RowView<'_>>,
-        record: &mut Record,
-    ) -> Result<bool, FoldDbError> {
-        record.refill();
-        let reader = self.output_reader(columns);
-        let exists = match at.place {
-            Place::Row(key, row) => reader.row_into(key, row, &mut record.values)?,
-            Place::Key(key) => reader.one_into(key, &mut record.values)?,
-        };
-        if let Some(view) = view.filter(|_| exists) {
-            for (column, bound) in &columns.computed {
-                let value = bound.evaluate(view, &self.around, |value| from_lang(&value))?;
-                if let Some(place) = record.values.get_mut(*column) {
-                    *place = value;
-                }
-            }
-        }
-        Ok(exists)
-    }
-
-    /// In the order of the keys.
-    fn run_stream(
-        &self,
-        columns: &Columns,
-        reverse: bool,
-        visit: Visit<'_>,
-    ) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let mut record = self.output_reader(columns).empty(&columns.names);
-        let mut end = StreamEnd::new(self.limit);
-        let mut loader = RowLoader::new(self.input_reader());
-        self.each_row(reverse, self.after.as_deref(), true, &mut |at| {
-            let needs_view = self.filter.is_some() && !at.is_tested || !columns.computed.is_empty();
-            let view = if needs_view {
-                match self.matching(&mut loader, at)? {
-                    None => return Ok(ControlFlow::Continue(())),
-                    view => view,
-                }
-            } else {
-                None
-            };
-            if end.is_reached() {
-                // Whether there is more is known once the next record exists.
-                let exists = needs_view || self.fill(columns, at, None, &mut record)?;
-                end.has_more |= exists;
-                return Ok(if exists { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
-            }
-            if !self.fill(columns, at, view.as_ref(), &mut record)? {
-                return Ok(ControlFlow::Continue(()));
-            }
-            end.count(at.key());
-            Ok(visit(&mut record))
-        })?;
-        Ok(end.place())
-    }
-
-    /// All sorted, or the first of them.
-    fn run_sorted(
-        &self,
-        columns: &Columns,
-        sort: &[OrderPart],
-        visit: Visit<'_>,
-    ) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let mut sorter = Sorter::new(self.limit);
-        let mut order = Vec::new();
-        self.each_match(false, None, false, &mut |at, view| {
-            order.clear();
-            write_order(sort, view, &self.around, &mut order)?;
-            let key_at = order.len();
-            order.extend_from_slice(at.key());
-            if ends_descending(sort) {
-                invert(order.get_mut(key_at..).unwrap_or_default());
-            }
-            if self.after.as_ref().is_none_or(|after| order > *after) {
-                sorter.offer(&order, || key_at)?;
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let has_more = sorter.has_more;
-        let found = sorter.finish();
-        let last = found.last().filter(|_| has_more).map(|item| item.order.to_vec());
-        let mut loader = RowLoader::new(self.input_reader());
-        let mut record = self.output_reader(columns).empty(&columns.names);
-        for item in found {
-            let mut key = item.order.get(item.payload..).unwrap_or_default().to_vec();
-            if ends_descending(sort) {
-                invert(&mut key);
-            }
-            let key = RecordKey::from_bytes(key);
-            let at = At { place: Place::Key(&key), is_tested: true };
-            let view = if columns.computed.is_empty() { None } else { loader.load_key(&key)? };
-            if self.fill(columns, at, view.as_ref(), &mut record)? && visit(&mut record).is_break()
-            {
-                break;
-            }
-        }
-        Ok(last)
-    }
-
-    /// In the order of an index. Where texts are too long to be whole in it, those that it cannot
-    /// tell apart are sorted.
-    fn run_index_order(
-        &self,
-        columns: &Columns,
-        reverse: bool,
-        sort: &[OrderPart],
-        fixed: usize,
-        visit: Visit<'_>,
-    ) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let Access::Index(access) = &self.choice.access else { return Ok(None) };
-        let mut run = IndexOrder {
-            plan: self,
-            columns,
-            sort,
-            visit,
-            loader: RowLoader::new(self.input_reader()),
-            record: self.output_reader(columns).empty(&columns.names),
-            end: StreamEnd::new(self.limit),
-            block: Vec::new(),
-            sorter: Sorter::new(None),
-        };
-        let base = self.point.rows.index(access.index.id).len();
-        self.each_entry(access, reverse, &mut |entry, key| {
-            let parts = entry.get(base..).unwrap_or_default();
-            run.entry(parts_behind(parts, fixed), key)
-        })?;
-        let _ = run.flush()?;
-        Ok(run.end.place())
-    }
-
-    fn run_groups(
-        &self,
-        grouping: &Grouping,
-        visit: Visit<'_>,
-    ) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let mut groups = Groups::new(&grouping.keys, &grouping.aggregates);
-        if self.is_plain_count(grouping) {
-            groups.count(self.counted()?);
-        } else if self.counts_entries(grouping) {
-            groups.count(self.count_entries()?);
-        } else {
-            self.each_match(false, None, false, &mut |_, view| {
-                groups.add(view, &self.around)?;
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
-        let rows = groups.finish()?;
-        Counts::add(&self.counts.groups, rows.len() as u64);
-        let mut sorter = Sorter::new(self.limit);
-        let mut order = Vec::new();
-        for values in rows {
-            let view = RowView::of_values(None, &values);
-            if let Some(having) = &grouping.having
-                && !having.matches(&view, &grouping.around)?
-            {
-                continue;
-            }
-            order.clear();
-            write_order(&grouping.sort, &view, &grouping.around, &mut order)?;
-            let keys_at = order.len();
-            for value in values.iter().take(grouping.keys.len()) {
-                write_value(&to_lang(value), &mut order);
-            }
-            if ends_descending(&grouping.sort) {
-                invert(order.get_mut(keys_at..).unwrap_or_default());
-            }
-            if self.after.as_ref().is_none_or(|after| order > *after) {
-                sorter.offer(&order, || values)?;
-            }
-        }
-        let has_more = sorter.has_more;
-        let found = sorter.finish();
-        let last = found.last().filter(|_| has_more).map(|item| item.order.to_vec());
-        let columns = &grouping.names;
-        for item in found {
-            let view = RowView::of_values(None, &item.payload);
-            let mut values = Vec::with_capacity(columns.len());
-            for bound in &grouping.columns {
-                let value = bound.evaluate(&view, &grouping.around, |value| from_lang(&value))?;
-                values.push(value);
-            }
-            let mut record = Record { columns: Arc::clone(columns), values };
-            if visit(&mut record).is_break() {
-                break;
-            }
-        }
-        Ok(last)
-    }
-
     /// Whether all that is asked is how many records there are.
-    fn is_plain_count(&self, grouping: &Grouping) -> bool {
+    pub(super) fn is_plain_count(&self, grouping: &Grouping) -> bool {
         self.counts_all(grouping)
             && self.point.is_current()
             && self.entry.schema.is_keyed()
@@ -562,7 +251,7 @@ impl Plan {
     }
 
     /// Whether all that is asked is how many entries there are in ranges of an index.
-    fn counts_entries(&self, grouping: &Grouping) -> bool {
+    pub(super) fn counts_entries(&self, grouping: &Grouping) -> bool {
         self.counts_all(grouping) && matches!(self.choice.access, Access::Index(_))
     }
 
@@ -572,385 +261,6 @@ impl Plan {
             && (self.filter.is_none() || self.choice.is_exact)
             && aggregates.all(|of| of.kind == AggregateKind::Count && of.argument.is_none())
     }
-
-    fn counted(&self) -> Result<u64, FoldDbError> {
-        let (keyspace, key) = self.point.rows.counters(self.entry.records());
-        let row = self.point.published.get(keyspace, &key)?;
-        let counters = row.map(|row| SchemaCounters::decode(&row)).transpose();
-        let counters = counters.map_err(|error| DataLayerError::row(keyspace, &key, error))?;
-        Ok(counters.unwrap_or_default().records)
-    }
-
-    fn count_entries(&self) -> Result<u64, FoldDbError> {
-        let Access::Index(access) = &self.choice.access else { return Ok(0) };
-        let mut count = 0;
-        for (lower, upper) in &access.ranges {
-            let scan = Scan::range(Keyspace::Indexes, lower.clone(), upper.clone());
-            let visit = &mut |_: &[u8], _: &[u8]| {
-                count += 1;
-                ControlFlow::Continue(())
-            };
-            self.point.published.snapshot.for_each(&scan, visit).map_err(DataLayerError::from)?;
-        }
-        Counts::add(&self.counts.entries_read, count);
-        Ok(count)
-    }
-
-    /// Hands over every row that the chosen way leads to; in the order of the keys if it is
-    /// needed.
-    fn each_row(
-        &self,
-        reverse: bool,
-        after: Option<&[u8]>,
-        needs_order: bool,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
-    ) -> Result<(), FoldDbError> {
-        let is_tested = self.choice.is_exact;
-        match &self.choice.access {
-            Access::Keys(keys) => {
-                let is_left = |key: &&RecordKey| is_behind(key.as_bytes(), after, reverse);
-                let mut visit = |key: &RecordKey| {
-                    Counts::add(&self.counts.rows_read, 1);
-                    visit(At { place: Place::Key(key), is_tested })
-                };
-                if reverse {
-                    each(keys.iter().rev().filter(is_left), &mut visit)
-                } else {
-                    each(keys.iter().filter(is_left), &mut visit)
-                }
-            }
-            Access::Ranges(ranges) => self.each_in_ranges(ranges, is_tested, reverse, after, visit),
-            Access::Index(access) => self.each_by_index(access, reverse, after, needs_order, visit),
-        }
-    }
-
-    fn each_in_ranges(
-        &self,
-        ranges: &[KeyRange],
-        is_tested: bool,
-        reverse: bool,
-        after: Option<&[u8]>,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
-    ) -> Result<(), FoldDbError> {
-        let after = after.map(|key| self.point.rows.record(self.entry.records(), key));
-        let prefix = self.point.rows.records(self.entry.records()).len();
-        let one = &mut |range: &KeyRange| {
-            let (mut lower, mut upper) = range.clone();
-            if let Some(after) = &after {
-                let limit = RangeBound::Excluded(after.to_vec());
-                if reverse {
-                    if upper_end(&upper) > &after[..] {
-                        upper = limit;
-                    }
-                } else if lower_end(&lower) <= &after[..] {
-                    lower = limit;
-                }
-                if lower_end(&lower) >= upper_end(&upper) {
-                    return Ok(ControlFlow::Continue(()));
-                }
-            }
-            let scan = Scan::range(Keyspace::Records, lower, upper);
-            let scan = if reverse { scan.reverse() } else { scan };
-            let mut failed = None;
-            let mut flow = ControlFlow::Continue(());
-            let read = self.point.published.snapshot.for_each(&scan, &mut |key, row| {
-                Counts::add(&self.counts.rows_read, 1);
-                let place = Place::Row(key.get(prefix..).unwrap_or_default(), row);
-                flow = visit(At { place, is_tested }).unwrap_or_else(|error| {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                });
-                flow
-            });
-            match failed {
-                Some(error) => Err(error),
-                None => {
-                    read.map_err(DataLayerError::from)?;
-                    Ok(flow)
-                }
-            }
-        };
-        if reverse { each(ranges.iter().rev(), one) } else { each(ranges.iter(), one) }
-    }
-
-    /// The records of entries, unless these are too many: then all records are read.
-    fn each_by_index(
-        &self,
-        access: &IndexAccess,
-        reverse: bool,
-        after: Option<&[u8]>,
-        needs_order: bool,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
-    ) -> Result<(), FoldDbError> {
-        let most = (self.counted()? / INDEX_SHARE).max(INDEX_ROWS_MIN);
-        let mut visit_key = |key: &RecordKey| {
-            Counts::add(&self.counts.rows_read, 1);
-            visit(At { place: Place::Key(key), is_tested: self.choice.is_exact })
-        };
-        if needs_order && access.in_key_order && !reverse {
-            let mut seen = 0;
-            let mut rest = None;
-            self.each_entry(access, false, &mut |_, key| {
-                if !is_behind(key.as_bytes(), after, false) {
-                    return Ok(ControlFlow::Continue(()));
-                }
-                seen += 1;
-                if seen > most {
-                    rest = Some(key.clone());
-                    return Ok(ControlFlow::Break(()));
-                }
-                visit_key(key)
-            })?;
-            let Some(next) = rest else { return Ok(()) };
-            let from = self.point.rows.record(self.entry.records(), next.as_bytes()).to_vec();
-            return self.each_of_all(RangeBound::Included(from), false, None, visit);
-        }
-        let mut keys: Vec<RecordKey> = Vec::new();
-        let mut bytes = 0;
-        let mut is_too_many = false;
-        self.each_entry(access, false, &mut |_, key| {
-            bytes += key.as_bytes().len() + size_of::<RecordKey>();
-            is_too_many = keys.len() as u64 >= most || bytes > KEY_BYTES_MAX;
-            if is_too_many {
-                return Ok(ControlFlow::Break(()));
-            }
-            keys.push(key.clone());
-            Ok(ControlFlow::Continue(()))
-        })?;
-        if is_too_many {
-            let from = self.point.rows.records(self.entry.records());
-            return self.each_of_all(RangeBound::Included(from), reverse, after, visit);
-        }
-        if needs_order {
-            keys.sort_unstable();
-        }
-        let keys = keys.iter().filter(|key| is_behind(key.as_bytes(), after, reverse));
-        if reverse { each(keys.rev(), &mut visit_key) } else { each(keys, &mut visit_key) }
-    }
-
-    /// All records from one on, in the place of an index: the filter is tested again.
-    fn each_of_all(
-        &self,
-        from: RangeBound<Vec<u8>>,
-        reverse: bool,
-        after: Option<&[u8]>,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
-    ) -> Result<(), FoldDbError> {
-        let (_, end) = super::access::whole(self.point.rows.records(self.entry.records()));
-        self.each_in_ranges(&[(from, end)], false, reverse, after, visit)
-    }
-
-    /// Hands over the entries of an index, and the keys of their records.
-    fn each_entry(
-        &self,
-        access: &IndexAccess,
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &RecordKey) -> Flow,
-    ) -> Result<(), FoldDbError> {
-        let rows = self.point.rows;
-        let one = &mut |(lower, upper): &KeyRange| {
-            let scan = Scan::range(Keyspace::Indexes, lower.clone(), upper.clone());
-            let mut scan = if reverse { scan.reverse() } else { scan }.rows(ENTRIES_AT_ONCE);
-            loop {
-                let page =
-                    self.point.published.snapshot.scan(&scan).map_err(DataLayerError::from)?;
-                for (entry, row) in page.rows() {
-                    Counts::add(&self.counts.entries_read, 1);
-                    let key = access
-                        .index
-                        .record_of(rows, entry, row)
-                        .map_err(|error| DataLayerError::key(Keyspace::Indexes, entry, error))?;
-                    let key = RecordKey::from_bytes(key.to_vec());
-                    if visit(entry, &key)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                match page.last_key() {
-                    Some(last) if page.more() => scan = scan.after(last),
-                    _ => return Ok(ControlFlow::Continue(())),
-                }
-            }
-        };
-        if reverse {
-            each(access.ranges.iter().rev(), one)
-        } else {
-            each(access.ranges.iter(), one)
-        }
-    }
-}
-
-/// Visits one after the other until it breaks.
-fn each<T>(
-    items: impl Iterator<Item = T>,
-    visit: &mut dyn FnMut(T) -> Flow,
-) -> Result<(), FoldDbError> {
-    for item in items {
-        if visit(item)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn is_behind(key: &[u8], after: Option<&[u8]>, reverse: bool) -> bool {
-    after.is_none_or(|after| if reverse { key < after } else { key > after })
-}
-
-fn lower_end(bound: &RangeBound<Vec<u8>>) -> &[u8] {
-    match bound {
-        RangeBound::Included(bytes) | RangeBound::Excluded(bytes) => bytes,
-        RangeBound::Unbounded => &[],
-    }
-}
-
-fn upper_end(bound: &RangeBound<Vec<u8>>) -> &[u8] {
-    match bound {
-        RangeBound::Included(bytes) | RangeBound::Excluded(bytes) => bytes,
-        RangeBound::Unbounded => &[0xFF; 8],
-    }
-}
-
-/// Counts up to the limit of a stream.
-#[derive(Debug)]
-struct StreamEnd {
-    limit: Option<usize>,
-    visited: usize,
-    /// The place of the last record, once the limit is reached.
-    last: Vec<u8>,
-    has_more: bool,
-}
-
-impl StreamEnd {
-    fn new(limit: Option<usize>) -> Self {
-        Self { limit, visited: 0, last: Vec::new(), has_more: false }
-    }
-
-    fn is_reached(&self) -> bool {
-        self.limit.is_some_and(|limit| self.visited >= limit)
-    }
-
-    /// Counts a record with its place in the order.
-    fn count(&mut self, place: &[u8]) {
-        self.visited += 1;
-        if self.is_reached() {
-            self.last = place.to_vec();
-        }
-    }
-
-    fn place(self) -> Option<Vec<u8>> {
-        self.has_more.then_some(self.last)
-    }
-}
-
-/// A run in the order of an index.
-struct IndexOrder<'q, 'v> {
-    plan: &'q Plan,
-    columns: &'q Columns,
-    sort: &'q [OrderPart],
-    visit: Visit<'v>,
-    loader: RowLoader<'q>,
-    record: Record,
-    end: StreamEnd,
-    /// What the entries that are being sorted have in common.
-    block: Vec<u8>,
-    sorter: Sorter<RecordKey>,
-}
-
-impl IndexOrder<'_, '_> {
-    fn entry(&mut self, parts: &[u8], key: &RecordKey) -> Flow {
-        let block = cut_block(parts, self.sort.len());
-        if block != self.block && self.flush()?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        if block.is_empty() {
-            return self.emit(key);
-        }
-        self.block = block.to_vec();
-        if let Some(order) = self.order_of(key)? {
-            self.sorter.offer(&order, || key.clone())?;
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Hands over what is sorted by now.
-    fn flush(&mut self) -> Flow {
-        self.block.clear();
-        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(None));
-        for item in sorter.finish() {
-            if self.emit(&item.payload)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// The place of a record in the order.
-    fn order_of(&mut self, key: &RecordKey) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let Some(view) = self.loader.load_key(key)? else { return Ok(None) };
-        let mut order = Vec::new();
-        write_order(self.sort, &view, &self.plan.around, &mut order)?;
-        let key_at = order.len();
-        order.extend_from_slice(key.as_bytes());
-        if ends_descending(self.sort) {
-            invert(order.get_mut(key_at..).unwrap_or_default());
-        }
-        Ok(Some(order))
-    }
-
-    fn emit(&mut self, key: &RecordKey) -> Flow {
-        if let Some(after) = &self.plan.after
-            && self.order_of(key)?.is_none_or(|order| order <= *after)
-        {
-            return Ok(ControlFlow::Continue(()));
-        }
-        if self.end.is_reached() {
-            self.end.has_more = true;
-            return Ok(ControlFlow::Break(()));
-        }
-        Counts::add(&self.plan.counts.rows_read, 1);
-        let at = At { place: Place::Key(key), is_tested: true };
-        let view =
-            if self.columns.computed.is_empty() { None } else { self.loader.load_key(key)? };
-        if !self.plan.fill(self.columns, at, view.as_ref(), &mut self.record)? {
-            return Ok(ControlFlow::Continue(()));
-        }
-        self.end.visited += 1;
-        if self.end.is_reached() {
-            self.end.last = self.order_of(key)?.unwrap_or_default();
-        }
-        Ok((self.visit)(&mut self.record))
-    }
-}
-
-/// What an entry has in common with those from which it cannot be told apart by its bytes, since a
-/// text is cut in it; empty if all parts are whole.
-fn cut_block(parts: &[u8], count: usize) -> &[u8] {
-    let mut reader = KeyReader::new(parts);
-    for _ in 0..count {
-        match reader.skip_parts(1) {
-            Ok(part) if part.len() > WHOLE_BYTES => {
-                let behind = reader.rest().len() + part.len() - WHOLE_BYTES;
-                return parts.get(..parts.len().saturating_sub(behind)).unwrap_or_default();
-            }
-            Ok(_) => {}
-            Err(_) => break,
-        }
-    }
-    &[]
-}
-
-fn parts_behind(parts: &[u8], fixed: usize) -> &[u8] {
-    let mut reader = KeyReader::new(parts);
-    match reader.skip_parts(fixed) {
-        Ok(_) => reader.rest(),
-        Err(_) => &[],
-    }
-}
-
-/// Records that are equal otherwise are in the order of their keys, in the direction of the last
-/// sort key.
-fn ends_descending(sort: &[OrderPart]) -> bool {
-    sort.last().is_some_and(|part| part.descending)
 }
 
 fn filter(

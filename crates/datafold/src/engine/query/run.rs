@@ -1,0 +1,748 @@
+//! Running a query.
+
+use std::ops::{Bound as RangeBound, ControlFlow};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datafold_store::encoding::KeyReader;
+use datafold_store::{Keyspace, Scan};
+
+use super::super::error::{FoldDbError, QueryError};
+use super::access::{Access, IndexAccess, KeyRange, whole};
+use super::explain::Counts;
+use super::group::Groups;
+use super::order::{OrderPart, Sorter, invert, write_order, write_value};
+use super::plan::{Columns, Grouping, Output, Plan, RecordOrder};
+use super::program::{RowLoader, RowView};
+use super::reader::RecordReader;
+use super::value::{from_lang, to_lang};
+use super::{QueryEnd, Record, time_of, write_cursor};
+use crate::data_layer::{DataLayerError, SchemaCounters};
+use crate::model::RecordKey;
+
+/// So many entries of an index are read at once.
+const ENTRIES_AT_ONCE: usize = 1_024;
+/// An index serves up to this share of the records; beyond it reading all of them is faster.
+const INDEX_SHARE: u64 = 6;
+/// An index serves so many records whatever their share.
+const INDEX_ROWS_MIN: u64 = 1_000;
+/// Keys that an index names are sorted in memory up to so many bytes.
+const KEY_BYTES_MAX: usize = 64 << 20;
+/// Texts in an index are whole up to so many bytes of their encoding.
+const WHOLE_BYTES: usize = 250;
+/// An interruption is looked for once in so many rows.
+const ROWS_BETWEEN_LOOKS: u64 = 1_024;
+
+/// A row as it is found.
+#[derive(Debug, Clone, Copy)]
+struct At<'r> {
+    place: Place<'r>,
+    /// Whether it is known that it passes the filter.
+    is_tested: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place<'r> {
+    Row(&'r [u8], &'r [u8]),
+    Key(&'r RecordKey),
+}
+
+impl<'r> At<'r> {
+    fn key(&self) -> &'r [u8] {
+        match self.place {
+            Place::Row(key, _) => key,
+            Place::Key(key) => key.as_bytes(),
+        }
+    }
+}
+
+/// Whether to go on, or what went wrong.
+type Flow = Result<ControlFlow<()>, FoldDbError>;
+
+type Visit<'v> = &'v mut dyn FnMut(&mut Record) -> ControlFlow<()>;
+
+/// One run of a query.
+#[derive(Debug, Clone, Copy)]
+struct Run<'q> {
+    plan: &'q Plan,
+    interrupted: &'q AtomicBool,
+}
+
+impl Plan {
+    /// Calls `visit` for each record of the answer, until it breaks, the limit is reached, or the
+    /// run is interrupted.
+    pub(crate) fn run(
+        &self,
+        interrupted: &AtomicBool,
+        mut visit: impl FnMut(&mut Record) -> ControlFlow<()>,
+    ) -> Result<QueryEnd, FoldDbError> {
+        let mut visit = |record: &mut Record| {
+            Counts::add(&self.counts.rows_returned, 1);
+            visit(record)
+        };
+        let run = Run { plan: self, interrupted };
+        let place = match &self.output {
+            Output::Records { columns, order } => match order {
+                RecordOrder::Key { reverse } => run.run_stream(columns, *reverse, &mut visit)?,
+                RecordOrder::Index { reverse, sort, fixed } => {
+                    run.run_index_order(columns, *reverse, sort, *fixed, &mut visit)?
+                }
+                RecordOrder::Sorted(sort) => run.run_sorted(columns, sort, &mut visit)?,
+            },
+            Output::Groups(grouping) => run.run_groups(grouping, &mut visit)?,
+        };
+        let cursor = place.map(|place| {
+            let position = [&self.mark[..], &place].concat();
+            write_cursor(self.point.at, &position)
+        });
+        Ok(QueryEnd { cursor, commit: self.point.at, time: time_of(&self.point)? })
+    }
+}
+
+impl<'q> Run<'q> {
+    fn count_row(&self) -> Result<(), FoldDbError> {
+        self.count(&self.plan.counts.rows_read)
+    }
+
+    fn count_entry(&self) -> Result<(), FoldDbError> {
+        self.count(&self.plan.counts.entries_read)
+    }
+
+    fn count(&self, count: &std::cell::Cell<u64>) -> Result<(), FoldDbError> {
+        Counts::add(count, 1);
+        let is_time = count.get().is_multiple_of(ROWS_BETWEEN_LOOKS);
+        if is_time && self.interrupted.load(Ordering::Relaxed) {
+            return Err(QueryError::Interrupted.into());
+        }
+        Ok(())
+    }
+
+    fn input_reader(&self) -> RecordReader<'q> {
+        RecordReader {
+            point: &self.plan.point,
+            entry: &self.plan.entry,
+            projection: &self.plan.inputs,
+        }
+    }
+
+    fn output_reader(&self, columns: &'q Columns) -> RecordReader<'q> {
+        let projection = &columns.projection;
+        RecordReader { point: &self.plan.point, entry: &self.plan.entry, projection }
+    }
+
+    /// Hands over the records that pass the filter, with the columns that programs read.
+    fn each_match(
+        &self,
+        reverse: bool,
+        after: Option<&[u8]>,
+        needs_order: bool,
+        visit: &mut dyn FnMut(At<'_>, &RowView<'_>) -> Flow,
+    ) -> Result<(), FoldDbError> {
+        let mut loader = RowLoader::new(self.input_reader());
+        self.each_row(
+            reverse,
+            after,
+            needs_order,
+            &mut |at| match self.matching(&mut loader, at)? {
+                Some(view) => visit(at, &view),
+                None => Ok(ControlFlow::Continue(())),
+            },
+        )
+    }
+
+    /// The columns that programs read of a record that passes the filter.
+    fn matching<'r>(
+        &self,
+        loader: &'r mut RowLoader<'_>,
+        at: At<'r>,
+    ) -> Result<Option<RowView<'r>>, FoldDbError> {
+        let view = match at.place {
+            Place::Row(key, row) => loader.load(key, row)?,
+            Place::Key(key) => loader.load_key(key)?,
+        };
+        let Some(view) = view else { return Ok(None) };
+        match &self.plan.filter {
+            Some(filter) if !at.is_tested && !filter.matches(&view, &self.plan.around)? => Ok(None),
+            _ => Ok(Some(view)),
+        }
+    }
+
+    /// Fills a record of the answer; answers false if the record does not exist.
+    fn fill(
+        &self,
+        columns: &Columns,
+        at: At<'_>,
+        view: Option<&RowView<'_>>,
+        record: &mut Record,
+    ) -> Result<bool, FoldDbError> {
+        record.refill();
+        let reader = self.output_reader(columns);
+        let exists = match at.place {
+            Place::Row(key, row) => reader.row_into(key, row, &mut record.values)?,
+            Place::Key(key) => reader.one_into(key, &mut record.values)?,
+        };
+        if let Some(view) = view.filter(|_| exists) {
+            for (column, bound) in &columns.computed {
+                let value = bound.evaluate(view, &self.plan.around, |value| from_lang(&value))?;
+                if let Some(place) = record.values.get_mut(*column) {
+                    *place = value;
+                }
+            }
+        }
+        Ok(exists)
+    }
+
+    /// In the order of the keys.
+    fn run_stream(
+        &self,
+        columns: &Columns,
+        reverse: bool,
+        visit: Visit<'_>,
+    ) -> Result<Option<Vec<u8>>, FoldDbError> {
+        let mut record = self.output_reader(columns).empty(&columns.names);
+        let mut end = StreamEnd::new(self.plan.limit);
+        let mut loader = RowLoader::new(self.input_reader());
+        self.each_row(reverse, self.plan.after.as_deref(), true, &mut |at| {
+            let needs_view =
+                self.plan.filter.is_some() && !at.is_tested || !columns.computed.is_empty();
+            let view = if needs_view {
+                match self.matching(&mut loader, at)? {
+                    None => return Ok(ControlFlow::Continue(())),
+                    view => view,
+                }
+            } else {
+                None
+            };
+            if end.is_reached() {
+                // Whether there is more is known once the next record exists.
+                let exists = needs_view || self.fill(columns, at, None, &mut record)?;
+                end.has_more |= exists;
+                return Ok(if exists { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+            }
+            if !self.fill(columns, at, view.as_ref(), &mut record)? {
+                return Ok(ControlFlow::Continue(()));
+            }
+            end.count(at.key());
+            Ok(visit(&mut record))
+        })?;
+        Ok(end.place())
+    }
+
+    /// All sorted, or the first of them.
+    fn run_sorted(
+        &self,
+        columns: &Columns,
+        sort: &[OrderPart],
+        visit: Visit<'_>,
+    ) -> Result<Option<Vec<u8>>, FoldDbError> {
+        let mut sorter = Sorter::new(self.plan.limit);
+        let mut order = Vec::new();
+        self.each_match(false, None, false, &mut |at, view| {
+            order.clear();
+            write_order(sort, view, &self.plan.around, &mut order)?;
+            let key_at = order.len();
+            order.extend_from_slice(at.key());
+            if ends_descending(sort) {
+                invert(order.get_mut(key_at..).unwrap_or_default());
+            }
+            if self.plan.after.as_ref().is_none_or(|after| order > *after) {
+                sorter.offer(&order, || key_at)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let has_more = sorter.has_more;
+        let found = sorter.finish();
+        let last = found.last().filter(|_| has_more).map(|item| item.order.to_vec());
+        let mut loader = RowLoader::new(self.input_reader());
+        let mut record = self.output_reader(columns).empty(&columns.names);
+        for item in found {
+            let mut key = item.order.get(item.payload..).unwrap_or_default().to_vec();
+            if ends_descending(sort) {
+                invert(&mut key);
+            }
+            let key = RecordKey::from_bytes(key);
+            let at = At { place: Place::Key(&key), is_tested: true };
+            let view = if columns.computed.is_empty() { None } else { loader.load_key(&key)? };
+            if self.fill(columns, at, view.as_ref(), &mut record)? && visit(&mut record).is_break()
+            {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// In the order of an index. Where texts are too long to be whole in it, those that it cannot
+    /// tell apart are sorted.
+    fn run_index_order(
+        &self,
+        columns: &Columns,
+        reverse: bool,
+        sort: &[OrderPart],
+        fixed: usize,
+        visit: Visit<'_>,
+    ) -> Result<Option<Vec<u8>>, FoldDbError> {
+        let Access::Index(access) = &self.plan.choice.access else { return Ok(None) };
+        let mut run = IndexOrder {
+            run: *self,
+            columns,
+            sort,
+            visit,
+            loader: RowLoader::new(self.input_reader()),
+            record: self.output_reader(columns).empty(&columns.names),
+            end: StreamEnd::new(self.plan.limit),
+            block: Vec::new(),
+            sorter: Sorter::new(None),
+        };
+        let base = self.plan.point.rows.index(access.index.id).len();
+        self.each_entry(access, reverse, &mut |entry, key| {
+            let parts = entry.get(base..).unwrap_or_default();
+            run.entry(parts_behind(parts, fixed), key)
+        })?;
+        let _ = run.flush()?;
+        Ok(run.end.place())
+    }
+
+    fn run_groups(
+        &self,
+        grouping: &Grouping,
+        visit: Visit<'_>,
+    ) -> Result<Option<Vec<u8>>, FoldDbError> {
+        let mut groups = Groups::new(&grouping.keys, &grouping.aggregates);
+        if self.plan.is_plain_count(grouping) {
+            groups.count(self.counted()?);
+        } else if self.plan.counts_entries(grouping) {
+            groups.count(self.count_entries()?);
+        } else {
+            self.each_match(false, None, false, &mut |_, view| {
+                groups.add(view, &self.plan.around)?;
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        let rows = groups.finish()?;
+        Counts::add(&self.plan.counts.groups, rows.len() as u64);
+        let mut sorter = Sorter::new(self.plan.limit);
+        let mut order = Vec::new();
+        for values in rows {
+            let view = RowView::of_values(None, &values);
+            if let Some(having) = &grouping.having
+                && !having.matches(&view, &grouping.around)?
+            {
+                continue;
+            }
+            order.clear();
+            write_order(&grouping.sort, &view, &grouping.around, &mut order)?;
+            let keys_at = order.len();
+            for value in values.iter().take(grouping.keys.len()) {
+                write_value(&to_lang(value), &mut order);
+            }
+            if ends_descending(&grouping.sort) {
+                invert(order.get_mut(keys_at..).unwrap_or_default());
+            }
+            if self.plan.after.as_ref().is_none_or(|after| order > *after) {
+                sorter.offer(&order, || values)?;
+            }
+        }
+        let has_more = sorter.has_more;
+        let found = sorter.finish();
+        let last = found.last().filter(|_| has_more).map(|item| item.order.to_vec());
+        let columns = &grouping.names;
+        for item in found {
+            let view = RowView::of_values(None, &item.payload);
+            let mut values = Vec::with_capacity(columns.len());
+            for bound in &grouping.columns {
+                let value = bound.evaluate(&view, &grouping.around, |value| from_lang(&value))?;
+                values.push(value);
+            }
+            let mut record = Record { columns: Arc::clone(columns), values };
+            if visit(&mut record).is_break() {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn counted(&self) -> Result<u64, FoldDbError> {
+        let (keyspace, key) = self.plan.point.rows.counters(self.plan.entry.records());
+        let row = self.plan.point.published.get(keyspace, &key)?;
+        let counters = row.map(|row| SchemaCounters::decode(&row)).transpose();
+        let counters = counters.map_err(|error| DataLayerError::row(keyspace, &key, error))?;
+        Ok(counters.unwrap_or_default().records)
+    }
+
+    fn count_entries(&self) -> Result<u64, FoldDbError> {
+        let Access::Index(access) = &self.plan.choice.access else { return Ok(0) };
+        let mut count = 0;
+        for (lower, upper) in &access.ranges {
+            let scan = Scan::range(Keyspace::Indexes, lower.clone(), upper.clone());
+            let visit = &mut |_: &[u8], _: &[u8]| {
+                count += 1;
+                ControlFlow::Continue(())
+            };
+            self.plan
+                .point
+                .published
+                .snapshot
+                .for_each(&scan, visit)
+                .map_err(DataLayerError::from)?;
+        }
+        Counts::add(&self.plan.counts.entries_read, count);
+        Ok(count)
+    }
+
+    /// Hands over every row that the chosen way leads to; in the order of the keys if it is
+    /// needed.
+    fn each_row(
+        &self,
+        reverse: bool,
+        after: Option<&[u8]>,
+        needs_order: bool,
+        visit: &mut dyn FnMut(At<'_>) -> Flow,
+    ) -> Result<(), FoldDbError> {
+        let is_tested = self.plan.choice.is_exact;
+        match &self.plan.choice.access {
+            Access::Keys(keys) => {
+                let is_left = |key: &&RecordKey| is_behind(key.as_bytes(), after, reverse);
+                let mut visit = |key: &RecordKey| {
+                    self.count_row()?;
+                    visit(At { place: Place::Key(key), is_tested })
+                };
+                if reverse {
+                    each(keys.iter().rev().filter(is_left), &mut visit)
+                } else {
+                    each(keys.iter().filter(is_left), &mut visit)
+                }
+            }
+            Access::Ranges(ranges) => self.each_in_ranges(ranges, is_tested, reverse, after, visit),
+            Access::Index(access) => self.each_by_index(access, reverse, after, needs_order, visit),
+        }
+    }
+
+    fn each_in_ranges(
+        &self,
+        ranges: &[KeyRange],
+        is_tested: bool,
+        reverse: bool,
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(At<'_>) -> Flow,
+    ) -> Result<(), FoldDbError> {
+        let after = after.map(|key| self.plan.point.rows.record(self.plan.entry.records(), key));
+        let prefix = self.plan.point.rows.records(self.plan.entry.records()).len();
+        let one = &mut |range: &KeyRange| {
+            let (mut lower, mut upper) = range.clone();
+            if let Some(after) = &after {
+                let limit = RangeBound::Excluded(after.to_vec());
+                if reverse {
+                    if upper_end(&upper) > &after[..] {
+                        upper = limit;
+                    }
+                } else if lower_end(&lower) <= &after[..] {
+                    lower = limit;
+                }
+                if lower_end(&lower) >= upper_end(&upper) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+            let scan = Scan::range(Keyspace::Records, lower, upper);
+            let scan = if reverse { scan.reverse() } else { scan };
+            let mut failed = None;
+            let mut flow = ControlFlow::Continue(());
+            let read = self.plan.point.published.snapshot.for_each(&scan, &mut |key, row| {
+                let place = Place::Row(key.get(prefix..).unwrap_or_default(), row);
+                let visited = self.count_row().and_then(|()| visit(At { place, is_tested }));
+                flow = visited.unwrap_or_else(|error| {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                });
+                flow
+            });
+            match failed {
+                Some(error) => Err(error),
+                None => {
+                    read.map_err(DataLayerError::from)?;
+                    Ok(flow)
+                }
+            }
+        };
+        if reverse { each(ranges.iter().rev(), one) } else { each(ranges.iter(), one) }
+    }
+
+    /// The records of entries, unless these are too many: then all records are read.
+    fn each_by_index(
+        &self,
+        access: &IndexAccess,
+        reverse: bool,
+        after: Option<&[u8]>,
+        needs_order: bool,
+        visit: &mut dyn FnMut(At<'_>) -> Flow,
+    ) -> Result<(), FoldDbError> {
+        let most = (self.counted()? / INDEX_SHARE).max(INDEX_ROWS_MIN);
+        let mut visit_key = |key: &RecordKey| {
+            self.count_row()?;
+            visit(At { place: Place::Key(key), is_tested: self.plan.choice.is_exact })
+        };
+        if needs_order && access.in_key_order && !reverse {
+            let mut seen = 0;
+            let mut rest = None;
+            self.each_entry(access, false, &mut |_, key| {
+                if !is_behind(key.as_bytes(), after, false) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                seen += 1;
+                if seen > most {
+                    rest = Some(key.clone());
+                    return Ok(ControlFlow::Break(()));
+                }
+                visit_key(key)
+            })?;
+            let Some(next) = rest else { return Ok(()) };
+            let from =
+                self.plan.point.rows.record(self.plan.entry.records(), next.as_bytes()).to_vec();
+            return self.each_of_all(RangeBound::Included(from), false, None, visit);
+        }
+        let mut keys: Vec<RecordKey> = Vec::new();
+        let mut bytes = 0;
+        let mut is_too_many = false;
+        self.each_entry(access, false, &mut |_, key| {
+            bytes += key.as_bytes().len() + size_of::<RecordKey>();
+            is_too_many = keys.len() as u64 >= most || bytes > KEY_BYTES_MAX;
+            if is_too_many {
+                return Ok(ControlFlow::Break(()));
+            }
+            keys.push(key.clone());
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if is_too_many {
+            let from = self.plan.point.rows.records(self.plan.entry.records());
+            return self.each_of_all(RangeBound::Included(from), reverse, after, visit);
+        }
+        if needs_order {
+            keys.sort_unstable();
+        }
+        let keys = keys.iter().filter(|key| is_behind(key.as_bytes(), after, reverse));
+        if reverse { each(keys.rev(), &mut visit_key) } else { each(keys, &mut visit_key) }
+    }
+
+    /// All records from one on, in the place of an index: the filter is tested again.
+    fn each_of_all(
+        &self,
+        from: RangeBound<Vec<u8>>,
+        reverse: bool,
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(At<'_>) -> Flow,
+    ) -> Result<(), FoldDbError> {
+        let (_, end) = whole(self.plan.point.rows.records(self.plan.entry.records()));
+        self.each_in_ranges(&[(from, end)], false, reverse, after, visit)
+    }
+
+    /// Hands over the entries of an index, and the keys of their records.
+    fn each_entry(
+        &self,
+        access: &IndexAccess,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], &RecordKey) -> Flow,
+    ) -> Result<(), FoldDbError> {
+        let rows = self.plan.point.rows;
+        let one = &mut |(lower, upper): &KeyRange| {
+            let scan = Scan::range(Keyspace::Indexes, lower.clone(), upper.clone());
+            let mut scan = if reverse { scan.reverse() } else { scan }.rows(ENTRIES_AT_ONCE);
+            loop {
+                let page =
+                    self.plan.point.published.snapshot.scan(&scan).map_err(DataLayerError::from)?;
+                for (entry, row) in page.rows() {
+                    self.count_entry()?;
+                    let key = access
+                        .index
+                        .record_of(rows, entry, row)
+                        .map_err(|error| DataLayerError::key(Keyspace::Indexes, entry, error))?;
+                    let key = RecordKey::from_bytes(key.to_vec());
+                    if visit(entry, &key)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                match page.last_key() {
+                    Some(last) if page.more() => scan = scan.after(last),
+                    _ => return Ok(ControlFlow::Continue(())),
+                }
+            }
+        };
+        if reverse {
+            each(access.ranges.iter().rev(), one)
+        } else {
+            each(access.ranges.iter(), one)
+        }
+    }
+}
+
+/// Visits one after the other until it breaks.
+fn each<T>(
+    items: impl Iterator<Item = T>,
+    visit: &mut dyn FnMut(T) -> Flow,
+) -> Result<(), FoldDbError> {
+    for item in items {
+        if visit(item)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn is_behind(key: &[u8], after: Option<&[u8]>, reverse: bool) -> bool {
+    after.is_none_or(|after| if reverse { key < after } else { key > after })
+}
+
+fn lower_end(bound: &RangeBound<Vec<u8>>) -> &[u8] {
+    match bound {
+        RangeBound::Included(bytes) | RangeBound::Excluded(bytes) => bytes,
+        RangeBound::Unbounded => &[],
+    }
+}
+
+fn upper_end(bound: &RangeBound<Vec<u8>>) -> &[u8] {
+    match bound {
+        RangeBound::Included(bytes) | RangeBound::Excluded(bytes) => bytes,
+        RangeBound::Unbounded => &[0xFF; 8],
+    }
+}
+
+/// Counts up to the limit of a stream.
+#[derive(Debug)]
+struct StreamEnd {
+    limit: Option<usize>,
+    visited: usize,
+    /// The place of the last record, once the limit is reached.
+    last: Vec<u8>,
+    has_more: bool,
+}
+
+impl StreamEnd {
+    fn new(limit: Option<usize>) -> Self {
+        Self { limit, visited: 0, last: Vec::new(), has_more: false }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.limit.is_some_and(|limit| self.visited >= limit)
+    }
+
+    /// Counts a record with its place in the order.
+    fn count(&mut self, place: &[u8]) {
+        self.visited += 1;
+        if self.is_reached() {
+            self.last = place.to_vec();
+        }
+    }
+
+    fn place(self) -> Option<Vec<u8>> {
+        self.has_more.then_some(self.last)
+    }
+}
+
+/// A run in the order of an index.
+struct IndexOrder<'q, 'v> {
+    run: Run<'q>,
+    columns: &'q Columns,
+    sort: &'q [OrderPart],
+    visit: Visit<'v>,
+    loader: RowLoader<'q>,
+    record: Record,
+    end: StreamEnd,
+    /// What the entries that are being sorted have in common.
+    block: Vec<u8>,
+    sorter: Sorter<RecordKey>,
+}
+
+impl IndexOrder<'_, '_> {
+    fn entry(&mut self, parts: &[u8], key: &RecordKey) -> Flow {
+        let block = cut_block(parts, self.sort.len());
+        if block != self.block && self.flush()?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if block.is_empty() {
+            return self.emit(key);
+        }
+        self.block = block.to_vec();
+        if let Some(order) = self.order_of(key)? {
+            self.sorter.offer(&order, || key.clone())?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Hands over what is sorted by now.
+    fn flush(&mut self) -> Flow {
+        self.block.clear();
+        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(None));
+        for item in sorter.finish() {
+            if self.emit(&item.payload)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The place of a record in the order.
+    fn order_of(&mut self, key: &RecordKey) -> Result<Option<Vec<u8>>, FoldDbError> {
+        let Some(view) = self.loader.load_key(key)? else { return Ok(None) };
+        let mut order = Vec::new();
+        write_order(self.sort, &view, &self.run.plan.around, &mut order)?;
+        let key_at = order.len();
+        order.extend_from_slice(key.as_bytes());
+        if ends_descending(self.sort) {
+            invert(order.get_mut(key_at..).unwrap_or_default());
+        }
+        Ok(Some(order))
+    }
+
+    fn emit(&mut self, key: &RecordKey) -> Flow {
+        if let Some(after) = &self.run.plan.after
+            && self.order_of(key)?.is_none_or(|order| order <= *after)
+        {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if self.end.is_reached() {
+            self.end.has_more = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        self.run.count_row()?;
+        let at = At { place: Place::Key(key), is_tested: true };
+        let view =
+            if self.columns.computed.is_empty() { None } else { self.loader.load_key(key)? };
+        if !self.run.fill(self.columns, at, view.as_ref(), &mut self.record)? {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.end.visited += 1;
+        if self.end.is_reached() {
+            self.end.last = self.order_of(key)?.unwrap_or_default();
+        }
+        Ok((self.visit)(&mut self.record))
+    }
+}
+
+/// What an entry has in common with those from which it cannot be told apart by its bytes, since a
+/// text is cut in it; empty if all parts are whole.
+fn cut_block(parts: &[u8], count: usize) -> &[u8] {
+    let mut reader = KeyReader::new(parts);
+    for _ in 0..count {
+        match reader.skip_parts(1) {
+            Ok(part) if part.len() > WHOLE_BYTES => {
+                let behind = reader.rest().len() + part.len() - WHOLE_BYTES;
+                return parts.get(..parts.len().saturating_sub(behind)).unwrap_or_default();
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    &[]
+}
+
+fn parts_behind(parts: &[u8], fixed: usize) -> &[u8] {
+    let mut reader = KeyReader::new(parts);
+    match reader.skip_parts(fixed) {
+        Ok(_) => reader.rest(),
+        Err(_) => &[],
+    }
+}
+
+/// Records that are equal otherwise are in the order of their keys, in the direction of the last
+/// sort key.
+fn ends_descending(sort: &[OrderPart]) -> bool {
+    sort.last().is_some_and(|part| part.descending)
+}
