@@ -118,14 +118,15 @@ const QUESTIONS: [Question; 12] = [
     },
 ];
 
-pub(crate) fn run(flights: &Path, rounds: usize, table: &mut Table) {
+/// `only` is a part of the words of the queries to measure.
+pub(crate) fn run(flights: &Path, rounds: usize, only: &str, table: &mut Table) {
     let folder = fixture::folder();
     let lines = folder.path().join("flights.ndjson");
     let columns = write_lines(flights, &lines);
     let db = load(&folder.path().join("store"), &lines);
     let sql = load_sqlite(&folder.path().join("flights.db"), &lines, &columns);
     let (mut narrow, mut wide) = (Vec::new(), Vec::new());
-    for question in &QUESTIONS {
+    for question in QUESTIONS.iter().filter(|question| question.what.contains(only)) {
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let mut request = question.ours.trim_start_matches('{').to_owned();
         let separator = if request.starts_with('}') { "" } else { ", " };
@@ -154,6 +155,9 @@ pub(crate) fn run(flights: &Path, rounds: usize, table: &mut Table) {
             median(ratios),
             question.goal,
         );
+    }
+    if narrow.is_empty() || wide.is_empty() {
+        return;
     }
     let ratios = wide.iter().zip(&narrow).map(|(wide, narrow)| wide / narrow).collect();
     table.add(

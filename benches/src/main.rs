@@ -3,7 +3,8 @@
 //! Every figure is a ratio of two measurements of one run, taken in turns, since the machine may
 //! be busy with other things. Names of benches as arguments run only those; `--quick` runs each
 //! with less data. `--flights=FILE` names the CSV file (gzip) of flights for the bench of imports,
-//! instead of the month that the project ships. Results go to standard output as a table in
+//! and queries, instead of the month that the project ships; `--only=WORDS` those queries that are
+//! measured. Results go to standard output as a table in
 //! Markdown.
 //!
 //! `-- table` measures DataFold on each engine beside the bare engines, SQLite and a limit, all in
@@ -91,7 +92,8 @@ fn main() {
         bench_open::run(size, &mut table);
     }
     if wanted("queries") {
-        bench_queries::run(&flights, size.rounds, &mut table);
+        let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
+        bench_queries::run(&flights, size.rounds, only.unwrap_or_default(), &mut table);
     }
     if wanted("locks") {
         bench_locks::run(size, &mut table);

@@ -395,6 +395,15 @@ fn one_or_more(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "a number from 1 on is needed".to_owned())
 }
 
+/// Reads `NAME=VALUE`; a value that is no JSON is text.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    let name = name.trim().trim_start_matches('$');
+    FieldName::parse(name).map_err(|error| error.to_string())?;
+    let value = Value::parse_json(value).unwrap_or_else(|_| Value::from(value));
+    Ok((name.to_owned(), value))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -419,13 +428,4 @@ mod tests {
         assert_eq!((key.as_str(), limit.map(NonZeroUsize::get)), ("-5", Some(3)));
         assert_eq!(field.map(|field| field.to_string()), Some("f".into()));
     }
-}
-
-/// Reads `NAME=VALUE`; a value that is no JSON is text.
-fn parameter(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    let name = name.trim().trim_start_matches('$');
-    FieldName::parse(name).map_err(|error| error.to_string())?;
-    let value = Value::parse_json(value).unwrap_or_else(|_| Value::from(value));
-    Ok((name.to_owned(), value))
 }

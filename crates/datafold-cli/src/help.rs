@@ -87,7 +87,8 @@ pub(crate) const EXPORT: &str = r#"Examples:
   datafold export Flight --where 'carrier == "UA"' --format csv > ua.csv
   datafold export Plane --as-of 2026-01-01T00:00:00Z -o planes.ndjson
 
-The options are those of `query`. An import of the file gives the same records."#;
+The options are those of `query`. An import of the file gives the same records; null is an empty cell of
+CSV, so that it needs `import --null ''`."#;
 
 /// Of `shell`.
 pub(crate) const SHELL: &str = r#"Every command can be typed without `datafold`, such as

@@ -47,6 +47,40 @@ fn the_store_is_named_by_option_or_environment_anywhere() {
 }
 
 #[test]
+fn queries_have_conditions_groups_and_an_order() {
+    let folder = Folder::with_cities();
+    let query = |flags: &[&str]| {
+        folder.run(["query", "City", "--format", "csv"].iter().chain(flags)).done()
+    };
+    assert_eq!(
+        query(&["--where", "people > $least", "--param", "least=130000", "--select", "name"]),
+        "name\nAachen\n"
+    );
+    assert_eq!(
+        query(&["--select", "name, thousands = round(people / 1000, 0)", "--sort", "people desc"]),
+        "name,thousands\nAachen,249\nUlm,126\nBonn,\n"
+    );
+    assert_eq!(
+        query(&[
+            "--group-by",
+            "known = people != null",
+            "--aggregate",
+            "n = count(), p = max(people)"
+        ]),
+        "known,n,p\nfalse,1,\ntrue,2,249000\n"
+    );
+    assert_eq!(query(&["--select", "known = mayor != null", "--distinct"]), "known\nfalse\ntrue\n");
+    let explain = folder.run(["query", "City", "--where", "name == 'Ulm'", "--explain"]).done();
+    assert_eq!(explain, "1. read the key: name == \"Ulm\"\nrows read: 1\nrows returned: 1\n");
+    let explain = folder.run(["query", "City", "--explain", "--format", "json"]).json();
+    assert_eq!(explain["rows_read"], 3);
+    let wrong = folder.run(["query", "City", "--where", "people > 'a'"]).failed(5);
+    assert!(wrong.contains("1 | people > 'a'\n  |        ^"), "{wrong}");
+    let wrong = folder.run(["query", "City", "--param", "1=2"]).failed(2);
+    assert!(wrong.contains("name"), "{wrong}");
+}
+
+#[test]
 fn a_query_is_printed_in_every_format() {
     let folder = Folder::with_cities();
     let table = folder.run(["query", "City"]);

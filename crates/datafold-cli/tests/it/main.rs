@@ -9,6 +9,7 @@
 mod commands;
 mod elements;
 mod errors;
+mod export;
 mod import;
 mod migrate;
 mod mutate;
@@ -17,6 +18,7 @@ mod prices;
 mod quickstart;
 mod recorded;
 mod schemas;
+mod shell;
 mod wrong_inputs;
 
 use std::ffi::OsStr;
