@@ -97,8 +97,15 @@ fn visit_plain(row: &[u8], cells: &[(FieldId, usize)], visitor: &mut impl Visito
     let mut wanted = cells.iter().copied();
     let mut next = wanted.next();
     for _ in 0..items.array()? / 3 {
-        let field = FieldId(items.number()?);
-        items.skip()?;
+        // Most numbers of fields and stamps are in one byte.
+        let field = if let [field @ 0..24, 0..24, rest @ ..] = items.0 {
+            items.0 = rest;
+            FieldId(u32::from(*field))
+        } else {
+            let field = FieldId(items.number()?);
+            items.skip()?;
+            field
+        };
         if let Some(behind) = items.0.strip_prefix(&[UNDEFINED]) {
             items.0 = behind;
             continue;
@@ -124,6 +131,33 @@ fn visit_plain(row: &[u8], cells: &[(FieldId, usize)], visitor: &mut impl Visito
         visitor.absent(column)?;
     }
     Some(true)
+}
+
+/// The bytes of an item by its first byte; 0 for those that say more about their length.
+static LENGTHS: [u8; 256] = lengths();
+
+const fn lengths() -> [u8; 256] {
+    let mut lengths = [0; 256];
+    let mut head = 0_u8;
+    loop {
+        let length = match head {
+            0x00..0x18 | 0x20..0x38 | 0xF4..=0xF7 => 1,
+            0x18 | 0x38 => 2,
+            0x19 | 0x39 => 3,
+            0x1A | 0x3A => 5,
+            0x1B | 0x3B | 0xFB => 9,
+            0x60..0x78 => head - 0x60 + 1,
+            _ => 0,
+        };
+        #[expect(clippy::indexing_slicing, reason = "there is a place for each byte")]
+        {
+            lengths[head as usize] = length;
+        }
+        if head == u8::MAX {
+            return lengths;
+        }
+        head += 1;
+    }
 }
 
 /// CBOR items one behind the other.
@@ -157,17 +191,14 @@ impl<'a> Items<'a> {
     /// Steps over an item. A text is not looked at.
     #[inline]
     fn skip(&mut self) -> Option<()> {
-        let behind = match self.0 {
-            [0x00..0x18 | 0x20..0x38 | 0xF4..=0xF7, rest @ ..]
-            | [0x18 | 0x38, _, rest @ ..]
-            | [0x19 | 0x39, _, _, rest @ ..]
-            | [0x1A | 0x3A, _, _, _, _, rest @ ..]
-            | [0xFB | 0x1B | 0x3B, _, _, _, _, _, _, _, _, rest @ ..] => rest,
-            [head @ 0x60..0x78, rest @ ..] => rest.get(usize::from(head - 0x60)..)?,
-            [0x78, length, rest @ ..] => rest.get(usize::from(*length)..)?,
+        let head = *self.0.first()?;
+        let length = match LENGTHS.get(usize::from(head)) {
+            Some(length @ 1..) => usize::from(*length),
+            // A text whose length is in a byte of its own.
+            _ if head == 0x78 => 2 + usize::from(*self.0.get(1)?),
             _ => return self.decode(|decoder| decoder.skip().ok()),
         };
-        self.0 = behind;
+        self.0 = self.0.get(length..)?;
         Some(())
     }
 

@@ -52,7 +52,8 @@ const QUERIES: [&str; 9] = [
     r#"{"schema": "View", "key": {"exact": 3}, "cursor": null}"#,
     r#"{"schema": "Note", "as_of": "-1h"}"#,
     r#"{"schema": "Item", "key": 1, "field": "of", "prefix": "a", "reverse": true}"#,
-    r#"{"schema": "Item", "key": 1, "field": "of", "filter": {"KeyRange": {"start": "", "end": "b"}}}"#,
+    r#"{"schema": "Item", "key": 1, "field": "of",
+        "filter": {"KeyRange": {"start": "", "end": "b"}}}"#,
     r#"{"schema": "Note", "key": [], "field": "list", "glob": "k*", "limit": 3}"#,
     r#"{"type": "query", "schema": "Note", "fields": ["title", "list"], "filter": {"Key": "k"}}"#,
     r#"{"type": "mutation", "schema": "Note", "mutation_type": "create", "data": {"title": 1}}"#,
@@ -66,7 +67,8 @@ const MORE: [&str; 4] = [
         "elements": {"k": null, "é": {"a": [1]}}}"#,
     r#"{"type": "mutation", "schema": "Item", "mutation_type": "add_to_collection:x",
         "data": {"id": 2, "tags": 5}}"#,
-    r#"{"type": "mutation", "schema": "Item", "mutation_type": {"Delete": null}, "data": {"id": 2}}"#,
+    r#"{"type": "mutation", "schema": "Item", "mutation_type": {"Delete": null},
+        "data": {"id": 2}}"#,
 ];
 
 const WORDS: [&str; 40] = [

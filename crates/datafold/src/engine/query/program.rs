@@ -340,6 +340,7 @@ impl<'p> RowLoader<'p> {
     }
 
     /// The columns of a row as it is now; `None` if the record does not exist at the moment.
+    #[inline]
     pub(super) fn load<'r>(
         &'r mut self,
         key: &'r [u8],

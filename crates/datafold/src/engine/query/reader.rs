@@ -75,6 +75,7 @@ impl RecordReader<'_> {
 
     /// Sets all columns from a row of a keyed schema, as it is now; answers whether the record
     /// exists at the moment.
+    #[inline]
     pub(super) fn row_into(
         &self,
         key: &[u8],

@@ -59,8 +59,6 @@ impl<'r> At<'r> {
 /// Whether to go on, or what went wrong.
 type Flow = Result<ControlFlow<()>, FoldDbError>;
 
-type Visit<'v> = &'v mut dyn FnMut(&mut Record) -> ControlFlow<()>;
-
 /// One run of a query.
 #[derive(Debug, Clone, Copy)]
 struct Run<'q> {
@@ -100,6 +98,7 @@ impl Plan {
 }
 
 impl<'q> Run<'q> {
+    #[inline]
     fn count_row(&self) -> Result<(), FoldDbError> {
         self.count(&self.plan.counts.rows_read)
     }
@@ -108,6 +107,7 @@ impl<'q> Run<'q> {
         self.count(&self.plan.counts.entries_read)
     }
 
+    #[inline]
     fn count(&self, count: &std::cell::Cell<u64>) -> Result<(), FoldDbError> {
         Counts::add(count, 1);
         let is_time = count.get().is_multiple_of(ROWS_BETWEEN_LOOKS);
@@ -136,7 +136,7 @@ impl<'q> Run<'q> {
         reverse: bool,
         after: Option<&[u8]>,
         needs_order: bool,
-        visit: &mut dyn FnMut(At<'_>, &RowView<'_>) -> Flow,
+        visit: &mut impl FnMut(At<'_>, &RowView<'_>) -> Flow,
     ) -> Result<(), FoldDbError> {
         let mut loader = RowLoader::new(self.input_reader());
         self.each_row(
@@ -151,6 +151,7 @@ impl<'q> Run<'q> {
     }
 
     /// The columns that programs read of a record that passes the filter.
+    #[inline]
     fn matching<'r>(
         &self,
         loader: &'r mut RowLoader<'_>,
@@ -168,6 +169,7 @@ impl<'q> Run<'q> {
     }
 
     /// Fills a record of the answer; answers false if the record does not exist.
+    #[inline]
     fn fill(
         &self,
         columns: &Columns,
@@ -197,7 +199,7 @@ impl<'q> Run<'q> {
         &self,
         columns: &Columns,
         reverse: bool,
-        visit: Visit<'_>,
+        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<Vec<u8>>, FoldDbError> {
         let mut record = self.output_reader(columns).empty(&columns.names);
         let mut end = StreamEnd::new(self.plan.limit);
@@ -233,7 +235,7 @@ impl<'q> Run<'q> {
         &self,
         columns: &Columns,
         sort: &[OrderPart],
-        visit: Visit<'_>,
+        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<Vec<u8>>, FoldDbError> {
         let mut sorter = Sorter::new(self.plan.limit);
         let mut order = Vec::new();
@@ -279,7 +281,7 @@ impl<'q> Run<'q> {
         reverse: bool,
         sort: &[OrderPart],
         fixed: usize,
-        visit: Visit<'_>,
+        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<Vec<u8>>, FoldDbError> {
         let Access::Index(access) = &self.plan.choice.access else { return Ok(None) };
         let mut run = IndexOrder {
@@ -305,7 +307,7 @@ impl<'q> Run<'q> {
     fn run_groups(
         &self,
         grouping: &Grouping,
-        visit: Visit<'_>,
+        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<Vec<u8>>, FoldDbError> {
         let mut groups = Groups::new(&grouping.keys, &grouping.aggregates);
         if self.plan.is_plain_count(grouping) {
@@ -396,7 +398,7 @@ impl<'q> Run<'q> {
         reverse: bool,
         after: Option<&[u8]>,
         needs_order: bool,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
+        visit: &mut impl FnMut(At<'_>) -> Flow,
     ) -> Result<(), FoldDbError> {
         let is_tested = self.plan.choice.is_exact;
         match &self.plan.choice.access {
@@ -423,7 +425,7 @@ impl<'q> Run<'q> {
         is_tested: bool,
         reverse: bool,
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
+        visit: &mut impl FnMut(At<'_>) -> Flow,
     ) -> Result<(), FoldDbError> {
         let after = after.map(|key| self.plan.point.rows.record(self.plan.entry.records(), key));
         let prefix = self.plan.point.rows.records(self.plan.entry.records()).len();
@@ -448,11 +450,17 @@ impl<'q> Run<'q> {
             let mut flow = ControlFlow::Continue(());
             let read = self.plan.point.published.snapshot.for_each(&scan, &mut |key, row| {
                 let place = Place::Row(key.get(prefix..).unwrap_or_default(), row);
-                let visited = self.count_row().and_then(|()| visit(At { place, is_tested }));
-                flow = visited.unwrap_or_else(|error| {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                });
+                let visited = match self.count_row() {
+                    Ok(()) => visit(At { place, is_tested }),
+                    Err(error) => Err(error),
+                };
+                flow = match visited {
+                    Ok(flow) => flow,
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                };
                 flow
             });
             match failed {
@@ -473,7 +481,7 @@ impl<'q> Run<'q> {
         reverse: bool,
         after: Option<&[u8]>,
         needs_order: bool,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
+        visit: &mut impl FnMut(At<'_>) -> Flow,
     ) -> Result<(), FoldDbError> {
         let most = (self.counted()? / INDEX_SHARE).max(INDEX_ROWS_MIN);
         let mut visit_key = |key: &RecordKey| {
@@ -528,7 +536,7 @@ impl<'q> Run<'q> {
         from: RangeBound<Vec<u8>>,
         reverse: bool,
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(At<'_>) -> Flow,
+        visit: &mut impl FnMut(At<'_>) -> Flow,
     ) -> Result<(), FoldDbError> {
         let (_, end) = whole(self.plan.point.rows.records(self.plan.entry.records()));
         self.each_in_ranges(&[(from, end)], false, reverse, after, visit)
@@ -539,7 +547,7 @@ impl<'q> Run<'q> {
         &self,
         access: &IndexAccess,
         reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &RecordKey) -> Flow,
+        visit: &mut impl FnMut(&[u8], &RecordKey) -> Flow,
     ) -> Result<(), FoldDbError> {
         let rows = self.plan.point.rows;
         let one = &mut |(lower, upper): &KeyRange| {
@@ -576,7 +584,7 @@ impl<'q> Run<'q> {
 /// Visits one after the other until it breaks.
 fn each<T>(
     items: impl Iterator<Item = T>,
-    visit: &mut dyn FnMut(T) -> Flow,
+    visit: &mut impl FnMut(T) -> Flow,
 ) -> Result<(), FoldDbError> {
     for item in items {
         if visit(item)?.is_break() {
@@ -637,11 +645,11 @@ impl StreamEnd {
 }
 
 /// A run in the order of an index.
-struct IndexOrder<'q, 'v> {
+struct IndexOrder<'q, 'v, V> {
     run: Run<'q>,
     columns: &'q Columns,
     sort: &'q [OrderPart],
-    visit: Visit<'v>,
+    visit: &'v mut V,
     loader: RowLoader<'q>,
     record: Record,
     end: StreamEnd,
@@ -650,7 +658,7 @@ struct IndexOrder<'q, 'v> {
     sorter: Sorter<RecordKey>,
 }
 
-impl IndexOrder<'_, '_> {
+impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
     fn entry(&mut self, parts: &[u8], key: &RecordKey) -> Flow {
         let block = cut_block(parts, self.sort.len());
         if block != self.block && self.flush()?.is_break() {
