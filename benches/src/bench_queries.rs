@@ -39,7 +39,8 @@ const QUESTIONS: [Question; 12] = [
     },
     Question {
         what: "point lookup by a condition",
-        ours: r#"{"where": "carrier == 'UA' && flight == 1545 && time_hour == '2013-01-01T10:00:00Z'"}"#,
+        ours: r#"{"parameters": {"at": "2013-01-01T10:00:00Z"},
+                  "where": "carrier == 'UA' && flight == 1545 && time_hour == $at"}"#,
         sql: "SELECT * FROM flight WHERE carrier = 'UA' AND flight = 1545
               AND time_hour = '2013-01-01T10:00:00Z'",
         goal: "reported",

@@ -60,15 +60,15 @@ pub(crate) const QUERY: &str = r#"Examples:
   datafold query Flight --prefix '["UA", 1545]' --select time_hour,dep_delay
   datafold query Flight --from UA --to VX --limit 100
   datafold query Flight --prefix UA --as-of -2h --format csv
-  datafold query Flight --where 'distance > 1000 && dest == "IAH"' --sort 'dep_delay desc' --limit 10
-  datafold query Flight --select 'flight, mph = round(distance / air_time * 60, 1)' --where 'air_time > 0'
-  datafold query Flight --group-by carrier --aggregate 'n = count(), late = avg(dep_delay)' --having 'n > 100'
+  datafold query Flight --where 'distance > 1000 && dest == "IAH"' --sort 'dep_delay desc'
+  datafold query Flight --select 'flight, mph = round(distance / air_time * 60, 1)' --limit 10
+  datafold query Flight --group-by carrier --aggregate 'n = count(), late = avg(dep_delay)'
   datafold query Flight --where 'Plane[tailnum].seats > $min' --param min=300 --explain
   datafold query Flight --select carrier,distance --price --market-rate 100 --distance 2
 
-Expressions are those of docs/language.md: names of fields, `Schema[key].field` for a record of another
-schema, $NAME for a parameter. Aggregates are count, count_distinct, sum, min, max and avg. The key and
-indexes are used where they can serve; --explain tells how.
+Expressions are those of docs/language.md: names of fields, `Schema[key].field` for a record of
+another schema, $NAME for a parameter. Aggregates are count, count_distinct, sum, min, max and avg.
+The key and indexes are used where they can serve; --explain tells how.
 
 A prefix is of whole parts of the key: --prefix UA finds all flights of UA. --from is included,
 --to is not.
@@ -78,7 +78,8 @@ The JSON form, for --file:
   { "schema": "Flight", "select": ["carrier", "flight"],
     "key": { "prefix": ["UA"] },        or "exact", or "from" and "to"
     "where": "distance > $min", "parameters": { "min": 1000 },
-    "group_by": ["carrier"], "aggregates": ["n = count()"], "having": "n > 100", "distinct": false,
+    "group_by": ["carrier"], "aggregates": ["n = count()"], "having": "n > 100",
+    "distinct": false,
     "sort": ["n desc"], "limit": 10, "cursor": null, "as_of": 42 }"#;
 
 /// Of `export`.
@@ -87,8 +88,8 @@ pub(crate) const EXPORT: &str = r#"Examples:
   datafold export Flight --where 'carrier == "UA"' --format csv > ua.csv
   datafold export Plane --as-of 2026-01-01T00:00:00Z -o planes.ndjson
 
-The options are those of `query`. An import of the file gives the same records; null is an empty cell of
-CSV, so that it needs `import --null ''`."#;
+The options are those of `query`. An import of the file gives the same records; null is an empty
+cell of CSV, so that it needs `import --null ''`."#;
 
 /// Of `shell`.
 pub(crate) const SHELL: &str = r#"Every command can be typed without `datafold`, such as
@@ -96,9 +97,9 @@ pub(crate) const SHELL: &str = r#"Every command can be typed without `datafold`,
   query Flight --where 'distance > 1000'
   history Plane N14228
 
-A line that ends in `\`, or within quotes or brackets, goes on in the next one. Ctrl-C clears the line,
-and ends a query that runs. Tab completes commands, options, schemas, fields and functions; the arrow
-keys and Ctrl-R find earlier lines. `.help` tells more."#;
+A line that ends in `\` or within quotes goes on in the next one. Ctrl-C clears the line, and ends a
+query that runs. Tab completes commands, options, schemas, fields and functions; the arrow keys and
+Ctrl-R find earlier lines. `.help` tells more."#;
 
 /// Of `history`.
 pub(crate) const HISTORY: &str = r#"Examples:

@@ -49,9 +49,4 @@ impl Interrupt {
     pub(crate) fn forget(&self) {
         self.wanted.store(false, Ordering::Relaxed);
     }
-
-    /// Becomes true when Ctrl-C is pressed.
-    pub(crate) fn flag(&self) -> &AtomicBool {
-        &self.wanted
-    }
 }

@@ -117,3 +117,21 @@ impl<R: Read> Read for CountedRead<R> {
         Ok(read)
     }
 }
+
+/// How long something takes.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    begin: Instant,
+}
+
+impl Stopwatch {
+    /// Begins now.
+    pub(crate) fn start() -> Self {
+        Self { begin: Instant::now() }
+    }
+
+    /// The seconds since.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.begin.elapsed().as_secs_f64()
+    }
+}

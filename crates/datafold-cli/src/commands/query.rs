@@ -155,7 +155,7 @@ pub(crate) fn print_records(
         }
     };
     let end = match &session.invocation.open {
-        Some(open) => session.db.query_each_until(request, open.interrupt.flag(), visit),
+        Some(open) => session.db.query_each_until(request, || open.interrupt.is_wanted(), visit),
         None => session.db.query_each(request, visit),
     };
     let end = end.map_err(|error| session.fail(&error))?;

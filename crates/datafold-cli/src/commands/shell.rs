@@ -4,7 +4,6 @@ mod complete;
 
 use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
@@ -19,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::invocation::Invocation;
 use crate::output::{footer, note};
+use crate::progress::Stopwatch;
 use crate::session::Session;
 
 /// Lines that are kept in the history file.
@@ -142,13 +142,13 @@ impl Shell<'_> {
             _ => {}
         }
         let line = if line == ".schemas" { "schema list" } else { &line };
-        let begin = Instant::now();
+        let stopwatch = Stopwatch::start();
         if let Err(failure) = self.command(line) {
             failure.report();
             self.failed = Some(failure.exit());
         }
         if self.has_timing {
-            footer(format_args!("{:.3} s", begin.elapsed().as_secs_f64()));
+            footer(format_args!("{:.3} s", stopwatch.seconds()));
         }
         Continue(())
     }

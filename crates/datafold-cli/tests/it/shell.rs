@@ -150,9 +150,8 @@ fn what_runs_is_interrupted_and_the_shell_goes_on() {
     folder.run(["import", "City", "cities.ndjson", "--batch", "10000"]).done();
     let mut terminal = Terminal::open(&folder);
     // It would run for a long time: every record goes through some thousand steps.
-    terminal.line(
-        "query City --where 'sum(range(0, 9000), n => n % 7) < people - 1000000' --sort people",
-    );
+    let filter = "sum(range(0, 9000), n => n % 7) < people - 1000000";
+    terminal.line(&format!("query City --where '{filter}' --sort people"));
     terminal.types("\x03");
     terminal.sees("the query was interrupted");
     terminal.line("query City --aggregate 'n = count()'");
@@ -165,7 +164,8 @@ fn lines_that_are_piped_in_are_carried_out() {
     let folder = Folder::with_cities();
     let answer = folder.pipe(
         ["shell", "--format", "csv"],
-        "query City --key Ulm --select people\n\nquery City --key Bonn --select name --format ndjson\n",
+        "query City --key Ulm --select people\n\n\
+         query City --key Bonn --select name --format ndjson\n",
     );
     assert_eq!(answer.out, "people\n126000\n{\"name\":\"Bonn\"}\n");
     assert_eq!((answer.err.as_str(), answer.code), ("", 0));

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::apply::apply;
 use super::error::{FoldDbError, RequestError};
@@ -175,10 +174,11 @@ impl FoldDb {
         request: &QueryRequest,
         visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
-        self.plan(request)?.run(&AtomicBool::new(false), visit)
+        self.plan(request)?.run(&|| false, visit)
     }
 
-    /// As [`FoldDb::query_each`], until `interrupted` becomes true, which another thread may do.
+    /// As [`FoldDb::query_each`], unless `is_interrupted`, which is asked about once in 1,024 rows,
+    /// answers true.
     ///
     /// # Errors
     ///
@@ -186,10 +186,10 @@ impl FoldDb {
     pub fn query_each_until(
         &self,
         request: &QueryRequest,
-        interrupted: &AtomicBool,
+        is_interrupted: impl Fn() -> bool,
         visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
-        self.plan(request)?.run(interrupted, visit)
+        self.plan(request)?.run(&is_interrupted, visit)
     }
 
     /// Carries a query out and answers how it ran and what it read, but no records.
@@ -203,7 +203,7 @@ impl FoldDb {
     /// As the query.
     pub fn explain(&self, request: &QueryRequest) -> Result<Explain, FoldDbError> {
         let plan = self.plan(request)?;
-        plan.run(&AtomicBool::new(false), |_| ControlFlow::Continue(()))?;
+        plan.run(&|| false, |_| ControlFlow::Continue(()))?;
         Ok(plan.explain())
     }
 

@@ -99,12 +99,8 @@ fn conditions_select_records() {
 fn columns_are_computed_and_answers_sorted() {
     let db = db();
     let sorted = |sort: &str| {
-        answers(
-            &db,
-            &format!(
-                r#"{{"schema": "Flight", "select": ["flight", "d = distance * 2"], "sort": {sort}}}"#
-            ),
-        )
+        let select = r#""select": ["flight", "d = distance * 2"]"#;
+        answers(&db, &format!(r#"{{"schema": "Flight", {select}, "sort": {sort}}}"#))
     };
     assert_eq!(sorted("[]"), ["1 2179", "7 2800", "1 2800", "2 400"]);
     assert_eq!(sorted(r#"["d"]"#), ["2 400", "1 2179", "7 2800", "1 2800"]);
@@ -124,20 +120,23 @@ fn groups_are_counted_and_filtered() {
     let found = answers(
         &db,
         r#"{"schema": "Flight", "group_by": ["carrier"],
-            "aggregates": ["n = count()", "d = sum(distance)", "late = count(delay)", "worst = max(delay)",
+            "aggregates": ["n = count()", "d = sum(distance)", "late = count(delay)",
+                           "worst = max(delay)",
                            "dests = count_distinct(dest)", "mean = avg(delay)"]}"#,
     );
     assert_eq!(found, [r#""AA" 2 2489.5 2 11 2 4"#, r#""UA" 2 1600 1 5 2 5"#]);
     let found = answers(
         &db,
-        r#"{"schema": "Flight", "group_by": ["far = distance > 1000"], "aggregates": ["n = count()"],
+        r#"{"schema": "Flight", "group_by": ["far = distance > 1000"],
+            "aggregates": ["n = count()"],
             "having": "n > 1", "select": ["double = n * 2"]}"#,
     );
     assert_eq!(found, ["6"]);
     let all = r#"{"schema": "Flight", "aggregates": ["n = count()"]}"#;
     assert_eq!(answers(&db, all), ["4"]);
     assert!(steps(&db, all).contains("counter"), "{}", steps(&db, all));
-    let none = r#"{"schema": "Flight", "where": "false", "aggregates": ["n = count()", "s = sum(delay)", "m = min(delay)"]}"#;
+    let none = r#"{"schema": "Flight", "where": "false",
+        "aggregates": ["n = count()", "s = sum(delay)", "m = min(delay)"]}"#;
     assert_eq!(answers(&db, none), ["0 0 null"]);
     let distinct = r#"{"schema": "Flight", "select": ["dest"], "distinct": true}"#;
     assert_eq!(answers(&db, distinct), [r#""BOS""#, r#""IAH""#, r#""MIA""#]);
@@ -207,7 +206,8 @@ fn pages_follow_each_other_in_any_order() {
             db.mutate(
                 &MutationRequest::parse(
                     r#"{"mutation": "update", "schema": "Flight",
-                        "records": [{"carrier": "AA", "flight": 1, "distance": 1, "dest": "ZZZ"}]}"#,
+                        "records": [
+                            {"carrier": "AA", "flight": 1, "distance": 1, "dest": "ZZZ"}]}"#,
                 )
                 .unwrap(),
             )
@@ -217,7 +217,8 @@ fn pages_follow_each_other_in_any_order() {
         db.mutate(
             &MutationRequest::parse(
                 r#"{"mutation": "update", "schema": "Flight",
-                    "records": [{"carrier": "AA", "flight": 1, "distance": 1089.5, "dest": "MIA"}]}"#,
+                    "records": [
+                        {"carrier": "AA", "flight": 1, "distance": 1089.5, "dest": "MIA"}]}"#,
             )
             .unwrap(),
         )

@@ -2,7 +2,6 @@
 
 use std::ops::{Bound as RangeBound, ControlFlow};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafold_store::encoding::KeyReader;
 use datafold_store::{Keyspace, Scan};
@@ -60,10 +59,10 @@ impl<'r> At<'r> {
 type Flow = Result<ControlFlow<()>, FoldDbError>;
 
 /// One run of a query.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Run<'q> {
     plan: &'q Plan,
-    interrupted: &'q AtomicBool,
+    is_interrupted: &'q dyn Fn() -> bool,
 }
 
 impl Plan {
@@ -71,14 +70,14 @@ impl Plan {
     /// run is interrupted.
     pub(crate) fn run(
         &self,
-        interrupted: &AtomicBool,
+        is_interrupted: &dyn Fn() -> bool,
         mut visit: impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
         let mut visit = |record: &mut Record| {
             Counts::add(&self.counts.rows_returned, 1);
             visit(record)
         };
-        let run = Run { plan: self, interrupted };
+        let run = Run { plan: self, is_interrupted };
         let place = match &self.output {
             Output::Records { columns, order } => match order {
                 RecordOrder::Key { reverse } => run.run_stream(columns, *reverse, &mut visit)?,
@@ -111,7 +110,7 @@ impl<'q> Run<'q> {
     fn count(&self, count: &std::cell::Cell<u64>) -> Result<(), FoldDbError> {
         Counts::add(count, 1);
         let is_time = count.get().is_multiple_of(ROWS_BETWEEN_LOOKS);
-        if is_time && self.interrupted.load(Ordering::Relaxed) {
+        if is_time && (self.is_interrupted)() {
             return Err(QueryError::Interrupted.into());
         }
         Ok(())
