@@ -22,6 +22,7 @@ mod bare;
 mod bench_elements;
 mod bench_growth;
 mod bench_import;
+mod bench_indexes;
 mod bench_locks;
 mod bench_mutations;
 mod bench_open;
@@ -90,6 +91,9 @@ fn main() {
     }
     if wanted("open") {
         bench_open::run(size, &mut table);
+    }
+    if wanted("indexes") {
+        bench_indexes::run(size, &mut table);
     }
     if wanted("queries") {
         let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));

@@ -96,6 +96,25 @@ fn conditions_select_records() {
 }
 
 #[test]
+fn a_condition_holds_also_within_a_key_range() {
+    let db = db();
+    for (key, expected) in [
+        (r#"{"prefix": ["AA"]}"#, vec!["1"]),
+        (r#"{"from": ["AA", 2], "to": ["UA", 2]}"#, vec!["1"]),
+        (r#"{"exact": ["UA", 2]}"#, vec![]),
+        (r#"{"exact": ["UA", 1]}"#, vec!["1"]),
+    ] {
+        for filter in ["flight % 4 == 1", "flight == 1"] {
+            let request = format!(
+                r#"{{"schema": "Flight", "select": ["flight"], "key": {key},
+                    "where": "{filter}"}}"#
+            );
+            assert_eq!(answers(&db, &request), expected, "{request}");
+        }
+    }
+}
+
+#[test]
 fn columns_are_computed_and_answers_sorted() {
     let db = db();
     let sorted = |sort: &str| {

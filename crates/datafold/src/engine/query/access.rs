@@ -333,7 +333,8 @@ pub(super) fn choose(
     if *key != KeyCondition::All {
         let words = "records in a range of keys".to_owned();
         let access = Access::Ranges(vec![base]);
-        return Ok(Choice { access, is_exact: conditions.all.is_empty(), words });
+        let is_exact = conditions.all.is_empty() && conditions.is_exact;
+        return Ok(Choice { access, is_exact, words });
     }
     let mut candidates = Vec::new();
     let key_parts: Vec<IndexPart> = (0..entry.schema.key.len()).map(IndexPart::Key).collect();

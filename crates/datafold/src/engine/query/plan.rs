@@ -416,8 +416,8 @@ fn grouped(
         match request.select.as_deref() {
             Some(texts) => named_columns(texts, "select")?,
             None => {
-                let single = entry.schema.fields.iter().map(|field| field.name.to_string());
-                named_columns(&single.collect::<Vec<_>>(), "select")?
+                let fields = entry.schema.fields.iter().map(|field| field.name.to_string());
+                named_columns(&fields.collect::<Vec<_>>(), "select")?
             }
         }
     } else {
