@@ -11,7 +11,7 @@ use crate::library;
 use crate::library::patterns::Patterns;
 use crate::library::times::{not_duration, not_time};
 use crate::meter::{Limits, Meter};
-use crate::node::{Node, Op, Statement};
+use crate::node::{Node, Op, Statement, value_set};
 use crate::ops;
 use crate::program::{Input, Lookup};
 use crate::scope::{FieldPath, Named, Names};
@@ -43,6 +43,8 @@ pub(crate) struct Checker<'s> {
     pub(crate) lookups: Vec<Lookup>,
     patterns: Patterns,
     locals: Vec<Local>,
+    /// The places in `locals` of each name, the innermost last: a source may have thousands.
+    by_name: BTreeMap<String, Vec<usize>>,
     level: usize,
     pub(crate) places: usize,
     /// The type of what `return` statements give.
@@ -64,6 +66,7 @@ impl<'s> Checker<'s> {
             lookups: Vec::new(),
             patterns: Patterns::default(),
             locals: Vec::new(),
+            by_name: BTreeMap::new(),
             level: 0,
             places: 0,
             returned: Type::of_kinds(Kinds::NONE),
@@ -142,14 +145,23 @@ impl<'s> Checker<'s> {
 
     fn close(&mut self, locals: usize) {
         self.level -= 1;
-        self.locals.truncate(locals);
+        for local in self.locals.drain(locals..) {
+            if let Some(places) = self.by_name.get_mut(&local.name) {
+                places.pop();
+            }
+        }
+    }
+
+    /// The innermost local of this name.
+    fn local(&self, name: &str) -> Option<&Local> {
+        let place = self.by_name.get(name)?.last()?;
+        self.locals.get(*place)
     }
 
     /// Gives a name with `let`.
     fn give(&mut self, name: &str, span: Span, of: Type) -> usize {
         let given = |message: String| Fault::new(ErrorKind::AmbiguousName, message);
-        let is_given = |local: &Local| local.name == name && local.level == self.level;
-        if self.locals.iter().rev().any(is_given) {
+        if self.local(name).is_some_and(|local| local.level == self.level) {
             let fault = given(format!("the name `{}` is given already", quoted(name)));
             self.refuse(fault.hint("names cannot be changed; choose another"), span);
         } else if !matches!(self.names.named(name), Named::Unknown) {
@@ -162,6 +174,7 @@ impl<'s> Checker<'s> {
     fn add_local(&mut self, name: &str, of: Type) -> usize {
         let place = self.places;
         self.places += 1;
+        self.by_name.entry(name.to_owned()).or_default().push(self.locals.len());
         self.locals.push(Local { name: name.to_owned(), place, of, level: self.level });
         place
     }
@@ -241,7 +254,7 @@ impl<'s> Checker<'s> {
     }
 
     fn name(&mut self, name: &str) -> Checked<(Op, Type)> {
-        if let Some(local) = self.locals.iter().rev().find(|local| local.name == name) {
+        if let Some(local) = self.local(name) {
             return Ok((Op::Local(local.place), local.of.clone()));
         }
         match self.names.named(name) {
@@ -318,8 +331,7 @@ impl<'s> Checker<'s> {
 
     /// Whether a name stands for a schema and nothing else.
     fn is_schema(&self, name: &str) -> bool {
-        !self.locals.iter().any(|local| local.name == name)
-            && matches!(self.names.named(name), Named::Unknown)
+        self.local(name).is_none() && matches!(self.names.named(name), Named::Unknown)
     }
 
     fn member(&mut self, of: &Expr, name: &str, at: Span) -> Checked<(Op, Type)> {
@@ -411,10 +423,15 @@ impl<'s> Checker<'s> {
             nodes.push(node);
         }
         let path = FieldPath { schema: Some(schema.to_owned()), field: field.to_owned() };
-        let known = self.lookups.iter().position(|lookup| lookup.path == path);
+        let key = nodes.iter().map(|node| match node.op {
+            Op::Slot(slot) => Some(slot),
+            _ => None,
+        });
+        let found = Lookup { path, of: of.clone(), key: key.collect() };
+        let known = self.lookups.iter().position(|lookup| *lookup == found);
         let slot = known.unwrap_or(self.lookups.len());
         if known.is_none() {
-            self.lookups.push(Lookup { path, of: of.clone() });
+            self.lookups.push(found);
         }
         Ok((Op::Lookup(slot, nodes.into()), of.clone()))
     }
@@ -495,6 +512,10 @@ impl<'s> Checker<'s> {
             }
             BinaryOp::In => {
                 self.membership(&a, &mut b_node, &b)?;
+                if let Some(Value::Array(items)) = b_node.constant() {
+                    let set = value_set(items.to_vec());
+                    return Ok((Op::InSet(Box::new(a_node), set), Type::BOOL));
+                }
                 Type::BOOL
             }
             BinaryOp::Coalesce => a.or(&b),
@@ -586,7 +607,9 @@ fn has_constant_operands(node: &Node) -> bool {
     match &node.op {
         Op::Array(items) => all(items),
         Op::Object(members) => members.iter().all(|(_, node)| node.constant().is_some()),
-        Op::Member(of, _) | Op::Negate(of) | Op::Not(of) => of.constant().is_some(),
+        Op::Member(of, _) | Op::Negate(of) | Op::Not(of) | Op::InSet(of, _) => {
+            of.constant().is_some()
+        }
         Op::Index(sides) | Op::Binary(_, sides) => {
             sides.0.constant().is_some() && sides.1.constant().is_some()
         }

@@ -1,9 +1,11 @@
 //! What a filter says of single fields, for a planner that chooses a key or an index.
 
+use std::cmp::Ordering;
 use std::ops::Bound;
 
 use crate::ast::BinaryOp;
-use crate::node::{Node, Op};
+use crate::node::{Node, Op, value_set};
+use crate::ops::can_order;
 use crate::types::Kinds;
 use crate::value::Value;
 
@@ -36,7 +38,11 @@ pub enum Constraint {
     },
 }
 
-/// The constraints of a filter, all of which must hold.
+/// The constraints of a filter, all of which must hold. Ranges of one field are one constraint.
+///
+/// For a record that breaks one of them the filter is false, or it is an error: a planner that
+/// skips such records skips these errors too, such as those of a field without a type that holds a
+/// text in some record and is compared with a number.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Constraints {
     /// The constraints.
@@ -62,20 +68,65 @@ fn collect(node: &Node, found: &mut Constraints) {
         return;
     }
     match constraint(node) {
-        Some(constraint) => found.all.push(constraint),
+        Some(constraint) => add(&mut found.all, constraint),
         None => found.is_exact = false,
+    }
+}
+
+/// Adds a constraint; two ranges of one field become one.
+fn add(all: &mut Vec<Constraint>, constraint: Constraint) {
+    if let Constraint::Between { slot, lower, upper } = &constraint {
+        for known in all.iter_mut() {
+            if let Constraint::Between { slot: of, lower: low, upper: high } = known
+                && of == slot
+                && have_order([&*low, &*high, lower, upper])
+            {
+                narrow(low, lower, Ordering::Greater);
+                narrow(high, upper, Ordering::Less);
+                return;
+            }
+        }
+    }
+    all.push(constraint);
+}
+
+fn end<'b>(bound: &'b Bound<Value<'static>>) -> Option<&'b Value<'static>> {
+    match bound {
+        Bound::Included(value) | Bound::Excluded(value) => Some(value),
+        Bound::Unbounded => None,
+    }
+}
+
+/// Whether the ends are of one type.
+fn have_order(bounds: [&Bound<Value<'static>>; 4]) -> bool {
+    let mut kinds = bounds.into_iter().filter_map(end).map(Kinds::of);
+    kinds.next().is_none_or(|first| kinds.all(|other| can_order(first, other)))
+}
+
+/// Makes an end the other one, if that is tighter: `tighter` says how it compares then.
+fn narrow(bound: &mut Bound<Value<'static>>, other: &Bound<Value<'static>>, tighter: Ordering) {
+    let Some(value) = end(other) else { return };
+    let is_tighter = end(bound).is_none_or(|known| match value.cmp_values(known) {
+        Ordering::Equal => matches!(other, Bound::Excluded(_)),
+        order => order == tighter,
+    });
+    if is_tighter {
+        *bound = other.clone();
     }
 }
 
 fn constraint(node: &Node) -> Option<Constraint> {
     match &node.op {
-        Op::Binary(BinaryOp::In, sides) => {
-            let (Op::Slot(slot), Some(Value::Array(items))) = (&sides.0.op, sides.1.constant())
-            else {
-                return None;
-            };
-            one_of(*slot, items.to_vec())
-        }
+        // A bool that is a condition itself; null counts as false.
+        Op::Slot(slot) => one_of(*slot, vec![Value::Bool(true)]),
+        Op::Not(of) => match of.op {
+            Op::Slot(slot) => one_of(slot, vec![Value::Null, Value::Bool(false)]),
+            _ => None,
+        },
+        Op::InSet(of, values) => match of.op {
+            Op::Slot(slot) => one_of(slot, values.to_vec()),
+            _ => None,
+        },
         Op::Binary(op, sides) => {
             if let (Op::Slot(slot), Some(value)) = (&sides.0.op, sides.1.constant()) {
                 return comparison(*slot, *op, value);
@@ -111,9 +162,8 @@ fn constraint(node: &Node) -> Option<Constraint> {
     }
 }
 
-fn one_of(slot: usize, mut values: Vec<Value<'static>>) -> Option<Constraint> {
-    values.sort_by(Value::cmp_values);
-    values.dedup();
+fn one_of(slot: usize, values: Vec<Value<'static>>) -> Option<Constraint> {
+    let values = value_set(values).into_vec();
     let is_scalar = |value: &Value<'_>| !Kinds::of(value).intersects(Kinds::COLLECTION);
     values.iter().all(is_scalar).then_some(Constraint::OneOf { slot, values })
 }

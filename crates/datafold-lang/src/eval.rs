@@ -21,6 +21,21 @@ pub(crate) struct Machine<'a> {
     pub(crate) failure: Option<InputError>,
 }
 
+/// A value, or a constant of the program.
+enum Operand<'a> {
+    Constant(&'a Value<'static>),
+    Value(Value<'a>),
+}
+
+impl<'a> Operand<'a> {
+    fn value(&self) -> &Value<'a> {
+        match self {
+            Operand::Constant(value) => value,
+            Operand::Value(value) => value,
+        }
+    }
+}
+
 /// How a statement ends.
 enum Flow {
     Next,
@@ -29,7 +44,8 @@ enum Flow {
 
 impl<'a> Machine<'a> {
     pub(crate) fn new(inputs: &'a dyn Inputs, locals: usize, meter: Meter) -> Self {
-        let locals = vec![Value::Null; locals];
+        // Most filters have none.
+        let locals = if locals == 0 { Vec::new() } else { vec![Value::Null; locals] };
         Self { inputs, locals, meter, last: Value::Null, failure: None }
     }
 
@@ -80,9 +96,15 @@ impl<'a> Machine<'a> {
             Op::Binary(op, sides) if is_comparison(*op) => {
                 let at = |fault: Box<Fault>| fault.at(node.span);
                 self.meter.step().map_err(at)?;
-                let a = self.eval(&sides.0)?;
-                let b = self.eval(&sides.1)?;
-                ops::compare(*op, &a, &b, &mut self.meter).map_err(at)
+                let a = self.operand(&sides.0)?;
+                let b = self.operand(&sides.1)?;
+                ops::compare(*op, a.value(), b.value(), &mut self.meter).map_err(at)
+            }
+            Op::InSet(of, set) => {
+                let at = |fault: Box<Fault>| fault.at(node.span);
+                self.meter.step().map_err(at)?;
+                let of = self.operand(of)?;
+                ops::is_in_set(of.value(), set, &mut self.meter).map_err(at)
             }
             Op::And(operands) => {
                 for operand in operands {
@@ -108,6 +130,17 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// An operand that is only looked at: constants are not cloned.
+    fn operand(&mut self, node: &'a Node) -> Checked<Operand<'a>> {
+        match &node.op {
+            Op::Constant(value) => {
+                self.meter.step().map_err(|fault| fault.at(node.span))?;
+                Ok(Operand::Constant(value))
+            }
+            _ => self.eval(node).map(Operand::Value),
+        }
+    }
+
     pub(crate) fn eval(&mut self, node: &'a Node) -> Checked<Value<'a>> {
         self.meter.step().map_err(|fault| fault.at(node.span))?;
         match &node.op {
@@ -116,13 +149,8 @@ impl<'a> Machine<'a> {
                 self.inputs.value(*slot).map_err(|error| self.failed(error, node.span))
             }
             Op::Local(local) => Ok(self.locals.get(*local).cloned().unwrap_or_default()),
-            Op::Binary(op, sides) if is_comparison(*op) => {
-                let a = self.eval(&sides.0)?;
-                let b = self.eval(&sides.1)?;
-                let truth = ops::compare(*op, &a, &b, &mut self.meter);
-                truth.map(Value::Bool).map_err(|fault| fault.at(node.span))
-            }
-            Op::And(_) | Op::Or(_) | Op::Not(_) => self.test(node).map(Value::Bool),
+            Op::Binary(op, _) if is_comparison(*op) => self.test(node).map(Value::Bool),
+            Op::InSet(..) | Op::And(_) | Op::Or(_) | Op::Not(_) => self.test(node).map(Value::Bool),
             _ => self.eval_more(node).map_err(|fault| fault.at(node.span)),
         }
     }

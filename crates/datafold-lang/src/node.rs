@@ -39,6 +39,8 @@ pub(crate) enum Op {
     Negate(Box<Node>),
     Not(Box<Node>),
     Binary(BinaryOp, Box<(Node, Node)>),
+    /// `in` of a constant array, whose items are sorted and each there once.
+    InSet(Box<Node>, Box<[Value<'static>]>),
     And(Box<[Node]>),
     Or(Box<[Node]>),
     Conditional(Box<(Node, Node, Node)>),
@@ -98,6 +100,13 @@ pub(crate) enum Statement {
     Return(Node),
     Expr(Node),
     If(Box<[(Node, Box<[Statement]>)]>, Box<[Statement]>),
+}
+
+/// Values as [`Op::InSet`] holds them.
+pub(crate) fn value_set(mut values: Vec<Value<'static>>) -> Box<[Value<'static>]> {
+    values.sort_by(Value::cmp_values);
+    values.dedup();
+    values.into()
 }
 
 impl Node {

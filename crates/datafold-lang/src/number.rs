@@ -99,8 +99,24 @@ pub(crate) fn divide<'a>(a: Number, b: Number) -> Checked<Value<'a>> {
         }
         // The smallest integer by -1, which has no remainder to compute either.
         (Number::Int(_), Number::Int(-1)) => Err(overflow()),
+        (Number::Int(a), Number::Int(b)) => finite(quotient(a, b)),
         (a, b) => finite(a.to_float() / b.to_float()),
     }
+}
+
+/// The float that is nearest to the quotient of two integers that are not 0. Floats of them would
+/// be rounded before they are divided.
+fn quotient(a: i64, b: i64) -> f64 {
+    let (x, y) = (a.unsigned_abs(), b.unsigned_abs());
+    if x.max(y) <= 1 << 53 {
+        return a as f64 / b as f64;
+    }
+    // More than 60 bits; the last one stands for all that are not there, which breaks ties.
+    let shift = u128::from(x).leading_zeros() - 1;
+    let (dividend, divisor) = (u128::from(x) << shift, u128::from(y));
+    let bits = (dividend / divisor) | u128::from(dividend % divisor != 0);
+    let size = bits as f64 / (1_u128 << shift) as f64;
+    if (a < 0) == (b < 0) { size } else { -size }
 }
 
 /// What a division that is cut to an integer leaves; it has the sign of `a`.
@@ -210,6 +226,11 @@ mod tests {
         assert_eq!(remainder(int(-7), int(3)).unwrap(), Value::Int(-1));
         assert_eq!(divide(int(7), int(2)).unwrap(), Value::Float(3.5));
         assert_eq!(divide(int(6), int(2)).unwrap(), Value::Int(3));
+        // Rounded once, and not first to floats.
+        let sixth = divide(int(9_007_199_254_740_993), int(-6)).unwrap();
+        assert_eq!(sixth, Value::Float(-1_501_199_875_790_165.5));
+        let near_eight = divide(int(i64::MAX), int((1 << 60) + 65)).unwrap();
+        assert_eq!(near_eight, Value::Float(7.999_999_999_999_999));
         assert_eq!(power(int(2), int(-1)).unwrap(), Value::Float(0.5));
         assert_eq!(power(int(-1), int(i64::MAX)).unwrap(), Value::Int(-1));
         assert_eq!(power(int(0), int(-1)).unwrap_err().kind, ErrorKind::DivisionByZero);

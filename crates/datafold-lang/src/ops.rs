@@ -258,6 +258,15 @@ pub(crate) fn is_in(a: &Value<'_>, b: &Value<'_>, meter: &mut Meter) -> Checked<
     }
 }
 
+/// `a in b` of an array whose items are sorted.
+pub(crate) fn is_in_set(a: &Value<'_>, set: &[Value<'_>], meter: &mut Meter) -> Checked<bool> {
+    let rounds = u64::from(usize::BITS - set.len().leading_zeros());
+    meter.steps(rounds)?;
+    // No comparison reads more than the lighter side.
+    meter.read(a.weight().saturating_mul(rounds))?;
+    Ok(set.binary_search_by(|item| item.cmp_values(a)).is_ok())
+}
+
 /// A condition: true or false, where null is false.
 #[inline]
 pub(crate) fn truth(value: &Value<'_>) -> Checked<bool> {

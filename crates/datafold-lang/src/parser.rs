@@ -83,6 +83,24 @@ fn too_deep(span: Span) -> Box<Fault> {
     Fault::new(ErrorKind::TooDeep, message).at(span).hint("name parts of it with `let`")
 }
 
+/// What is written here for something of another language that stands where it cannot.
+fn foreign(token: &Token) -> Option<&'static str> {
+    Some(match token {
+        Token::Name(name) => match name.to_ascii_lowercase().as_str() {
+            "and" => "write `&&`",
+            "or" => "write `||`",
+            "not" => "write `!`",
+            "is" => "write `==`",
+            "like" => "`glob`, `contains` and `matches` look into a text",
+            "between" => "write `a <= x && x <= b`",
+            _ => return None,
+        },
+        Token::Symbol("=") => "`==` compares",
+        Token::Symbol(".") => "a number needs a digit before its point, as in `0.5`",
+        _ => return None,
+    })
+}
+
 impl Parser {
     fn new(source: &str) -> Checked<Self> {
         Ok(Self { tokens: tokens(source)?, at: 0, open: 0 })
@@ -147,7 +165,11 @@ impl Parser {
 
     fn unexpected<T>(&self, expected: &str) -> Checked<T> {
         let message = format!("expected {expected}, found {}", self.peek().describe());
-        Err(Fault::new(ErrorKind::Syntax, message).at(self.span()))
+        let fault = Fault::new(ErrorKind::Syntax, message).at(self.span());
+        Err(match foreign(self.peek()) {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        })
     }
 
     fn name(&mut self, what: &str) -> Checked<(String, Span)> {
@@ -159,6 +181,14 @@ impl Parser {
             Token::Name(name) => Ok((name, span)),
             _ => self.unexpected(what),
         }
+    }
+
+    /// The name of a member, which may also be a keyword.
+    fn member_name(&mut self, what: &str) -> Checked<(String, Span)> {
+        let span = self.span();
+        let Token::Keyword(keyword) = *self.peek() else { return self.name(what) };
+        self.bump();
+        Ok((keyword.word().to_owned(), span))
     }
 
     fn enter(&mut self) -> Checked<()> {
@@ -198,6 +228,10 @@ impl Parser {
             }
             Token::Keyword(Keyword::Return) => {
                 self.bump();
+                if *self.peek() == Token::End || self.is_symbol(";") || self.is_symbol("}") {
+                    let fault = Fault::new(ErrorKind::Syntax, "`return` gives a value");
+                    return Err(fault.at(self.span()).hint("write `return null`"));
+                }
                 Ok(Statement::Return(self.expr(0)?))
             }
             Token::Keyword(Keyword::If) => self.choice(),
@@ -316,7 +350,7 @@ impl Parser {
         loop {
             let (start, depth) = (expr.span, expr.depth);
             if self.take(".") {
-                let (name, span) = self.name("the name of a member behind `.`")?;
+                let (name, span) = self.member_name("the name of a member behind `.`")?;
                 let kind = ExprKind::Member(Box::new(expr), name, span);
                 expr = node(kind, start.to(span), depth)?;
             } else if self.take("[") {
@@ -418,12 +452,13 @@ impl Parser {
 
     fn member(&mut self) -> Checked<(String, Span, Expr)> {
         let span = self.span();
-        let name = match self.peek() {
-            Token::Text(_) | Token::Name(_) => match self.bump() {
-                Token::Text(name) | Token::Name(name) => name,
+        let name = if matches!(self.peek(), Token::Text(_)) {
+            match self.bump() {
+                Token::Text(name) => name,
                 _ => String::new(),
-            },
-            _ => return self.unexpected("the name of a member"),
+            }
+        } else {
+            self.member_name("the name of a member")?.0
         };
         self.expect(":", "behind the name of a member")?;
         Ok((name, span, self.expr(0)?))
@@ -547,5 +582,33 @@ mod tests {
         assert_eq!(message("a = 2"), "a name cannot be given another value");
         assert_eq!(message("let if = 2"), "expected a name behind `let`, found `if`");
         assert_eq!(message("if a { 1"), "expected `}` behind the statements, found the end");
+        assert_eq!(message("if a { return }"), "`return` gives a value");
+    }
+
+    #[test]
+    fn words_of_other_languages_are_answered_with_those_of_this_one() {
+        for (source, expected) in [
+            ("a and b", "write `&&`"),
+            ("a OR b", "write `||`"),
+            ("a not in b", "write `!`"),
+            ("a is null", "write `==`"),
+            ("a like 'x%'", "`glob`, `contains` and `matches` look into a text"),
+            ("a === b", "write `==`"),
+            ("a <> b", "write `!=`"),
+            ("a ** b", "write `^`"),
+            ("a + .5", "a number needs a digit before its point, as in `0.5`"),
+            ("return;", "write `return null`"),
+        ] {
+            let hint = parse_program(source).unwrap_err().hint;
+            assert_eq!(hint.as_deref(), Some(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn members_may_be_called_as_keywords() {
+        assert_eq!(parsed("a.in.null"), "a.in.null");
+        assert!(parse_expression("{in: 1, null: 2}").is_ok());
+        assert!(parse_expression("{in, null}").is_err());
+        assert!(parse_expression("in").is_err());
     }
 }

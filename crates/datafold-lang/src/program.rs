@@ -32,6 +32,10 @@ pub struct Lookup {
     pub path: FieldPath,
     /// Its type, as the scope told it.
     pub of: Type,
+    /// The parts of the key, in order: the place in [`Program::inputs`] of a part that is a field
+    /// and nothing else, such as `tailnum` in `Plane[tailnum].seats`; `None` for what is computed
+    /// or constant.
+    pub key: Vec<Option<usize>>,
 }
 
 /// Why a source cannot run: everything that is wrong with it, up to ten.
@@ -124,7 +128,9 @@ impl<'s> Compiler<'s> {
     }
 
     /// Whether what is constant is computed once, by the compiler (the default), or in each run.
-    /// Results are the same; only runs that compute less reach their limits later.
+    /// Results are the same, but for two things: runs that compute less reach their limits later,
+    /// and only what was computed is known as a constant where one is asked for (a pattern, a text
+    /// beside a time, a [constraint](Filter::constraints)).
     #[must_use]
     pub fn fold_constants(mut self, folds: bool) -> Self {
         self.folds = folds;
@@ -355,8 +361,17 @@ impl Filter {
     ///
     /// Some tens of nanoseconds for a few comparisons.
     pub fn matches(&self, inputs: &dyn Inputs) -> Result<bool, EvalError> {
+        self.matches_within(inputs, &Limits::DEFAULT)
+    }
+
+    /// Whether the condition holds, within other limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::evaluate`].
+    pub fn matches_within(&self, inputs: &dyn Inputs, limits: &Limits) -> Result<bool, EvalError> {
         let Body::Expression(node) = &self.program.code.body else { return Ok(false) };
-        let mut machine = self.program.machine(inputs, &Limits::DEFAULT);
+        let mut machine = self.program.machine(inputs, limits);
         machine.test(node).map_err(|fault| self.program.error(fault, machine.failure))
     }
 

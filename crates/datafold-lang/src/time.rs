@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use jiff::Span;
 use jiff::civil::{Date, DateTime};
+use jiff::tz::Offset;
+use jiff::{Span, Timestamp};
 
 const MICROS: i64 = 1_000_000;
 const DAY_SECONDS: i64 = 86_400;
@@ -56,30 +57,18 @@ impl Time {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = Fields(text.as_bytes());
-        let year = fields.digits(4)?;
-        fields.one_of(b"-")?;
-        let month = fields.digits(2)?;
-        fields.one_of(b"-")?;
-        let day = fields.digits(2)?;
+        let days = days_of(fields.date()?);
         fields.one_of(b"Tt ")?;
-        let hour = fields.digits(2)?;
-        fields.one_of(b":")?;
-        let minute = fields.digits(2)?;
-        fields.one_of(b":")?;
-        let second = fields.digits(2)?;
-        let micros = fields.fraction()?;
-        let offset = fields.offset()?;
-        if !fields.0.is_empty() || hour > 23 || minute > 59 || second > 59 {
-            return None;
-        }
-        let short = |number| i8::try_from(number).ok();
-        let date = Date::new(i16::try_from(year).ok()?, short(month)?, short(day)?).ok()?;
-        let seconds = days_of(date) * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset;
-        Self::from_micros(seconds * MICROS + micros)
+        let micros = fields.time_of_day()? - fields.offset()? * MICROS;
+        if fields.0.is_empty() { Self::from_micros(days * DAY_MICROS + micros) } else { None }
     }
 
     /// What the clocks of UTC show.
     pub(crate) fn to_utc(self) -> Option<DateTime> {
+        if let Ok(timestamp) = Timestamp::from_microsecond(self.0) {
+            return Some(Offset::UTC.to_datetime(timestamp));
+        }
+        // The last hours of the year 9999, in which the zones of jiff have no room.
         let (days, micros) = (self.0.div_euclid(DAY_MICROS), self.0.rem_euclid(DAY_MICROS));
         let midnight = EPOCH.checked_add(Span::new().try_days(days).ok()?).ok()?;
         midnight.checked_add(Span::new().try_microseconds(micros).ok()?).ok()
@@ -119,6 +108,19 @@ impl fmt::Display for Time {
     }
 }
 
+/// What a clock shows: a date and time without zone and offset, or a date, which is its midnight.
+pub(crate) fn parse_clock(text: &str) -> Option<DateTime> {
+    let mut fields = Fields(text.as_bytes());
+    let midnight = fields.date()?.to_datetime(jiff::civil::Time::midnight());
+    if fields.0.is_empty() {
+        return Some(midnight);
+    }
+    fields.one_of(b"Tt ")?;
+    let micros = fields.time_of_day()?;
+    let span = Span::new().try_microseconds(micros).ok()?;
+    if fields.0.is_empty() { midnight.checked_add(span).ok() } else { None }
+}
+
 /// A length of time, in microseconds; it may be negative. A day is 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(i64);
@@ -141,39 +143,46 @@ impl Duration {
     /// number of seconds may have a fraction.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (sign, text) = match text.strip_prefix('-') {
-            Some(rest) => (-1, rest),
-            None => (1, text),
+        let (is_negative, text) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
         };
         let size = match text.strip_prefix('P') {
             Some(rest) => parse_iso(rest)?,
             None => parse_units(text, &UNITS)?,
         };
-        Some(Self(sign * size))
+        let micros = if is_negative {
+            0_i64.checked_sub_unsigned(size)
+        } else {
+            0_i64.checked_add_unsigned(size)
+        };
+        micros.map(Self)
     }
 }
 
-const UNITS: [(&str, i64); 7] = [
-    ("w", 7 * DAY_SECONDS * MICROS),
-    ("d", DAY_SECONDS * MICROS),
-    ("h", 3600 * MICROS),
-    ("m", 60 * MICROS),
-    ("s", MICROS),
+/// Microseconds of a second, for sizes that have no sign.
+const SECOND: u64 = 1_000_000;
+const UNITS: [(&str, u64); 7] = [
+    ("w", 7 * 86_400 * SECOND),
+    ("d", 86_400 * SECOND),
+    ("h", 3600 * SECOND),
+    ("m", 60 * SECOND),
+    ("s", SECOND),
     ("ms", 1000),
     ("us", 1),
 ];
-const ISO_DATE: [(&str, i64); 2] = [("W", 7 * DAY_SECONDS * MICROS), ("D", DAY_SECONDS * MICROS)];
-const ISO_TIME: [(&str, i64); 3] = [("H", 3600 * MICROS), ("M", 60 * MICROS), ("S", MICROS)];
+const ISO_DATE: [(&str, u64); 2] = [("W", 7 * 86_400 * SECOND), ("D", 86_400 * SECOND)];
+const ISO_TIME: [(&str, u64); 3] = [("H", 3600 * SECOND), ("M", 60 * SECOND), ("S", SECOND)];
 
-fn parse_iso(text: &str) -> Option<i64> {
+fn parse_iso(text: &str) -> Option<u64> {
     let Some((date, time)) = text.split_once('T') else { return parse_units(text, &ISO_DATE) };
     let date = if date.is_empty() { 0 } else { parse_units(date, &ISO_DATE)? };
     date.checked_add(parse_units(time, &ISO_TIME)?)
 }
 
 /// Numbers with units, each unit at most once, in their order; at least one.
-fn parse_units(mut text: &str, units: &[(&str, i64)]) -> Option<i64> {
-    let mut total = 0_i64;
+fn parse_units(mut text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let mut total = 0_u64;
     let mut units = units.iter();
     if text.is_empty() {
         return None;
@@ -188,9 +197,9 @@ fn parse_units(mut text: &str, units: &[(&str, i64)]) -> Option<i64> {
         let (unit, rest) =
             rest.split_at(rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len()));
         let (_, micros) = units.find(|(name, _)| *name == unit)?;
-        total = total.checked_add(digits.parse::<i64>().ok()?.checked_mul(*micros)?)?;
+        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(*micros)?)?;
         if is_point {
-            if *micros != MICROS || fraction.is_empty() || fraction.len() > 6 {
+            if *micros != SECOND || fraction.is_empty() || fraction.len() > 6 {
                 return None;
             }
             total = total.checked_add(format!("{fraction:0<6}").parse().ok()?)?;
@@ -240,6 +249,29 @@ impl Fields<'_> {
             self.0 = rest;
             *first
         })
+    }
+
+    /// A date of the calendar, such as `2013-01-01`.
+    fn date(&mut self) -> Option<Date> {
+        let year = self.digits(4)?;
+        self.one_of(b"-")?;
+        let month = self.digits(2)?;
+        self.one_of(b"-")?;
+        let day = self.digits(2)?;
+        let short = |number| i8::try_from(number).ok();
+        Date::new(i16::try_from(year).ok()?, short(month)?, short(day)?).ok()
+    }
+
+    /// The microseconds since midnight of a time such as `05:15:00.25`.
+    fn time_of_day(&mut self) -> Option<i64> {
+        let hour = self.digits(2)?;
+        self.one_of(b":")?;
+        let minute = self.digits(2)?;
+        self.one_of(b":")?;
+        let second = self.digits(2)?;
+        let micros = self.fraction()?;
+        let fits = hour <= 23 && minute <= 59 && second <= 59;
+        fits.then_some((hour * 3600 + minute * 60 + second) * MICROS + micros)
     }
 
     /// The microseconds of a fraction, if there is one.
@@ -300,8 +332,27 @@ mod tests {
     }
 
     #[test]
+    fn clocks_have_no_zone() {
+        let shown = |text| parse_clock(text).map(|clock| clock.to_string());
+        assert_eq!(shown("2013-02-28").as_deref(), Some("2013-02-28T00:00:00"));
+        assert_eq!(shown("2013-01-01t05:15:00.25").as_deref(), Some("2013-01-01T05:15:00.25"));
+        for wrong in [
+            "2013-01-01T05:15:00Z",
+            "2013-01-01T05:15:00+01:00",
+            "2013-01-01[Europe/Berlin]",
+            "2013-01-01T05:15",
+            "2013-01-01T05:15:60",
+            "20130101",
+            "2013-02-29",
+            "2013-01-01T",
+        ] {
+            assert_eq!(shown(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn durations_read_back_as_they_were_printed() {
-        for micros in [0, 1, -1, 5_400_000_000, i64::MAX, -i64::MAX, 60_000_000, 86_400_000_000] {
+        for micros in [0, 1, -1, 5_400_000_000, i64::MAX, i64::MIN, 60_000_000, 86_400_000_000] {
             let duration = Duration(micros);
             assert_eq!(Duration::parse(&duration.to_string()), Some(duration), "{duration}");
         }
@@ -314,6 +365,8 @@ mod tests {
         assert_eq!(Duration::parse("1.5s").map(|found| found.0), Some(1_500_000));
         for wrong in
             ["", "1", "h", "1m1h", "1h1h", "1.5h", "P", "PT", "P1Y", "1x", "99999999w", "1.s", "é"]
+                .into_iter()
+                .chain(["--1s", "PT9223372036854.775808S", "-PT9223372036854.775809S"])
         {
             assert_eq!(Duration::parse(wrong), None, "{wrong}");
         }

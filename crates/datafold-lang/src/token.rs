@@ -44,7 +44,7 @@ impl Keyword {
         })
     }
 
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Keyword::Let => "let",
             Keyword::If => "if",
@@ -74,9 +74,10 @@ impl Token {
 }
 
 /// The symbols, longer ones before those that they begin with.
-const SYMBOLS: [&str; 34] = [
-    "&&", "||", "==", "!=", "<=", ">=", "=>", "??", "...", "+", "-", "*", "/", "%", "^", "(", ")",
-    "[", "]", "{", "}", ",", ";", ":", "?", ".", "<", ">", "!", "=", "&", "|", "~", "@",
+const SYMBOLS: [&str; 38] = [
+    "===", "!==", "<>", "**", "&&", "||", "==", "!=", "<=", ">=", "=>", "??", "...", "+", "-", "*",
+    "/", "%", "^", "(", ")", "[", "]", "{", "}", ",", ";", ":", "?", ".", "<", ">", "!", "=", "&",
+    "|", "~", "@",
 ];
 
 /// All tokens of a source, the last one [`Token::End`].
@@ -180,6 +181,9 @@ impl<'s> Lexer<'s> {
         let hint = match symbol {
             "&" => "write `&&`",
             "|" => "write `||`",
+            "===" => "write `==`",
+            "!==" | "<>" => "write `!=`",
+            "**" => "write `^`",
             "..." | "~" | "@" => "",
             symbol => return Ok(Token::Symbol(symbol)),
         };
@@ -252,6 +256,8 @@ impl<'s> Lexer<'s> {
         };
         Ok(match self.bump() {
             Some(c @ ('"' | '\'' | '\\' | '/' | '$')) => c,
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
             Some('n') => '\n',
             Some('t') => '\t',
             Some('r') => '\r',
@@ -273,7 +279,8 @@ impl<'s> Lexer<'s> {
                 }
             }
             _ => {
-                let message = "the escape is not one of \\\" \\' \\\\ \\/ \\n \\r \\t \\uXXXX";
+                let message =
+                    "the escape is not one of \\\" \\' \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX";
                 return wrong(self, message);
             }
         })
@@ -322,10 +329,10 @@ mod tests {
 
     #[test]
     fn texts_have_the_escapes_of_json_and_span_lines() {
-        let expected = Token::Text("a\"'\n\t\\é𝄞\nb".to_owned());
+        let expected = Token::Text("a\"'\n\t\\\u{8}\u{c}é𝄞\nb".to_owned());
         assert_eq!(
             kinds(
-                r#""a\"'\n\t\\\u00e9\ud834\udd1e
+                r#""a\"'\n\t\\\b\f\u00e9\ud834\udd1e
 b""#
             )[0],
             expected

@@ -136,6 +136,16 @@ struct Members {
     known: BTreeMap<String, Type>,
     /// The type of all other members; without, there are none.
     others: Option<Type>,
+    /// The type of any member, known once: an object may have thousands, and be asked as often.
+    content: Type,
+}
+
+impl Members {
+    fn new(known: BTreeMap<String, Type>, others: Option<Type>) -> Self {
+        let all = known.values().chain(&others);
+        let content = all.fold(Type::NULL, |all, one| all.or(one));
+        Self { known, others, content }
+    }
 }
 
 /// What is known of a member.
@@ -180,14 +190,14 @@ impl Type {
     /// An object that has these members and no others.
     #[must_use]
     pub fn object(members: impl IntoIterator<Item = (String, Type)>) -> Type {
-        Self::of_members(Members { known: members.into_iter().collect(), others: None })
+        Self::of_members(Members::new(members.into_iter().collect(), None))
     }
 
     /// An object with members of any name, all of this type: the elements of a Collection or Range
     /// field by their keys.
     #[must_use]
     pub fn elements(element: Type) -> Type {
-        Self::of_members(Members { known: BTreeMap::new(), others: Some(element) })
+        Self::of_members(Members::new(BTreeMap::new(), Some(element)))
     }
 
     fn of_members(members: Members) -> Type {
@@ -259,13 +269,8 @@ impl Type {
             content = self.items.as_deref().cloned().unwrap_or(Type::ANY);
         }
         if self.kinds.intersects(Kinds::OBJECT) {
-            let members = match self.members.as_deref() {
-                Some(Members { known, others }) => {
-                    let all = known.values().chain(others);
-                    all.fold(Type::of_kinds(Kinds::NULL), |all, one| all.or(one))
-                }
-                None => Type::ANY,
-            };
+            let members = self.members.as_deref();
+            let members = members.map_or(Type::ANY, |members| members.content.clone());
             content = if content.kinds.is_empty() { members } else { content.or(&members) };
         }
         if content.kinds.is_empty() { Type::NULL } else { content }
@@ -380,7 +385,7 @@ fn object_members(
         Some(schema @ Value::Object(_)) => Some(of_schema(schema, depth + 1)),
         _ => Some(Type::ANY),
     };
-    Type::of_members(Members { known, others }).members
+    Type::of_members(Members::new(known, others)).members
 }
 
 fn kinds_of_name(name: &str, is_time: bool) -> Kinds {

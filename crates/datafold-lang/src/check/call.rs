@@ -48,6 +48,14 @@ impl Checker<'_> {
                 return Err(fault.at(argument.span()));
             }
         }
+        if let (Some(kinds), Some(first), Some(argument)) =
+            (function.items, types.first(), arguments.first())
+        {
+            let content = first.content();
+            if !content.kinds.intersects(kinds | Kinds::NULL) {
+                return Err(function.wrong_item(kinds, content).at(argument.span()));
+            }
+        }
         let of = function.returns.of(&types);
         Ok((Op::Call(function, nodes.into()), of))
     }
@@ -94,7 +102,7 @@ impl Checker<'_> {
 
     fn extreme(&mut self, name: &str, arguments: &[Argument]) -> Checked<(Op, Type)> {
         if arguments.len() < 2 {
-            return Err(wrong_arity(name, "a collection, or at least 2 values,", arguments.len()));
+            return Err(wrong_arity(name, "a collection or at least 2 values", arguments.len()));
         }
         let (nodes, types) = self.values(arguments)?;
         let mut of = Type::of_kinds(Kinds::NONE);

@@ -32,6 +32,8 @@ pub(crate) struct Function {
     /// Whether null for any argument makes null.
     pub(crate) is_strict: bool,
     pub(crate) returns: Returns,
+    /// What the items of the first argument may be; anything without.
+    pub(crate) items: Option<Kinds>,
     pub(crate) run: Run,
     pub(crate) summary: &'static str,
 }
@@ -160,12 +162,19 @@ impl Function {
         summary: &'static str,
     ) -> Self {
         let (is_variadic, is_strict) = (false, true);
-        Self { name, parameters, required, is_variadic, is_strict, returns, run, summary }
+        let items = None;
+        Self { name, parameters, required, is_variadic, is_strict, returns, items, run, summary }
     }
 
     /// The last parameter may be given any number of times.
     const fn variadic(mut self) -> Self {
         self.is_variadic = true;
+        self
+    }
+
+    /// The items of the first argument are null or of these kinds.
+    const fn of_items(mut self, kinds: Kinds) -> Self {
+        self.items = Some(kinds);
         self
     }
 
@@ -243,6 +252,11 @@ impl Function {
         let message =
             format!("argument {number} of `{function}`, the {name}, is {expected}, not {found}");
         Fault::new(ErrorKind::TypeClash, message)
+    }
+
+    pub(crate) fn wrong_item(&self, expected: Kinds, found: impl std::fmt::Display) -> Box<Fault> {
+        let message = format!("the items for `{}` are {expected}, not {found}", self.name);
+        Fault::new(ErrorKind::TypeClash, message).hint("`map(…, x => to_string(x))` makes texts")
     }
 }
 

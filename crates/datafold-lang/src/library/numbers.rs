@@ -97,7 +97,7 @@ const DIGITS_MAX: i64 = 18;
 
 fn round<'a>(_: &mut Meter, arguments: &[Value<'a>]) -> Checked<Value<'a>> {
     let digits = int(arguments, 1).unwrap_or(0);
-    if digits.abs() > DIGITS_MAX {
+    if !(-DIGITS_MAX..=DIGITS_MAX).contains(&digits) {
         return Err(invalid(format!("the digits are from -{DIGITS_MAX} to {DIGITS_MAX}")));
     }
     match number(arguments, 0) {
@@ -178,6 +178,15 @@ fn clamp<'a>(_: &mut Meter, arguments: &[Value<'a>]) -> Checked<Value<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_few() {
+        let mut meter = Meter::new(&crate::Limits::DEFAULT);
+        for digits in [i64::MIN, -19, 19, i64::MAX] {
+            let found = round(&mut meter, &[Value::Float(0.5), Value::Int(digits)]);
+            assert_eq!(found.unwrap_err().kind, crate::ErrorKind::InvalidArgument);
+        }
+    }
 
     #[test]
     fn decimals_are_rounded_as_they_are_shown() {

@@ -3,7 +3,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Function, Returns, array, count, int, invalid, one, text};
-use crate::diagnostic::Checked;
+use crate::diagnostic::{Checked, ErrorKind, Fault};
 use crate::meter::Meter;
 use crate::ops;
 use crate::types::Kinds;
@@ -42,7 +42,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new("split", &[("text", TEXT), ("separator", TEXT)], 2, Returns::ArrayOf(TEXT),
         split, "what stands between the separators"),
     Function::new("join", &[("texts", Kinds::COLLECTION), ("separator", TEXT)], 1, TO_TEXT, join,
-        "the texts with a separator between them; nulls are passed over"),
+        "the texts with a separator between them; nulls are passed over").of_items(TEXT),
     Function::new("repeat", &[("text", TEXT), ("count", INT)], 2, TO_TEXT, repeat,
         "the text so many times"),
     Function::new("pad_start", &[("text", TEXT), ("length", INT), ("fill", TEXT)], 2, TO_TEXT,
@@ -179,8 +179,8 @@ fn join<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Checked<Value<'a>> {
     let mut bytes = 0_u64;
     for item in items.iter().filter(|item| !item.is_null()) {
         let Some(text) = item.as_text() else {
-            let fault = invalid(format!("`join` joins texts, not {}", item.type_name()));
-            return Err(fault.hint("`map(x, y => to_string(y))` makes texts"));
+            let message = format!("`join` joins texts, not {}", item.type_name());
+            return Err(Fault::new(ErrorKind::TypeClash, message));
         };
         bytes = bytes.saturating_add(text.len() as u64);
         texts.push(text);

@@ -9,7 +9,7 @@ use crate::diagnostic::{Checked, ErrorKind, Fault, quoted};
 use crate::meter::Meter;
 use crate::number::{self, Number, finite, overflow};
 use crate::suggest::closest;
-use crate::time::{Duration, Time};
+use crate::time::{Duration, Time, parse_clock};
 use crate::types::Kinds;
 use crate::value::Value;
 
@@ -145,14 +145,11 @@ fn time<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Checked<Value<'a>> {
         return Time::parse(whole).map(Value::Time).ok_or_else(|| not_time(whole));
     }
     meter.steps(ZONE_STEPS)?;
-    let local: DateTime = whole.parse().map_err(|_| {
+    let clock = parse_clock(whole).ok_or_else(|| {
         invalid(format!("`{}` is not a date or time without a zone", quoted(whole)))
             .hint("write it as 2013-01-01T05:15:00 or 2013-01-01")
     })?;
-    if local.subsec_nanosecond() % 1000 != 0 {
-        return Err(invalid("a time is not finer than a microsecond"));
-    }
-    at_clock(local, &zone(text(arguments, 1))?)
+    at_clock(clock, &zone(text(arguments, 1))?)
 }
 
 pub(crate) fn not_time(text: &str) -> Box<Fault> {

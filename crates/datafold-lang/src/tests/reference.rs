@@ -208,6 +208,7 @@ impl Reference {
                 let exponent = if b == 0 { 0 } else { small.unwrap() };
                 exact(x.checked_pow(exponent).ok_or("overflow")?)
             }
+            BinaryOp::Divide => number(quotient(a, b)),
             op => floats(op, a as f64, b as f64),
         }
     }
@@ -342,6 +343,21 @@ impl Reference {
             _ => sorted(items, &values),
         })
     }
+}
+
+/// The nearest float, by long division of bits: one more than a float has, and a last one that says
+/// whether anything is left.
+fn quotient(a: i64, b: i64) -> f64 {
+    let (x, y) = (u128::from(a.unsigned_abs()), u128::from(b.unsigned_abs()));
+    let (mut bits, mut rest, mut places) = (x / y, x % y, 0);
+    while bits < 1 << 55 {
+        rest *= 2;
+        bits = bits * 2 + rest / y;
+        rest %= y;
+        places += 1;
+    }
+    let size = (bits | u128::from(rest != 0)) as f64 / 2_f64.powi(places);
+    if (a < 0) == (b < 0) { size } else { -size }
 }
 
 /// Sorted by insertion, which keeps the order of equal ones.

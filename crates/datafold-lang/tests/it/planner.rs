@@ -10,6 +10,7 @@ fn scope() -> Scope {
         .with("b", Type::TEXT)
         .with("t", Type::TIME)
         .with("o", Type::ANY)
+        .with("yes", Type::BOOL)
         .with_parameter("min", Value::Int(7))
 }
 
@@ -39,10 +40,95 @@ fn equalities_ranges_and_prefixes_of_plain_fields_are_found() {
         ),
         ("starts_with(b, 'x')", vec![Constraint::Prefix { slot: 0, prefix: "x".into() }]),
         ("true", vec![]),
+        ("yes", vec![one(0, Value::Bool(true))]),
+        (
+            "!yes",
+            vec![Constraint::OneOf { slot: 0, values: vec![Value::Null, Value::Bool(false)] }],
+        ),
+        ("b in []", vec![Constraint::OneOf { slot: 0, values: vec![] }]),
     ] {
         let found = constraints(source);
         assert_eq!(found.all, expected, "{source}");
         assert!(found.is_exact, "{source}");
+    }
+}
+
+#[test]
+fn ranges_of_one_field_become_one() {
+    let int = Value::Int;
+    for (source, lower, upper) in [
+        ("a > 1 && b < 'x' && a <= 5", Bound::Excluded(int(1)), Bound::Included(int(5))),
+        ("a > 1 && a > 2.5 && a < 9", Bound::Excluded(Value::Float(2.5)), Bound::Excluded(int(9))),
+        ("5 >= a && a < 5 && a >= 5", Bound::Included(int(5)), Bound::Excluded(int(5))),
+        ("a > 5 && a >= 5", Bound::Excluded(int(5)), Bound::Unbounded),
+    ] {
+        let found = constraints(source);
+        assert!(found.is_exact, "{source}");
+        let of_a = Constraint::Between { slot: 0, lower, upper };
+        assert!(found.all.contains(&of_a) || found.all[0] == of_a, "{source}: {found:?}");
+        let ranges = found.all.iter().filter(|c| matches!(c, Constraint::Between { slot: 0, .. }));
+        assert_eq!(ranges.count(), 1, "{source}");
+    }
+    // A range of numbers and one of texts have no common one.
+    assert_eq!(constraints("o > 1 && o > 'a'").all.len(), 2);
+}
+
+/// A filter takes no record that breaks one of its constraints, and all that keep exact ones.
+#[test]
+fn constraints_say_what_the_filter_says() {
+    let values = [-3, 0, 1, 2, 5, 6, 9].map(Value::Int).into_iter();
+    let values: Vec<_> = values.chain([Value::Null, Value::Float(0.5)]).collect();
+    let texts = ["", "a", "x", "xy", "y"].map(Value::from).into_iter().chain([Value::Null]);
+    let texts: Vec<_> = texts.collect();
+    let bools = [Value::Null, Value::Bool(false), Value::Bool(true)];
+    for source in [
+        "a > 1 && a <= 5",
+        "a in [1, null, 0.5] && !yes",
+        "a == null || a == 2",
+        "yes && starts_with(b, 'x')",
+        "b >= 'a' && b < 'xy' && a != 5",
+        "'x' <= b && 5 > a",
+    ] {
+        let filter = Compiler::new(&scope()).filter(source).unwrap();
+        let found = filter.constraints();
+        for (a, b, yes) in values.iter().flat_map(|a| {
+            let pairs = texts.iter().flat_map(|b| bools.iter().map(move |yes| (b, yes)));
+            pairs.map(move |(b, yes)| (a, b, yes))
+        }) {
+            let value = |field: &str| match field {
+                "a" => a.clone(),
+                "b" => b.clone(),
+                _ => yes.clone(),
+            };
+            let inputs: Vec<_> = filter.inputs().iter().map(|i| value(&i.path.field)).collect();
+            let is_match = filter.matches(&inputs).unwrap();
+            let is_kept = found.all.iter().all(|constraint| keeps(constraint, &inputs));
+            assert!(is_kept || !is_match, "{source} {inputs:?}");
+            assert!(!found.is_exact || is_kept == is_match, "{source} {inputs:?}");
+        }
+    }
+}
+
+fn keeps(constraint: &Constraint, inputs: &[Value<'_>]) -> bool {
+    match constraint {
+        Constraint::OneOf { slot, values } => values.contains(&inputs[*slot].clone().into_owned()),
+        Constraint::Between { slot, lower, upper } => {
+            let value = &inputs[*slot];
+            let is_above = match lower {
+                Bound::Included(end) => value.cmp_values(end).is_ge(),
+                Bound::Excluded(end) => value.cmp_values(end).is_gt(),
+                Bound::Unbounded => true,
+            };
+            let is_below = match upper {
+                Bound::Included(end) => value.cmp_values(end).is_le(),
+                Bound::Excluded(end) => value.cmp_values(end).is_lt(),
+                Bound::Unbounded => true,
+            };
+            !value.is_null() && is_above && is_below
+        }
+        Constraint::Prefix { slot, prefix } => {
+            inputs[*slot].as_text().is_some_and(|text| text.starts_with(prefix))
+        }
     }
 }
 
@@ -86,7 +172,8 @@ fn programs_tell_what_they_read_from_their_tree_and_not_from_their_text() {
         .map(|input| format!("{}.{}", input.path.schema.as_ref().unwrap(), input.path.field))
         .collect();
     assert_eq!(paths, ["S.session_end", "R.x", "R.k"]);
-    assert_eq!(program.lookups().len(), 1);
+    let keys: Vec<_> = program.lookups().iter().map(|lookup| lookup.key.clone()).collect();
+    assert_eq!(keys, [[Some(2), None]]);
     let message = |source: &str| {
         let error = Compiler::new(&scope).program(source).unwrap_err();
         error.diagnostics[0].to_string()
