@@ -558,8 +558,8 @@ fn index_entry() {
                 return Verdict::refused("entry");
             }
         };
-        let (_, found) = index.record_of(ROWS, &entry.key, &entry.row).unwrap();
-        assert_eq!(found, record);
+        let found = index.record_of(ROWS, &entry.key, &entry.row).unwrap();
+        assert_eq!(found, &record[..]);
         assert_eq!(ROWS.read_index(&entry.key).unwrap().0, index.id);
         // Whatever stands in the keyspace, an entry is read or refused.
         let _ = index.record_of(ROWS, input, &record);

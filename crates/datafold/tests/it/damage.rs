@@ -348,7 +348,7 @@ fn a_row_in_another_form_is_found() {
             }
         }
     }
-    assert!(count >= 90, "{count} rows");
+    assert!(count >= 80, "{count} rows");
 }
 
 #[test]
