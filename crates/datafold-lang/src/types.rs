@@ -208,6 +208,12 @@ impl Type {
         Type { kinds: Kinds::OBJECT, items: None, members, depth }
     }
 
+    /// Whether a value of this type may be a number; null may be one for a caller that passes over it.
+    #[must_use]
+    pub fn may_be_number(&self) -> bool {
+        self.kinds.intersects(Kinds::NUMBER | Kinds::NULL)
+    }
+
     /// The type of a constant.
     pub(crate) fn of_value(value: &Value<'_>) -> Type {
         Type::of_kinds(Kinds::of(value))

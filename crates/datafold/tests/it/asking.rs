@@ -258,7 +258,7 @@ fn what_is_wrong_is_told_with_its_place() {
         (r#""select": ["distance / 2"]"#, "invalid_clause", "select[0]"),
         (r#""sort": ["distance", "carier"]"#, "unknown_name", "sort[1]"),
         (r#""aggregates": ["count()"]"#, "invalid_clause", "aggregates[0]"),
-        (r#""aggregates": ["n = sum(dest)"]"#, "type_clash", "aggregates[0]"),
+        (r#""aggregates": ["n = sum(dest)"]"#, "invalid_clause", "aggregates[0]: is of numbers"),
         (r#""group_by": ["dest"], "select": ["carrier"]"#, "unknown_name", "select[0]"),
         (
             r#""group_by": ["dest"], "aggregates": ["dest = count()"]"#,

@@ -89,49 +89,12 @@ impl Conditions {
             };
             let column = filter.bound.column_of(slot).and_then(|column| columns.get(column));
             match column.and_then(|name| part_of(entry, name)) {
-                Some(part) => conditions.push(Condition { part, is }),
+                Some(part) => conditions.all.push(Condition { part, is }),
                 None => conditions.is_exact = false,
             }
         }
         conditions
     }
-
-    /// Two ends of one range become one condition.
-    fn push(&mut self, new: Condition) {
-        if let Is::Between(lower, upper) = &new.is {
-            for known in self.all.iter_mut().filter(|known| known.part == new.part) {
-                if let Is::Between(known_lower, known_upper) = &mut known.is {
-                    match (&*known_lower, &*known_upper, lower, upper) {
-                        (Bound::Unbounded, Bound::Unbounded, ..) => {}
-                        (Bound::Unbounded, known, lower, Bound::Unbounded)
-                            if are_of_one_type(known, lower) =>
-                        {
-                            *known_lower = lower.clone();
-                            return;
-                        }
-                        (known, Bound::Unbounded, Bound::Unbounded, upper)
-                            if are_of_one_type(known, upper) =>
-                        {
-                            *known_upper = upper.clone();
-                            return;
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        self.all.push(new);
-    }
-}
-
-fn are_of_one_type(a: &Bound<lang::Value<'static>>, b: &Bound<lang::Value<'static>>) -> bool {
-    let region = |bound: &Bound<lang::Value<'static>>| match bound {
-        Bound::Included(value) | Bound::Excluded(value) => {
-            key_part(value).map(|part| part_region(&part))
-        }
-        Bound::Unbounded => None,
-    };
-    region(a).is_some() && region(a) == region(b)
 }
 
 /// Where a field is found in keys and indexes, if it is one of the record's own Single ones.

@@ -444,6 +444,13 @@ fn grouped(
             Some(source) => Some(expression(binder, names, place.clone(), &source)?),
             None => None,
         };
+        let of = argument.as_ref().map(|argument| argument.program().result_type());
+        if let (AggregateKind::Sum | AggregateKind::Average, Some(of)) = (kind, of)
+            && !of.may_be_number()
+        {
+            let rule = format!("is of numbers, and this is {of}");
+            return Err(QueryError::InvalidClause { place, rule }.into());
+        }
         let aggregate = BoundAggregate { kind, argument, place };
         scope = scope.with(name.as_str(), aggregate.result_type());
         all.push(name);
