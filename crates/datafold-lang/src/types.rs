@@ -208,7 +208,7 @@ impl Type {
         Type { kinds: Kinds::OBJECT, items: None, members, depth }
     }
 
-    /// Whether a value of this type may be a number; null may be one for a caller that passes over it.
+    /// Whether a value of this type may be a number, or null, which takes the place of one.
     #[must_use]
     pub fn may_be_number(&self) -> bool {
         self.kinds.intersects(Kinds::NUMBER | Kinds::NULL)
