@@ -13,16 +13,21 @@ use crate::model::{Value, decode_value, decode_value_into};
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
+pub(crate) use super::commit::{Change as Logged, ChangeKind as LoggedKind};
+pub(crate) use super::comparison::{ElementSides, changed_since};
 pub(crate) use super::draft::{Draft, FieldWrites};
+pub(crate) use super::element::ElementCell;
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
 pub(crate) use super::layout::CellPlace;
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::plain_row::project_plain;
+pub(crate) use super::publication::Deadline;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
-pub(crate) use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
+pub(crate) use super::record::RecordRow;
+pub(crate) use super::rows::{BEHIND_PARTS, CatalogueKind, FieldAddress, Rows};
 pub(crate) use super::ticket::Ticket;
 pub(crate) use super::verify::verify;
-pub(crate) use super::working_set::ElementName;
+pub(crate) use super::working_set::{ElementName, RowSource};
 
 /// Rows that were read before the writer lock was taken, with the state they are from.
 #[derive(Debug)]
