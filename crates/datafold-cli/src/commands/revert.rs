@@ -19,6 +19,7 @@ const CONFLICTS_LISTED: usize = 20;
 pub(crate) fn run(args: RevertArgs, invocation: &Invocation) -> Done {
     let revert = revert_of(args)?;
     let session = Session::open(invocation)?;
+    let (head, _) = session.db.pool().operations().head();
     let receipt = session.db.revert(&revert).map_err(|error| {
         list_conflicts(&error);
         session.fail(&error)
@@ -31,7 +32,7 @@ pub(crate) fn run(args: RevertArgs, invocation: &Invocation) -> Done {
         Format::Json => print_rows(&mut out, Format::Ndjson, &columns, vec![row])?,
         format => print_rows(&mut out, format, &columns, vec![row])?,
     }
-    if receipt.atoms == 0 {
+    if receipt.commit <= head {
         footer("everything is as it was already; nothing was written");
     }
     session.close()

@@ -268,7 +268,7 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// [`FoldDbError::DataLayer`]: `closed` if the pool was closed. The position stays.
+    /// [`FoldDbError::DataLayer`]: `store_closed` if the pool was closed. The position stays.
     ///
     /// # Cost
     ///

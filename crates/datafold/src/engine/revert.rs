@@ -118,7 +118,7 @@ impl FoldDb {
     ///
     /// It is a mutation: values must be accepted by the schema as it is today, fields must be
     /// writable, unique indexes hold, and it is all or nothing. What is as it was already is not
-    /// written; if all is, there is no commit, and the receipt has no atoms.
+    /// written; if all is, there is no commit, and the receipt names the last one.
     ///
     /// A record that did not exist is deleted, and one that was deleted since is created again. The
     /// record of a schema without key always exists; its fields lose their values.

@@ -60,6 +60,10 @@ fn rebuild(timeline: &Timeline, commits: &[CommitChanges]) -> Result<(), String>
         if commit.commit.number.0 != number {
             return Err(format!("commit {} stands at {number}", commit.commit.number));
         }
+        let atoms = commit.changes.iter().filter(|change| change.atom.is_some()).count();
+        if atoms != commit.commit.atoms as usize {
+            return Err(format!("commit {number} wrote {} atoms", commit.commit.atoms));
+        }
         let start = state.clone();
         for change in commit.changes.iter().filter(|change| change.key.is_some()) {
             let place = key_of(change);
@@ -167,6 +171,9 @@ fn the_state_behind_each_commit_is_rebuilt_from_its_changes() {
     }
 }
 
+/// A fault, and what plants it.
+type Planted<'p> = (&'p str, &'p dyn Fn(&mut Vec<CommitChanges>));
+
 /// Planted faults of the feed; the rebuilding must find each.
 #[test]
 fn what_is_told_wrongly_is_found() {
@@ -174,7 +181,7 @@ fn what_is_told_wrongly_is_found() {
     timeline.run(80);
     let told = timeline.db.changes(&all()).unwrap().commits;
     rebuild(&timeline, &told).unwrap();
-    let planted: &[(&str, &dyn Fn(&mut Vec<CommitChanges>))] = &[
+    let planted: &[Planted<'_>] = &[
         ("a commit is missing", &|told| drop(told.remove(20))),
         ("a commit is told twice", &|told| told.insert(20, told[20].clone())),
         ("two commits change places", &|told| told.swap(30, 31)),
@@ -483,7 +490,7 @@ fn who_follows_is_told_that_the_space_is_closed_and_goes_on_later() {
     thread::scope(|scope| {
         let waiting = scope.spawn(|| subscription.next_within(LONG).unwrap_err());
         db.pool().close().unwrap();
-        assert_eq!(waiting.join().unwrap().code(), "closed");
+        assert_eq!(waiting.join().unwrap().code(), "store_closed");
     });
     let from = subscription.position();
     drop((subscription, db));
