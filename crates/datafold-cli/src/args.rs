@@ -13,6 +13,10 @@ use crate::output::Format;
 
 const ABOUT: &str = "A data node that its owner controls";
 
+const REVERT_USAGE: &str = "\
+datafold revert [OPTIONS] <SCHEMA> <KEY> --to <MOMENT>
+       datafold revert [OPTIONS] --commit <N> [--force]";
+
 const QUERY_USAGE: &str = "\
 datafold query [OPTIONS] <SCHEMA>
        datafold query --file <FILE>";
@@ -99,6 +103,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", value_parser = one_or_more)]
         limit: Option<NonZeroUsize>,
     },
+    /// Show what changed, commit by commit
+    #[command(after_long_help = help::CHANGES)]
+    Changes(ChangesArgs),
+    /// Show what is different between two moments
+    #[command(after_long_help = help::DIFF)]
+    Diff(DiffArgs),
+    /// Make a record, or all that a commit wrote, again what it was
+    #[command(override_usage = REVERT_USAGE, after_long_help = help::REVERT)]
+    Revert(RevertArgs),
     /// Create or update a record for each row of CSV or NDJSON files, gzip or not
     #[command(after_long_help = help::IMPORT)]
     Import(ImportArgs),
@@ -343,6 +356,64 @@ pub(crate) struct ElementArgs {
     /// Read as it was at this moment
     #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
     pub(crate) as_of: Option<String>,
+}
+
+/// Changes.
+#[derive(Debug, Args)]
+pub(crate) struct ChangesArgs {
+    /// From this commit on
+    #[arg(long, value_name = "N")]
+    pub(crate) from: Option<u64>,
+    /// Only changes of this schema; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = SchemaName::parse)]
+    pub(crate) schema: Vec<SchemaName>,
+    /// End behind the commit that reaches so many changes
+    #[arg(long, value_name = "N", value_parser = one_or_more)]
+    pub(crate) limit: Option<NonZeroUsize>,
+    /// Go on with the commits to come, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Show the value before each change, too
+    #[arg(long)]
+    pub(crate) before: bool,
+}
+
+/// Two moments to compare.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The schema
+    #[arg(value_parser = SchemaName::parse)]
+    pub(crate) schema: SchemaName,
+    /// Only this record
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) key: Option<String>,
+    /// The first moment
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
+    pub(crate) from: String,
+    /// The second moment [default: now]
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
+    pub(crate) to: Option<String>,
+}
+
+/// What is taken back.
+#[derive(Debug, Args)]
+pub(crate) struct RevertArgs {
+    /// The schema of the record
+    #[arg(value_parser = SchemaName::parse, required_unless_present = "commit")]
+    pub(crate) schema: Option<SchemaName>,
+    /// The record
+    #[arg(allow_hyphen_values = true, required_unless_present = "commit")]
+    pub(crate) key: Option<String>,
+    /// The moment at which it was as it shall be
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
+    #[arg(required_unless_present = "commit")]
+    pub(crate) to: Option<String>,
+    /// Take back everything that this commit wrote
+    #[arg(long, value_name = "N", conflicts_with_all = ["schema", "key", "to"])]
+    pub(crate) commit: Option<u64>,
+    /// Also what later commits have changed again
+    #[arg(long, requires = "commit")]
+    pub(crate) force: bool,
 }
 
 /// An import.

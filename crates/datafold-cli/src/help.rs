@@ -106,6 +106,44 @@ pub(crate) const HISTORY: &str = r#"Examples:
   datafold history Plane N14228
   datafold history Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' dep_delay --limit 5"#;
 
+/// Of `changes`.
+pub(crate) const CHANGES: &str = r#"A change is one of:
+
+  created   a record began to live; nothing is left of an earlier life; its values follow
+  deleted   a record ended, with all fields and elements
+  set       a field or element got a value
+  removed   a field lost its value, or an element was removed
+  loaded, dropped, state, index, transform   of schemas; the log does not hold the new state
+
+Commits are not split: to go on, take the last commit and add 1.
+
+With --follow the store is opened only when another process has written to it and closed it. A
+command that begins in the very moment in which it is read finds it open, and is called again.
+
+Examples:
+  datafold changes --from 42 --before
+  datafold changes --schema Plane --limit 100 --format ndjson
+  datafold changes --follow --format ndjson | my-indexer"#;
+
+/// Of `diff`.
+pub(crate) const DIFF: &str = r#"Examples:
+  datafold diff Plane --from -2h
+  datafold diff Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' --from 42 --to 69"#;
+
+/// Of `revert`.
+pub(crate) const REVERT: &str = "\
+It is a new commit: history keeps what was. A record that did not exist at the moment is deleted,
+one that was deleted since is created again, with its elements. What is as it was already is not
+written.
+
+--commit takes back each field and element that the commit wrote, and each record that it created
+or deleted. What later commits have changed again is listed, and nothing is written; with --force
+that goes, too. Commits that changed schemas are not taken back.
+
+Examples:
+  datafold revert Plane N14228 --to -2h
+  datafold revert --commit 42";
+
 /// Of `elements`.
 pub(crate) const ELEMENTS: &str = r#"Examples:
   datafold elements ProductCatalog C-10 stock --prefix eu:

@@ -69,6 +69,10 @@ fn by_code(code: &str, invocation: &Invocation) -> Option<String> {
              are quoted: '\"06\"'"
                 .into(),
         ),
+        "revert_conflict" => Some(
+            "with --force it becomes what it was all the same; `history` tells who wrote".into(),
+        ),
+        "revert_of_catalogue" => Some("`schema` sets the states of schemas".into()),
         "duplicate" => Some("`schema index NAME` lists the indexes of a schema".into()),
         "record_exists" => Some("an `update` or `upsert` writes into a record that exists".into()),
         "record_not_found" => Some("a `create` or `upsert` makes a record".into()),

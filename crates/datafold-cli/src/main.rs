@@ -19,6 +19,7 @@ mod progress;
 mod quickstart;
 mod session;
 mod table;
+mod watch;
 
 use std::process::ExitCode;
 

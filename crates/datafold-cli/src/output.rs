@@ -179,6 +179,15 @@ impl<'o> RowWriter<'o> {
         }
     }
 
+    /// Hands the rows that were printed to the operating system. Of a table, the widths of the
+    /// columns are those of these rows from now on.
+    pub(crate) fn flush(&mut self) -> Done {
+        if let Form::Table(table) = &mut self.form {
+            table.settle(self.out)?;
+        }
+        self.out.flush()
+    }
+
     /// Ends the output; answers the columns that the terminal had no room for.
     pub(crate) fn finish(self) -> Result<Vec<String>, Failure> {
         match self.form {

@@ -66,6 +66,14 @@ impl Table {
         if self.waiting.len() >= ROWS_MEASURED { self.lay_out(out) } else { Ok(()) }
     }
 
+    /// Prints the rows that were waiting, if there are some.
+    pub(crate) fn settle(&mut self, out: &mut Out) -> Done {
+        if self.layout.is_some() || self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.lay_out(out)
+    }
+
     /// Prints what is left; answers the columns that had no room.
     pub(crate) fn finish(mut self, out: &mut Out) -> Result<Vec<String>, Failure> {
         if self.layout.is_none() {

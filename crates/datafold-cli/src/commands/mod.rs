@@ -1,6 +1,8 @@
 //! The commands.
 
+mod changes;
 mod completions;
+mod diff;
 mod elements;
 mod exec;
 mod export;
@@ -13,6 +15,7 @@ mod migrate;
 mod mutate;
 mod price;
 pub(crate) mod query;
+mod revert;
 mod schema;
 mod shell;
 pub(crate) mod stats;
@@ -40,6 +43,9 @@ pub(crate) fn run(command: Command, invocation: &Invocation) -> Done {
             let cell = history::Cell { schema: &schema, field: field.as_ref(), element };
             history::run(cell, &key, limit, invocation)
         }
+        Command::Changes(changes) => changes::run(changes, invocation),
+        Command::Diff(diff) => diff::run(diff, invocation),
+        Command::Revert(revert) => revert::run(revert, invocation),
         Command::Import(import) => import::run(&import, invocation),
         Command::Stats => stats::run(invocation),
         Command::Migrate { from, to } => migrate::run(&from, &to, invocation),

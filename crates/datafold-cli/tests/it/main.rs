@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod changes;
 mod commands;
 mod elements;
 mod errors;

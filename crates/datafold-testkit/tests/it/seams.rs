@@ -58,6 +58,7 @@ const SEAMS: &[Seam] = &[
         paths: &["Instant"],
         places: &[
             ("crates/datafold/src/data_layer/meter.rs", "waits for locks; no answer depends on it"),
+            ("crates/datafold/src/data_layer/publication.rs", "how long a subscription waits"),
             ("crates/datafold-cli/src/progress.rs", "rows per second; nothing of it is stored"),
             ("crates/datafold-testkit/src/fuzz", "how long a parser takes"),
         ],

@@ -92,7 +92,7 @@ impl ElementScan<'_> {
     }
 
     /// The encoded value of an element whose row is this one.
-    fn resolve<'r>(
+    pub(super) fn resolve<'r>(
         &self,
         element: &[u8],
         row: &'r [u8],

@@ -87,6 +87,7 @@ impl Pipeline {
         let flushed = self.flush();
         // A snapshot that is held would keep the file open and locked.
         self.published.store(Arc::new(self.published().closed()));
+        self.publication.tell();
         flushed
     }
 
@@ -174,6 +175,7 @@ impl Pipeline {
             catalogue: Arc::clone(catalogue),
             cache: Arc::clone(&before.cache),
         }));
+        self.publication.tell();
         if is_planted(Fault::CacheAfterShown) {
             forget_records(&before.cache, group, last.number);
         }

@@ -15,7 +15,10 @@ pub(crate) use datafold_store::encoding::part_region;
 
 pub(crate) use super::catalogue::Projection;
 pub(crate) use super::catalogue_edit::Editor;
+pub(crate) use super::commit::{Change as Logged, ChangeKind as LoggedKind};
+pub(crate) use super::comparison::{ElementSides, changed_since};
 pub(crate) use super::draft::{Draft, FieldWrites};
+pub(crate) use super::element::ElementCell;
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
 pub(crate) use super::index::{
     Index, IndexPart, IndexState, TEXT_BYTES_MAX as INDEX_TEXT_BYTES, text_part as index_text,
@@ -23,11 +26,13 @@ pub(crate) use super::index::{
 pub(crate) use super::layout::CellPlace;
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::plain_row::{locate_plain, project_plain};
+pub(crate) use super::publication::Deadline;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
-pub(crate) use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
+pub(crate) use super::record::RecordRow;
+pub(crate) use super::rows::{BEHIND_PARTS, CatalogueKind, FieldAddress, Rows};
 pub(crate) use super::ticket::Ticket;
 pub(crate) use super::verify::verify;
-pub(crate) use super::working_set::ElementName;
+pub(crate) use super::working_set::{ElementName, RowSource};
 
 /// Rows that were read before the writer lock was taken, with the state they are from.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ use super::internal::Prefetch;
 use super::materialize::{CommitStamp, CounterDelta, Materialized};
 use super::meter::{LockMeter, LockStats};
 use super::overlay::{Overlay, ReadRange};
+use super::publication::Publication;
 use super::published::Published;
 use super::queue::{Queue, Queued};
 use super::record::ok;
@@ -95,6 +96,7 @@ pub(crate) struct Pipeline {
     pub(super) meter: LockMeter,
     pub(super) halted: OnceLock<Halt>,
     pub(super) catalogue_changes: CatalogueChanges,
+    pub(super) publication: Publication,
 }
 
 /// What a declarative request sees and writes while it runs under the writer lock.
@@ -167,6 +169,7 @@ impl Pipeline {
             meter: LockMeter::default(),
             halted: OnceLock::new(),
             catalogue_changes: CatalogueChanges::default(),
+            publication: Publication::default(),
         })
     }
 

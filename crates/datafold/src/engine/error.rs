@@ -3,6 +3,7 @@
 use datafold_lang::{CompileError, EvalError};
 use datafold_store::StoreError;
 
+use super::revert::RevertError;
 use crate::data_layer::{CommitError, CommitNumber, DataLayerError};
 use crate::model::{
     FieldName, KeyOfError, PriceError, RecordKey, RecordKeyError, SchemaError, SchemaName,
@@ -43,6 +44,9 @@ pub enum FoldDbError {
     /// The request's JSON has the wrong shape.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// A commit cannot be reverted; nothing was written.
+    #[error(transparent)]
+    Revert(#[from] RevertError),
 }
 
 /// The JSON of a request has the wrong shape.
@@ -486,6 +490,7 @@ impl FoldDbError {
             FoldDbError::Mutation(error) => error.code(),
             FoldDbError::Query(error) => error.code(),
             FoldDbError::Request(_) => "invalid_request",
+            FoldDbError::Revert(error) => error.code(),
         }
     }
 
@@ -495,6 +500,7 @@ impl FoldDbError {
         match self {
             FoldDbError::DataLayer(error) => class_of(error),
             FoldDbError::Schema(_) | FoldDbError::Request(_) => ErrorClass::Invalid,
+            FoldDbError::Revert(_) => ErrorClass::Refused,
             FoldDbError::Mutation(error) => match error {
                 MutationError::UnknownSchema { .. }
                 | MutationError::RecordNotFound { .. }

@@ -2,6 +2,8 @@
 
 mod apply;
 mod approval;
+mod changes;
+mod diff;
 mod element_filter;
 mod elements;
 mod error;
@@ -19,9 +21,15 @@ mod price;
 mod query;
 mod record_check;
 mod request;
+mod revert;
 pub(crate) mod suggest;
 mod transaction;
+mod undo;
 
+pub use changes::{
+    Change, ChangeKind, ChangesAnswer, ChangesEnd, ChangesQuery, CommitChanges, Subscription,
+};
+pub use diff::{DiffEnd, DiffQuery, Difference, DifferenceKind};
 pub use element_filter::ElementFilter;
 pub use elements::{Element, ElementAnswer, ElementQuery, INLINE_ELEMENTS_MAX};
 pub use error::{ErrorClass, FoldDbError, MutationError, QueryError, RequestError};
@@ -40,4 +48,5 @@ pub use operation::{
 };
 pub use query::{Counts, Explain, KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
 pub use record_check::VALUE_BYTES_MAX;
+pub use revert::{Revert, RevertConflict, RevertError};
 pub use transaction::FoldTransaction;

@@ -8,9 +8,11 @@
 
 mod asking;
 mod byte_flips;
+mod changes;
 mod chaos;
 mod clock_jumps;
 mod damage;
+mod diff;
 mod discovery;
 mod disk_failures;
 mod elements;
@@ -35,8 +37,10 @@ mod power_cuts;
 mod program;
 mod queries;
 mod repositories;
+mod revert;
 mod schemas;
 mod stage;
 mod steps;
+mod timeline;
 mod times;
 mod transactions;

@@ -49,6 +49,8 @@ pub(crate) struct ModelAtom {
 pub(crate) struct RecordModel {
     /// Each commit that changed the record, and what it was from then on.
     pub(crate) past: Vec<(u64, Option<Cells>)>,
+    /// The commits that began or ended a life of the record.
+    pub(crate) lives: Vec<u64>,
     /// By commit; within a commit by field, then element.
     pub(crate) atoms: Vec<ModelAtom>,
     /// The last commit that began or ended a life of the record or wrote one of its Single fields.
@@ -348,6 +350,9 @@ impl NodeModel {
             let is_cell = |(id, _): &(Option<CellId>, Value)| {
                 id.as_ref().is_some_and(|(_, element)| element.is_none())
             };
+            if is_new_life {
+                record.lives.push(commit);
+            }
             if is_new_life || new.iter().any(is_cell) {
                 record.touched = commit;
             }
