@@ -125,8 +125,9 @@ impl FoldDb {
     ///
     /// Of a commit, each cell and element that it wrote, and each record that it created or
     /// deleted, becomes what it was before it. If a later commit has changed one of them, or has
-    /// deleted its record, that is a conflict: all are listed and nothing is written, unless `force`
-    /// is set. A record that was deleted since is then created again, whole, as it was before.
+    /// deleted its record, that is a conflict: all are listed and nothing is written, unless
+    /// `force` is set. A record that was deleted since is then created again, whole, as it was
+    /// before.
     ///
     /// ```
     /// use datafold::engine::Revert;
