@@ -245,6 +245,16 @@ fn say_what_next(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -
                 quote(r#"["UA", 1545]"#)
             )),
         ),
+        (
+            "the airlines by their average delay, of flights of 1,000 miles and more",
+            session.invocation.command(&format!(
+                "query Flight --where {} --group-by carrier --aggregate {} --sort {}",
+                quote("distance >= 1000"),
+                quote("flights = count(), late = avg(dep_delay)"),
+                quote("late desc"),
+            )),
+        ),
+        ("ask on, line by line, with completion", session.invocation.command("shell")),
         ("an airline of your own", format!("echo {} | {mutate}", quote(airline))),
         ("what a flight consists of", session.invocation.command("schema show Flight")),
         ("whether everything fits together", session.invocation.command("verify")),
