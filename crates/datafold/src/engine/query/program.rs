@@ -1,10 +1,12 @@
 //! Expressions of a query, with where their inputs come from.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound as RangeBound;
 use std::sync::Arc;
 
-use datafold_lang::{self as lang, InputError, Inputs, Program};
+use datafold_lang::{self as lang, Constraint, InputError, Inputs, Program};
 
 use super::super::error::{FoldDbError, QueryError};
 use super::names::other_schema;
@@ -232,6 +234,8 @@ impl Bound {
 pub(super) struct BoundFilter {
     filter: lang::Filter,
     pub(super) bound: Bound,
+    /// What it says of single columns, if that is all that it says.
+    quick: Option<Box<[(usize, Constraint)]>>,
 }
 
 impl BoundFilter {
@@ -241,7 +245,19 @@ impl BoundFilter {
         place: &str,
     ) -> Result<Self, FoldDbError> {
         let bound = binder.bind(filter.program().clone(), place.to_owned())?;
-        Ok(Self { filter, bound })
+        let constraints = filter.constraints();
+        let column = |constraint: Constraint| {
+            let (Constraint::OneOf { slot, .. }
+            | Constraint::Between { slot, .. }
+            | Constraint::Prefix { slot, .. }) = constraint;
+            Some((bound.column_of(slot)?, constraint))
+        };
+        let quick = if constraints.is_exact {
+            constraints.all.into_iter().map(column).collect()
+        } else {
+            None
+        };
+        Ok(Self { filter, bound, quick })
     }
 
     pub(super) fn constraints(&self) -> lang::Constraints {
@@ -253,8 +269,76 @@ impl BoundFilter {
         row: &RowView<'_>,
         around: &Surroundings,
     ) -> Result<bool, FoldDbError> {
+        if let Some(quick) = &self.quick
+            && let Some(matches) = test_quickly(quick, row)?
+        {
+            return Ok(matches);
+        }
         let inputs = RowInputs { bound: &self.bound, row, around };
         self.filter.matches(&inputs).map_err(|error| self.bound.failed(row, error))
+    }
+}
+
+/// Tests constraints without the program; `None` if it must say what is to be said of a value of
+/// another type.
+fn test_quickly(
+    quick: &[(usize, Constraint)],
+    row: &RowView<'_>,
+) -> Result<Option<bool>, FoldDbError> {
+    let mut matches = true;
+    for (column, constraint) in quick {
+        let value = row.value(*column)?;
+        matches &= match constraint {
+            Constraint::OneOf { values, .. } => values.iter().any(|one| *one == value),
+            _ if value.is_null() => false,
+            Constraint::Between { lower, upper, .. } => {
+                let (Some(above), Some(below)) = (is_above(&value, lower), is_below(&value, upper))
+                else {
+                    return Ok(None);
+                };
+                above && below
+            }
+            Constraint::Prefix { prefix, .. } => match value.as_text() {
+                Some(text) => text.starts_with(prefix.as_str()),
+                None => return Ok(None),
+            },
+        };
+        if !matches {
+            // What stands behind it is not looked at by the program either, unless it is wrong.
+            return Ok(Some(false));
+        }
+    }
+    Ok(Some(matches))
+}
+
+fn is_above(value: &lang::Value<'_>, lower: &RangeBound<lang::Value<'_>>) -> Option<bool> {
+    match lower {
+        RangeBound::Unbounded => Some(true),
+        RangeBound::Included(lower) => Some(compare(value, lower)?.is_ge()),
+        RangeBound::Excluded(lower) => Some(compare(value, lower)?.is_gt()),
+    }
+}
+
+fn is_below(value: &lang::Value<'_>, upper: &RangeBound<lang::Value<'_>>) -> Option<bool> {
+    match upper {
+        RangeBound::Unbounded => Some(true),
+        RangeBound::Included(upper) => Some(compare(value, upper)?.is_le()),
+        RangeBound::Excluded(upper) => Some(compare(value, upper)?.is_lt()),
+    }
+}
+
+/// Compares values of one type; `None` for others.
+#[inline]
+fn compare(a: &lang::Value<'_>, b: &lang::Value<'_>) -> Option<Ordering> {
+    use lang::Value::{Duration, Float, Int, Text, Time};
+
+    match (a, b) {
+        (Int(a), Int(b)) => Some(a.cmp(b)),
+        (Int(_) | Float(_), Int(_) | Float(_))
+        | (Time(_), Time(_))
+        | (Duration(_), Duration(_))
+        | (Text(_), Text(_)) => Some(a.cmp_values(b)),
+        _ => None,
     }
 }
 
