@@ -41,6 +41,10 @@ pub enum Fault {
     CacheOldReader,
     /// A reader takes a row out of the cache that is newer than what it reads.
     CacheNewRow,
+    /// Who follows the commits is not told of new ones.
+    FollowerUntold,
+    /// Who follows the commits looks for a new one, and says only then that it waits.
+    FollowerLostWakeUp,
 }
 
 #[cfg(feature = "shuttle")]

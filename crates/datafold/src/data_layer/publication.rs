@@ -7,7 +7,8 @@ use datafold_store::StoreError;
 use super::error::DataLayerError;
 use super::ids::CommitNumber;
 use super::pipeline::Pipeline;
-use crate::sync::{Condvar, Mutex};
+use crate::planted::{Fault, is_planted};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Tells those who follow the commits of a space that there are more.
 ///
@@ -21,6 +22,9 @@ pub(super) struct Publication {
 impl Publication {
     /// Called behind each change of what is published, and when the pool is being closed.
     pub(super) fn tell(&self) {
+        if is_planted(Fault::FollowerUntold) {
+            return;
+        }
         // Who has looked before the change holds the lock until it waits, and so hears of it.
         drop(self.lock.lock());
         self.changed.notify_all();
@@ -63,6 +67,9 @@ impl Pipeline {
                 return Err(StoreError::Closed.into());
             }
             let Some(left) = deadline.left() else { return Ok(false) };
+            if is_planted(Fault::FollowerLostWakeUp) {
+                MutexGuard::unlocked(&mut guard, || ());
+            }
             self.publication.changed.wait_for(&mut guard, left);
         }
         Ok(true)

@@ -1,7 +1,7 @@
 //! The change feed: what it tells is what happened.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -11,11 +11,11 @@ use datafold::data_layer::{CommitNumber, ReadRepository};
 use datafold::engine::{Change, ChangeKind, ChangesQuery, CommitChanges, Subscription};
 use datafold::model::{FieldKind, Value};
 use datafold::{FoldDb, MutationRequest};
-use datafold_testkit::{ApplyFault, Random, is_full_size, replay, seed_from_env};
+use datafold_testkit::{ApplyFault, Random, is_full_size, seed_from_env};
 
 use crate::harness::{Place, approve, clock, faulty, fold_db, memory, mutate, name};
 use crate::node_model::{Cells, Key};
-use crate::timeline::{State, Timeline};
+use crate::timeline::{State, Timeline, run_programs};
 
 const AT_ONCE: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(60);
@@ -159,16 +159,7 @@ fn program(seed: u64, place: Place) {
 
 #[test]
 fn the_state_behind_each_commit_is_rebuilt_from_its_changes() {
-    let seed = seed_from_env(0xC4A6);
-    for index in 0..if is_full_size() { 2_000 } else { 60 } {
-        let seed = Random::part(seed, index).next_u64();
-        let place = if index % 3 == 0 { Place::sim(seed) } else { Place::memory() };
-        let outcome = catch_unwind(AssertUnwindSafe(|| program(seed, place)));
-        if let Err(panic) = outcome {
-            eprintln!("program {index} failed: {}", replay(seed));
-            resume_unwind(panic);
-        }
-    }
+    run_programs(0xC4A6, program);
 }
 
 /// A fault, and what plants it.

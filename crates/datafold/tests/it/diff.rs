@@ -1,17 +1,16 @@
 //! What is different between two moments is what two full reads tell.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use datafold::FoldDb;
 use datafold::data_layer::CommitNumber;
 use datafold::engine::{DiffQuery, Difference, DifferenceKind};
 use datafold::model::Value;
-use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
+use datafold_testkit::{is_full_size, seed_from_env};
 
 use crate::harness::{Place, approve, memory, mutate, name};
 use crate::node_model::{Cells, Key};
-use crate::timeline::{State, Timeline, Visible, state_of};
+use crate::timeline::{State, Timeline, Visible, run_programs, state_of};
 
 /// One difference: schema, key, kind, field, element, before, after.
 type Row = (String, Key, DifferenceKind, Option<String>, Option<String>, Value, Value);
@@ -112,16 +111,7 @@ fn program(seed: u64, place: Place) {
 
 #[test]
 fn differences_are_those_of_two_full_reads() {
-    let seed = seed_from_env(0xD1FF);
-    for index in 0..if is_full_size() { 2_000 } else { 60 } {
-        let seed = Random::part(seed, index).next_u64();
-        let place = if index % 3 == 0 { Place::sim(seed) } else { Place::memory() };
-        let outcome = catch_unwind(AssertUnwindSafe(|| program(seed, place)));
-        if let Err(panic) = outcome {
-            eprintln!("program {index} failed: {}", replay(seed));
-            resume_unwind(panic);
-        }
-    }
+    run_programs(0xD1FF, program);
 }
 
 /// A fault, and what plants it.

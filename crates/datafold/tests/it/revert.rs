@@ -1,16 +1,16 @@
 //! What is reverted is again what it was, and nothing else has changed.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use datafold::FoldDb;
 use datafold::data_layer::{CommitNumber, Receipt};
 use datafold::engine::{FoldDbError, Revert, RevertError};
-use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
+use datafold_testkit::{is_full_size, seed_from_env};
 
 use crate::harness::{Place, all, approve, check_sound, memory, mutate, name};
 use crate::node_model::{CellId, Cells, Key, ModelAtom, RecordModel};
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, run_programs};
 
 /// What a record is to be, and what a later commit has changed of what a commit wrote.
 struct Undone {
@@ -185,16 +185,7 @@ fn program(seed: u64, place: Place) {
 
 #[test]
 fn what_is_reverted_is_what_it_was() {
-    let seed = seed_from_env(0x4E7E);
-    for index in 0..if is_full_size() { 2_000 } else { 60 } {
-        let seed = Random::part(seed, index).next_u64();
-        let place = if index % 3 == 0 { Place::sim(seed) } else { Place::memory() };
-        let outcome = catch_unwind(AssertUnwindSafe(|| program(seed, place)));
-        if let Err(panic) = outcome {
-            eprintln!("program {index} failed: {}", replay(seed));
-            resume_unwind(panic);
-        }
-    }
+    run_programs(0x4E7E, program);
 }
 
 /// Planted faults: a revert that does something else must be found.

@@ -1,6 +1,8 @@
 //! A space that random programs write to, beside a model that keeps every version.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use datafold::FoldDb;
@@ -8,7 +10,7 @@ use datafold::clock::{Clock, ManualClock};
 use datafold::data_layer::CommitNumber;
 use datafold::engine::FoldDbError;
 use datafold::model::{Schema, SchemaState, Timestamp};
-use datafold_testkit::Random;
+use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
 
 use crate::harness::{Place, approve, check_sound, clock, fold_db};
 use crate::node_model::{Cells, Expected, Key, NodeModel, RecordModel, SchemaModel};
@@ -16,6 +18,23 @@ use crate::program::{self, SCHEMAS};
 
 /// The records of a space at one moment, by schema and key. Those that do not exist are not there.
 pub(crate) type State = BTreeMap<(String, Key), Cells>;
+
+/// Runs programs, in memory and on redb in turn; the seed of one that fails is printed.
+pub(crate) fn run_programs(default: u64, program: impl Fn(u64, Place)) {
+    // A seed that was given is the one of the program that failed.
+    let one = env::var("DATAFOLD_SEED").is_ok();
+    let seed = seed_from_env(default);
+    let count = if is_full_size() { 2_000 } else { 60 };
+    for index in 0..if one { 1 } else { count } {
+        let seed = if one { seed } else { Random::part(seed, index).next_u64() };
+        let place = if seed.is_multiple_of(3) { Place::sim(seed) } else { Place::memory() };
+        let outcome = catch_unwind(AssertUnwindSafe(|| program(seed, place)));
+        if let Err(panic) = outcome {
+            eprintln!("program {index} failed: {}", replay(seed));
+            resume_unwind(panic);
+        }
+    }
+}
 
 pub(crate) struct Timeline {
     pub(crate) random: Random,

@@ -6,6 +6,7 @@ use crate::catalogue::catalogue;
 use crate::clients::{SCHEDULES, buffered, cache, transactions, writers_and_readers};
 use crate::closing::closing;
 use crate::failures::{known, unknown};
+use crate::following::following;
 use crate::runs::{Scenario, find};
 use crate::times::times;
 
@@ -104,6 +105,21 @@ fn old_readers_that_put_rows_into_the_cache() {
 #[test]
 fn new_rows_for_old_readers() {
     check(Fault::CacheNewRow, cache, &["a read by key"]);
+}
+
+#[test]
+fn followers_who_are_not_told() {
+    check(Fault::FollowerUntold, following, &["deadlock"]);
+}
+
+#[test]
+fn lost_wake_ups_of_followers() {
+    check(Fault::FollowerLostWakeUp, following, &["deadlock"]);
+}
+
+#[test]
+fn commits_that_are_followed_before_they_are_durable() {
+    check(Fault::ShownBeforeDurable, following, &["commit"]);
 }
 
 #[test]

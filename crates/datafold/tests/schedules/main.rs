@@ -18,6 +18,7 @@ mod catalogue;
 mod clients;
 mod closing;
 mod failures;
+mod following;
 mod ledger;
 mod runs;
 mod space;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use datafold::clock::Clock;
 use datafold::data_layer::{
@@ -10,7 +11,8 @@ use datafold::data_layer::{
     Receipt,
 };
 use datafold::engine::{
-    FoldDbError, KeyCondition, Mutation, MutationError, MutationKind, QueryError, Record,
+    ChangesQuery, FoldDbError, KeyCondition, Mutation, MutationError, MutationKind, QueryError,
+    Record,
 };
 use datafold::model::{SchemaName, Timestamp, Value};
 use datafold::{FoldDb, MutationRequest, QueryRequest};
@@ -130,6 +132,24 @@ impl Space {
         let threads: Vec<JoinHandle<()>> = clients.into_iter().enumerate().map(begin).collect();
         for thread in threads {
             thread.join().unwrap();
+        }
+    }
+
+    /// Follows the next `count` commits, which must come in order, durable, each once.
+    pub(crate) fn follow(&self, from: u64, count: u64) {
+        let query = ChangesQuery::from(CommitNumber(from));
+        let mut subscription = self.db.subscribe(query).unwrap();
+        for expected in from..from + count {
+            // Time stands still in a schedule: it waits for a change.
+            let found = subscription.next_within(Duration::MAX);
+            let Some(found) = self.answer("follow", None, found) else { return };
+            let found = found.map(|found| found.commit.number.0);
+            if found != Some(expected) {
+                self.ledger.wrong(format!("followed {found:?}, not commit {expected}"));
+            }
+            if self.store.durable() < expected {
+                self.ledger.wrong(format!("followed commit {expected}, which is not durable"));
+            }
         }
     }
 
