@@ -10,13 +10,13 @@ use datafold_store::{Keyspace, Scan};
 
 use super::super::error::{FoldDbError, QueryError};
 use super::access::{
-    Access, Choice, Conditions, IndexAccess, KeyRange, choose, ordered_index, part_of,
+    Access, Choice, Conditions, IndexAccess, KeyRange, choose, is_scalar, ordered_index, part_of,
 };
 use super::clause::{Aggregate, AggregateKind, Column, SortKey};
 use super::explain::{Counts, Explain};
 use super::group::{BoundAggregate, Groups};
 use super::names::QueryNames;
-use super::order::{OrderPart, Sorter, invert, write_order, write_value};
+use super::order::{OrderPart, Sorter, read_ties, write_order, write_ties, write_value};
 use super::program::{Binder, Bound, BoundFilter, RowLoader, RowView, Surroundings};
 use super::reader::RecordReader;
 use super::value::{from_lang, to_lang};
@@ -51,7 +51,8 @@ pub(crate) struct Plan {
     output: Output,
     /// The fields that are read, for their price.
     fields: Vec<FieldName>,
-    /// What a cursor of this query begins with; empty for the order of the keys.
+    /// What a cursor of this query begins with: the mark of its order, but for that of the keys,
+    /// and the time that its pages are of, if it reads the clock.
     mark: Vec<u8>,
     /// Where an earlier answer ended: the place of a record in the order.
     after: Option<Vec<u8>>,
@@ -136,7 +137,10 @@ impl Plan {
         request: &QueryRequest,
         now: Timestamp,
     ) -> Result<Self, FoldDbError> {
+        check_request(request)?;
         let cursor = pinned(&mut point, request.cursor.as_deref())?;
+        let is_in_key_order = !request.is_grouped() && request.sort.is_empty();
+        let Start { mark, after, now } = Start::new(request, cursor, now)?;
         let entry = readable(&point, &request.schema)?;
         let parameters: BTreeMap<String, lang::Value<'static>> = request
             .parameters
@@ -154,7 +158,6 @@ impl Plan {
             let rule = "is a condition for groups; `where` is one for records".to_owned();
             return Err(QueryError::InvalidClause { place: "having".into(), rule }.into());
         }
-        let is_default = !is_grouped && request.sort.is_empty();
         let mut output = if is_grouped {
             grouped(&mut binder, &names, &parameters, request, now)?
         } else {
@@ -163,14 +166,6 @@ impl Plan {
         let conditions = match &filter {
             Some(filter) => Conditions::of(filter, &entry, &binder.columns),
             None => Conditions { all: Vec::new(), is_exact: true },
-        };
-        let mark = if is_default { Vec::new() } else { request.mark() };
-        let after = match cursor {
-            None => None,
-            Some(position) => {
-                let place = position.strip_prefix(mark.as_slice());
-                Some(place.ok_or(QueryError::InvalidCursor)?.to_vec())
-            }
         };
         let chosen = match &mut output {
             Output::Records { order, .. } => {
@@ -199,15 +194,15 @@ impl Plan {
             limit: request.limit,
             counts: Counts::default(),
         };
-        plan.check_cursor(request)?;
+        if is_in_key_order {
+            plan.check_cursor(request)?;
+        }
         Ok(plan)
     }
 
     /// A cursor of a query in the order of the keys stands at a record in its range.
     fn check_cursor(&self, request: &QueryRequest) -> Result<(), FoldDbError> {
-        let Some(after) = self.after.as_deref().filter(|_| self.mark.is_empty()) else {
-            return Ok(());
-        };
+        let Some(after) = self.after.as_deref() else { return Ok(()) };
         let row = self.point.rows.record(self.entry.records(), after).to_vec();
         reach_of(&self.entry, &self.point, &request.key)?.behind(row)?;
         Ok(())
@@ -427,10 +422,9 @@ impl Plan {
             order.clear();
             write_order(sort, view, &self.around, &mut order)?;
             let key_at = order.len();
-            order.extend_from_slice(at.key());
-            if ends_descending(sort) {
-                invert(order.get_mut(key_at..).unwrap_or_default());
-            }
+            write_ties(ends_descending(sort), &mut order, |order| {
+                order.extend_from_slice(at.key());
+            });
             if self.after.as_ref().is_none_or(|after| order > *after) {
                 sorter.offer(&order, || key_at)?;
             }
@@ -442,11 +436,8 @@ impl Plan {
         let mut loader = RowLoader::new(self.input_reader());
         let mut record = self.output_reader(columns).empty(&columns.names);
         for item in found {
-            let mut key = item.order.get(item.payload..).unwrap_or_default().to_vec();
-            if ends_descending(sort) {
-                invert(&mut key);
-            }
-            let key = RecordKey::from_bytes(key);
+            let ties = item.order.get(item.payload..).unwrap_or_default();
+            let key = RecordKey::from_bytes(read_ties(ends_descending(sort), ties));
             let at = At { place: Place::Key(&key), is_tested: true };
             let view = if columns.computed.is_empty() { None } else { loader.load_key(&key)? };
             if self.fill(columns, at, view.as_ref(), &mut record)? && visit(&mut record).is_break()
@@ -517,13 +508,11 @@ impl Plan {
             }
             order.clear();
             write_order(&grouping.sort, &view, &grouping.around, &mut order)?;
-            let keys_at = order.len();
-            for value in values.iter().take(grouping.keys.len()) {
-                write_value(&to_lang(value), &mut order);
-            }
-            if ends_descending(&grouping.sort) {
-                invert(order.get_mut(keys_at..).unwrap_or_default());
-            }
+            write_ties(ends_descending(&grouping.sort), &mut order, |order| {
+                for value in values.iter().take(grouping.keys.len()) {
+                    write_value(&to_lang(value), order);
+                }
+            });
             if self.after.as_ref().is_none_or(|after| order > *after) {
                 sorter.offer(&order, || values)?;
             }
@@ -889,11 +878,9 @@ impl IndexOrder<'_, '_> {
         let Some(view) = self.loader.load_key(key)? else { return Ok(None) };
         let mut order = Vec::new();
         write_order(self.sort, &view, &self.plan.around, &mut order)?;
-        let key_at = order.len();
-        order.extend_from_slice(key.as_bytes());
-        if ends_descending(self.sort) {
-            invert(order.get_mut(key_at..).unwrap_or_default());
-        }
+        write_ties(ends_descending(self.sort), &mut order, |order| {
+            order.extend_from_slice(key.as_bytes());
+        });
         Ok(Some(order))
     }
 
@@ -947,6 +934,62 @@ fn parts_behind(parts: &[u8], fixed: usize) -> &[u8] {
     }
 }
 
+/// Where an answer begins.
+struct Start {
+    /// See [`Plan::mark`].
+    mark: Vec<u8>,
+    after: Option<Vec<u8>>,
+    /// The time of the first page.
+    now: Timestamp,
+}
+
+impl Start {
+    fn new(
+        request: &QueryRequest,
+        position: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<Self, QueryError> {
+        let is_in_key_order = !request.is_grouped() && request.sort.is_empty();
+        let mut start = Self {
+            mark: if is_in_key_order { Vec::new() } else { request.mark() },
+            after: None,
+            now,
+        };
+        if let Some(position) = position {
+            start.read(request, &position).ok_or(QueryError::InvalidCursor)?;
+        }
+        if request.reads_clock() {
+            start.mark.extend(start.now.as_micros().to_be_bytes());
+        }
+        Ok(start)
+    }
+
+    fn read(&mut self, request: &QueryRequest, position: &[u8]) -> Option<()> {
+        let mut place = position.strip_prefix(self.mark.as_slice())?;
+        if request.reads_clock() {
+            let (micros, behind) = place.split_first_chunk()?;
+            self.now = Timestamp::from_micros_checked(i64::from_be_bytes(*micros))?;
+            place = behind;
+        }
+        self.after = Some(place.to_vec());
+        Some(())
+    }
+}
+
+/// What the JSON form of a request cannot say.
+fn check_request(request: &QueryRequest) -> Result<(), QueryError> {
+    let wrong = |place: String, rule: String| Err(QueryError::InvalidClause { place, rule });
+    if request.limit == Some(0) {
+        return wrong("limit".into(), "must be at least 1".into());
+    }
+    for (name, value) in &request.parameters {
+        if let Err(error) = value.check() {
+            return wrong(format!("parameters.{name}"), error.to_string());
+        }
+    }
+    Ok(())
+}
+
 /// Records that are equal otherwise are in the order of their keys, in the direction of the last
 /// sort key.
 fn ends_descending(sort: &[OrderPart]) -> bool {
@@ -996,10 +1039,20 @@ fn order_parts(
     Ok(parts)
 }
 
-/// The columns that a request names.
+/// The columns that a request names. A field can be named twice; other columns would hide each
+/// other where an answer is an object.
 fn named_columns(texts: &[String], clause: &str) -> Result<Vec<Column>, QueryError> {
-    let each = texts.iter().enumerate();
-    each.map(|(at, text)| Column::parse(&format!("{clause}[{at}]"), text)).collect()
+    let mut columns: Vec<Column> = Vec::with_capacity(texts.len());
+    for (at, text) in texts.iter().enumerate() {
+        let place = format!("{clause}[{at}]");
+        let column = Column::parse(&place, text)?;
+        if columns.iter().any(|known| known.name == column.name && *known != column) {
+            let rule = format!("`{}` names two columns", column.name);
+            return Err(QueryError::InvalidClause { place, rule });
+        }
+        columns.push(column);
+    }
+    Ok(columns)
 }
 
 /// The output of a query without groups.
@@ -1059,10 +1112,9 @@ fn by_order(
     }
     let part = |part: &OrderPart| {
         let name = columns.get(part.bound.direct?)?;
-        let (_, field) = entry.placed_field(name.as_str())?;
         // Others have a hash in an index.
-        let is_scalar = field.value.as_ref().is_some_and(|value| value.scalar_type().is_some());
-        part_of(entry, name).filter(|part| is_scalar || matches!(part, IndexPart::Key(_)))
+        part_of(entry, name)
+            .filter(|part| is_scalar(entry, name) || matches!(part, IndexPart::Key(_)))
     };
     let parts: Vec<IndexPart> = sort.iter().map(part).collect::<Option<_>>()?;
     let is_key_order = parts.len() <= entry.schema.key.len()
