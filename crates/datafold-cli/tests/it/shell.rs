@@ -46,6 +46,13 @@ impl Terminal {
         self.session.exp_string(text).unwrap()
     }
 
+    /// Gives up the line that was begun. What is typed before the next prompt would be lost.
+    #[track_caller]
+    fn gives_up(&mut self) {
+        self.types("\x03");
+        self.sees("datafold> ");
+    }
+
     #[track_caller]
     fn ends(mut self) {
         self.line(".quit");
@@ -95,11 +102,11 @@ fn words_are_completed() {
     // Several that fit are listed.
     terminal.types(&format!("schema un{TAB}"));
     terminal.sees("unload");
-    terminal.types("\x03");
-    terminal.sees("datafold> ");
+    terminal.gives_up();
     terminal.types(&format!("schema l{TAB}{TAB}"));
     terminal.sees("list");
-    terminal.types("\x03");
+    terminal.sees("schema l");
+    terminal.gives_up();
     terminal.ends();
 }
 
@@ -135,8 +142,7 @@ fn a_line_goes_on_while_a_quote_is_open() {
     terminal.sees("datafold> ");
     terminal.types("query 'nothing");
     terminal.sees("nothing");
-    terminal.types("\x03");
-    terminal.sees("datafold> ");
+    terminal.gives_up();
     terminal.line("stats");
     terminal.sees("records");
     terminal.ends();

@@ -20,6 +20,8 @@ pub(crate) use super::comparison::{ElementSides, changed_since};
 pub(crate) use super::draft::{Draft, FieldWrites};
 pub(crate) use super::element::ElementCell;
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
+#[cfg(test)]
+pub(crate) use super::index::entry_part;
 pub(crate) use super::index::{
     Index, IndexPart, IndexState, TEXT_BYTES_MAX as INDEX_TEXT_BYTES, text_part as index_text,
 };

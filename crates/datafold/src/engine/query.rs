@@ -22,6 +22,7 @@ use std::sync::Arc;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use self::clause::{Column, SortKey};
 use super::error::QueryError;
 use super::suggest::closest;
 use crate::data_layer::internal::{BEHIND_PARTS, ReadPoint};
@@ -79,7 +80,7 @@ pub struct QueryRequest {
     /// default that of the keys; records that are equal in it come in the order of their keys, in
     /// the direction of the last sort key.
     pub sort: Vec<String>,
-    /// At most this many records; no limit by default.
+    /// At most this many records, one at least; no limit by default.
     pub limit: Option<usize>,
     /// Where an earlier answer ended.
     pub cursor: Option<String>,
@@ -121,9 +122,24 @@ impl QueryRequest {
         lists.chain(&self.filter).map(String::as_str)
     }
 
+    /// Whether an expression may read the clock.
+    fn reads_clock(&self) -> bool {
+        self.sources().chain(self.having.as_deref()).any(|source| source.contains("now"))
+    }
+
+    /// Whether a sort key is the name of this computed column.
+    fn sorts_by(&self, column: &str) -> bool {
+        let column = Column::parse("select", column);
+        column.is_ok_and(|column| {
+            let name = column.name.as_str();
+            column.source != name && self.sort.iter().any(|key| SortKey::parse(key).source == name)
+        })
+    }
+
     /// Four bytes that tell the order of this query from that of others.
     fn mark(&self) -> Vec<u8> {
-        let select = if self.is_grouped() { self.select.as_ref() } else { None };
+        let is_of_order = |column: &&String| self.is_grouped() || self.sorts_by(column);
+        let select: Vec<&String> = self.select.iter().flatten().filter(is_of_order).collect();
         let order = format!(
             "{:?}",
             (

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod answers;
 mod asking;
 mod byte_flips;
 mod changes;

@@ -25,7 +25,7 @@ pub(super) const WRONG: &[Wrong] = &[
     wrong(2, "query City --as-of", "--as-of <MOMENT>", "a value is required"),
     wrong(2, "query City --key a --prefix b", "--key <KEY>", "cannot be used with"),
     wrong(2, "query City --prefix a --from b", "--prefix <KEY>", "cannot be used with"),
-    wrong(2, "query City --where x", "'--where'", "unexpected argument"),
+    wrong(5, "query City --where x", "where", "there is no name `x`"),
     wrong(2, "query City --file q.json", "--file <FILE>", "cannot be used with"),
     wrong(2, "query --file q.json --limit 3", "--file <FILE>", "cannot be used with"),
     wrong(2, "history City", "<KEY>", "required arguments were not provided"),

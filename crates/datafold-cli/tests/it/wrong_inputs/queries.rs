@@ -9,7 +9,7 @@ pub(super) const WRONG: &[Wrong] = &[
     wrong(5, r#"{"schema": "Ci ty"}"#, "schema", "at character 3"),
     wrong(3, r#"{"schema": "Town"}"#, "schema `Town`", "does not exist"),
     wrong(5, r#"{"schema": "City", "select": "name"}"#, "select", "must be an array, not text"),
-    wrong(5, r#"{"schema": "City", "select": [1]}"#, "select[0]", "the name of a field"),
+    wrong(5, r#"{"schema": "City", "select": [1]}"#, "select[0]", "must be text"),
     wrong(5, r#"{"schema": "City", "select": ["nam"]}"#, "no field `nam`", "did you mean `name`?"),
     wrong(5, r#"{"schema": "City", "key": "Ulm"}"#, "key", "must be an object, not text"),
     wrong(5, r#"{"schema": "City", "key": {"exact": "a", "from": "b"}}"#, "key", "takes `exact`"),

@@ -60,6 +60,9 @@ pub(super) struct Choice {
 pub(super) struct Condition {
     pub(super) part: IndexPart,
     pub(super) is: Is,
+    /// Whether no value there is an array or object. In an index these are hashes that stand
+    /// among the last texts.
+    pub(super) is_scalar: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -88,8 +91,12 @@ impl Conditions {
                 Constraint::Prefix { slot, prefix } => (slot, Is::Prefix(prefix)),
             };
             let column = filter.bound.column_of(slot).and_then(|column| columns.get(column));
-            match column.and_then(|name| part_of(entry, name)) {
-                Some(part) => conditions.all.push(Condition { part, is }),
+            let part = column.and_then(|name| Some((part_of(entry, name)?, name)));
+            match part {
+                Some((part, name)) => {
+                    let is_scalar = is_scalar(entry, name);
+                    conditions.all.push(Condition { part, is, is_scalar });
+                }
                 None => conditions.is_exact = false,
             }
         }
@@ -105,6 +112,13 @@ pub(super) fn part_of(entry: &SchemaEntry, name: &FieldName) -> Option<IndexPart
     let (place, field) = entry.placed_field(name.as_str())?;
     let is_own = place.schema == entry.records() && field.kind == FieldKind::Single;
     is_own.then_some(IndexPart::Cell(place.field))
+}
+
+/// Whether all values of a field are scalars, or null.
+pub(super) fn is_scalar(entry: &SchemaEntry, name: &FieldName) -> bool {
+    let field = entry.placed_field(name.as_str()).map(|(_, field)| field);
+    let value = field.and_then(|field| field.value.as_ref());
+    value.is_some_and(|value| value.scalar_type().is_some())
 }
 
 /// The ranges of keys or entries that fulfil conditions.
@@ -152,6 +166,7 @@ fn serve(
     }
     if let Some((at, condition)) = last {
         served.used.push(at);
+        served.is_exact &= condition.is_scalar || !is_index;
         for prefix in &prefixes {
             let (range, is_exact) = range_of(prefix, &condition.is, is_index);
             served.is_exact &= is_exact;
@@ -485,3 +500,6 @@ pub(super) fn ordered_index(
         Some((IndexAccess { index, ranges: vec![range], in_key_order: false }, is_exact, words))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,15 +61,15 @@ enum Accumulator {
 }
 
 impl Accumulator {
-    /// Adds a value that is not null; answers the bytes of memory that it took, or `None` for
-    /// one that is no number where one is needed.
-    fn add(&mut self, value: &lang::Value<'_>) -> Option<usize> {
+    /// Adds a value that is not null; answers by how many bytes of memory it has grown, or `None`
+    /// for a value that is no number where one is needed.
+    fn add(&mut self, value: &lang::Value<'_>) -> Option<i64> {
         match self {
             Accumulator::Count(count) => *count += 1,
             Accumulator::Distinct(set) => {
                 let mut bytes = Vec::new();
                 write_value(value, &mut bytes);
-                let taken = bytes.len() + GROUP_BYTES / 2;
+                let taken = signed(bytes.len() + GROUP_BYTES / 2);
                 return Some(if set.insert(bytes.into()) { taken } else { 0 });
             }
             Accumulator::Sum(sum) => return sum.add(value).then_some(0),
@@ -79,12 +79,12 @@ impl Accumulator {
             }
             Accumulator::Min(least) => {
                 if least.as_ref().is_none_or(|least| value.cmp_values(least).is_lt()) {
-                    *least = Some(value.clone().into_owned());
+                    return Some(replace(least, value));
                 }
             }
             Accumulator::Max(most) => {
                 if most.as_ref().is_none_or(|most| value.cmp_values(most).is_gt()) {
-                    *most = Some(value.clone().into_owned());
+                    return Some(replace(most, value));
                 }
             }
         }
@@ -107,6 +107,18 @@ impl Accumulator {
     }
 }
 
+/// Keeps a value in the place of another one; answers by how many bytes it is larger.
+fn replace(kept: &mut Option<lang::Value<'static>>, value: &lang::Value<'_>) -> i64 {
+    let bytes = |value: &lang::Value<'_>| i64::try_from(value.weight()).unwrap_or(i64::MAX);
+    let before = kept.as_ref().map_or(0, bytes);
+    *kept = Some(value.clone().into_owned());
+    bytes(value) - before
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// Groups while records are added.
 #[derive(Debug)]
 pub(super) struct Groups<'q> {
@@ -114,7 +126,7 @@ pub(super) struct Groups<'q> {
     aggregates: &'q [BoundAggregate],
     by_key: HashMap<Box<[u8]>, usize>,
     groups: Vec<Group>,
-    bytes: usize,
+    bytes: i64,
     /// The key of the row, and the group of the row before.
     key: Vec<u8>,
     last: Option<(Vec<u8>, usize)>,
@@ -178,7 +190,7 @@ impl<'q> Groups<'q> {
                 }
             }
         }
-        if self.bytes > GROUP_BYTES_MAX {
+        if self.bytes > signed(GROUP_BYTES_MAX) {
             return Err(QueryError::TooLarge { what: "groups", limit: GROUP_BYTES_MAX }.into());
         }
         Ok(())
@@ -214,7 +226,8 @@ impl<'q> Groups<'q> {
                 let at = self.groups.len();
                 self.groups.push(self.start(values));
                 self.by_key.insert(self.key.as_slice().into(), at);
-                self.bytes += 2 * self.key.len() + GROUP_BYTES * (1 + self.aggregates.len());
+                let taken = 2 * self.key.len() + GROUP_BYTES * (1 + self.aggregates.len());
+                self.bytes += signed(taken);
                 at
             }
         };

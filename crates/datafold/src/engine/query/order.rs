@@ -20,7 +20,7 @@ const NULLS_LAST: u8 = 0xFE;
 const DURATION: u8 = 0x31;
 const ARRAY: u8 = 0x50;
 const OBJECT: u8 = 0x51;
-/// Ends an array or object; nothing in them begins with it.
+/// Ends an array or object, or the keys of a row; nothing in them begins with it.
 const END: u8 = 0x00;
 
 /// A sort key of a query.
@@ -61,7 +61,33 @@ pub(super) fn write_order(
     Ok(())
 }
 
-pub(super) fn invert(bytes: &mut [u8]) {
+/// Ends the order of a row with its key, or the keys of its group, by which rows are told apart that
+/// are equal otherwise.
+pub(super) fn write_ties(
+    descending: bool,
+    out: &mut Vec<u8>,
+    write_keys: impl FnOnce(&mut Vec<u8>),
+) {
+    let start = out.len();
+    write_keys(out);
+    // The bytes of one text may begin those of another, which then stands before it if it descends.
+    out.push(END);
+    if descending {
+        invert(out.get_mut(start..).unwrap_or_default());
+    }
+}
+
+/// The key that [`write_ties`] wrote.
+pub(super) fn read_ties(descending: bool, ties: &[u8]) -> Vec<u8> {
+    let mut key = ties.to_vec();
+    key.pop();
+    if descending {
+        invert(&mut key);
+    }
+    key
+}
+
+fn invert(bytes: &mut [u8]) {
     for byte in bytes {
         *byte = !*byte;
     }

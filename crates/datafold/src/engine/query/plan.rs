@@ -6,7 +6,9 @@ use std::sync::Arc;
 use datafold_lang::{self as lang, CompileError, Compiler, Names, Scope};
 
 use super::super::error::{FoldDbError, QueryError};
-use super::access::{Access, Choice, Conditions, KeyRange, choose, ordered_index, part_of};
+use super::access::{
+    Access, Choice, Conditions, KeyRange, choose, is_scalar, ordered_index, part_of,
+};
 use super::clause::{Aggregate, AggregateKind, Column, SortKey};
 use super::explain::{Counts, Explain};
 use super::group::BoundAggregate;
@@ -33,7 +35,8 @@ pub(crate) struct Plan {
     pub(super) output: Output,
     /// The fields that are read, for their price.
     fields: Vec<FieldName>,
-    /// What a cursor of this query begins with; empty for the order of the keys.
+    /// What a cursor of this query begins with: the mark of its order, but for that of the keys,
+    /// and the time that its pages are of, if it reads the clock.
     pub(super) mark: Vec<u8>,
     /// Where an earlier answer ended: the place of a record in the order.
     pub(super) after: Option<Vec<u8>>,
@@ -90,7 +93,10 @@ impl Plan {
         request: &QueryRequest,
         now: Timestamp,
     ) -> Result<Self, FoldDbError> {
+        check_request(request)?;
         let cursor = pinned(&mut point, request.cursor.as_deref())?;
+        let is_in_key_order = !request.is_grouped() && request.sort.is_empty();
+        let Start { mark, after, now } = Start::new(request, cursor, now)?;
         let entry = readable(&point, &request.schema)?;
         let parameters: BTreeMap<String, lang::Value<'static>> = request
             .parameters
@@ -108,7 +114,6 @@ impl Plan {
             let rule = "is a condition for groups; `where` is one for records".to_owned();
             return Err(QueryError::InvalidClause { place: "having".into(), rule }.into());
         }
-        let is_default = !is_grouped && request.sort.is_empty();
         let mut output = if is_grouped {
             grouped(&mut binder, &names, &parameters, request, now)?
         } else {
@@ -117,14 +122,6 @@ impl Plan {
         let conditions = match &filter {
             Some(filter) => Conditions::of(filter, &entry, &binder.columns),
             None => Conditions { all: Vec::new(), is_exact: true },
-        };
-        let mark = if is_default { Vec::new() } else { request.mark() };
-        let after = match cursor {
-            None => None,
-            Some(position) => {
-                let place = position.strip_prefix(mark.as_slice());
-                Some(place.ok_or(QueryError::InvalidCursor)?.to_vec())
-            }
         };
         let chosen = match &mut output {
             Output::Records { order, .. } => {
@@ -153,15 +150,15 @@ impl Plan {
             limit: request.limit,
             counts: Counts::default(),
         };
-        plan.check_cursor(request)?;
+        if is_in_key_order {
+            plan.check_cursor(request)?;
+        }
         Ok(plan)
     }
 
     /// A cursor of a query in the order of the keys stands at a record in its range.
     fn check_cursor(&self, request: &QueryRequest) -> Result<(), FoldDbError> {
-        let Some(after) = self.after.as_deref().filter(|_| self.mark.is_empty()) else {
-            return Ok(());
-        };
+        let Some(after) = self.after.as_deref() else { return Ok(()) };
         let row = self.point.rows.record(self.entry.records(), after).to_vec();
         reach_of(&self.entry, &self.point, &request.key)?.behind(row)?;
         Ok(())
@@ -263,6 +260,62 @@ impl Plan {
     }
 }
 
+/// Where an answer begins.
+struct Start {
+    /// See [`Plan::mark`].
+    mark: Vec<u8>,
+    after: Option<Vec<u8>>,
+    /// The time of the first page.
+    now: Timestamp,
+}
+
+impl Start {
+    fn new(
+        request: &QueryRequest,
+        position: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<Self, QueryError> {
+        let is_in_key_order = !request.is_grouped() && request.sort.is_empty();
+        let mut start = Self {
+            mark: if is_in_key_order { Vec::new() } else { request.mark() },
+            after: None,
+            now,
+        };
+        if let Some(position) = position {
+            start.read(request, &position).ok_or(QueryError::InvalidCursor)?;
+        }
+        if request.reads_clock() {
+            start.mark.extend(start.now.as_micros().to_be_bytes());
+        }
+        Ok(start)
+    }
+
+    fn read(&mut self, request: &QueryRequest, position: &[u8]) -> Option<()> {
+        let mut place = position.strip_prefix(self.mark.as_slice())?;
+        if request.reads_clock() {
+            let (micros, behind) = place.split_first_chunk()?;
+            self.now = Timestamp::from_micros_checked(i64::from_be_bytes(*micros))?;
+            place = behind;
+        }
+        self.after = Some(place.to_vec());
+        Some(())
+    }
+}
+
+/// What the JSON form of a request cannot say.
+fn check_request(request: &QueryRequest) -> Result<(), QueryError> {
+    let wrong = |place: String, rule: String| Err(QueryError::InvalidClause { place, rule });
+    if request.limit == Some(0) {
+        return wrong("limit".into(), "must be at least 1".into());
+    }
+    for (name, value) in &request.parameters {
+        if let Err(error) = value.check() {
+            return wrong(format!("parameters.{name}"), error.to_string());
+        }
+    }
+    Ok(())
+}
+
 fn filter(
     binder: &mut Binder<'_>,
     names: &dyn Names,
@@ -306,10 +359,20 @@ fn order_parts(
     Ok(parts)
 }
 
-/// The columns that a request names.
+/// The columns that a request names. A field can be named twice; other columns would hide each
+/// other where an answer is an object.
 fn named_columns(texts: &[String], clause: &str) -> Result<Vec<Column>, QueryError> {
-    let each = texts.iter().enumerate();
-    each.map(|(at, text)| Column::parse(&format!("{clause}[{at}]"), text)).collect()
+    let mut columns: Vec<Column> = Vec::with_capacity(texts.len());
+    for (at, text) in texts.iter().enumerate() {
+        let place = format!("{clause}[{at}]");
+        let column = Column::parse(&place, text)?;
+        if columns.iter().any(|known| known.name == column.name && *known != column) {
+            let rule = format!("`{}` names two columns", column.name);
+            return Err(QueryError::InvalidClause { place, rule });
+        }
+        columns.push(column);
+    }
+    Ok(columns)
 }
 
 /// The output of a query without groups.
@@ -369,10 +432,9 @@ fn by_order(
     }
     let part = |part: &OrderPart| {
         let name = columns.get(part.bound.direct?)?;
-        let (_, field) = entry.placed_field(name.as_str())?;
         // Others have a hash in an index.
-        let is_scalar = field.value.as_ref().is_some_and(|value| value.scalar_type().is_some());
-        part_of(entry, name).filter(|part| is_scalar || matches!(part, IndexPart::Key(_)))
+        part_of(entry, name)
+            .filter(|part| is_scalar(entry, name) || matches!(part, IndexPart::Key(_)))
     };
     let parts: Vec<IndexPart> = sort.iter().map(part).collect::<Option<_>>()?;
     let is_key_order = parts.len() <= entry.schema.key.len()

@@ -18,6 +18,10 @@ use crate::model::{FieldName, RecordKey, Timestamp, Value};
 
 /// At most so many looked up values are kept, so that those that are asked for again are at hand.
 const LOOKUPS_KEPT_MAX: usize = 10_000;
+/// They take at most about so many bytes.
+const LOOKUP_BYTES_MAX: u64 = 16 << 20;
+/// What one takes besides its key and value.
+const LOOKUP_BYTES: u64 = 128;
 
 /// A program whose inputs are found.
 #[derive(Debug)]
@@ -51,7 +55,25 @@ pub(super) struct Surroundings {
     now: Timestamp,
     constants: Vec<lang::Value<'static>>,
     targets: Vec<Target>,
-    found: RefCell<HashMap<(usize, RecordKey), lang::Value<'static>>>,
+    found: RefCell<Found>,
+}
+
+/// Looked up values by place and key.
+#[derive(Debug, Default)]
+struct Found {
+    values: HashMap<(usize, RecordKey), lang::Value<'static>>,
+    bytes: u64,
+}
+
+impl Found {
+    fn keep(&mut self, place: (usize, RecordKey), value: &lang::Value<'static>) {
+        let bytes = LOOKUP_BYTES + place.1.as_bytes().len() as u64 + value.weight();
+        if self.values.len() >= LOOKUPS_KEPT_MAX || self.bytes + bytes > LOOKUP_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        self.values.insert(place, value.clone());
+    }
 }
 
 /// Gives the programs of a query their inputs.
@@ -181,15 +203,11 @@ impl Surroundings {
         // What is no key of that schema has no record.
         let Ok(key) = target.entry.schema.key_of(&parts) else { return Ok(lang::Value::Null) };
         let place = (at, key);
-        if let Some(found) = self.found.borrow().get(&place) {
+        if let Some(found) = self.found.borrow().values.get(&place) {
             return Ok(found.clone());
         }
         let value = read_target(&self.point, target, &place.1)?;
-        let mut found = self.found.borrow_mut();
-        if found.len() >= LOOKUPS_KEPT_MAX {
-            found.clear();
-        }
-        found.insert(place, value.clone());
+        self.found.borrow_mut().keep(place, &value);
         Ok(value)
     }
 }
@@ -289,7 +307,7 @@ fn test_quickly(
     for (column, constraint) in quick {
         let value = row.value(*column)?;
         matches &= match constraint {
-            Constraint::OneOf { values, .. } => values.iter().any(|one| *one == value),
+            Constraint::OneOf { values, .. } => values.contains(&value),
             _ if value.is_null() => false,
             Constraint::Between { lower, upper, .. } => {
                 let (Some(above), Some(below)) = (is_above(&value, lower), is_below(&value, upper))

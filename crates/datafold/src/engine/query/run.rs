@@ -10,7 +10,7 @@ use super::super::error::{FoldDbError, QueryError};
 use super::access::{Access, IndexAccess, KeyRange, whole};
 use super::explain::Counts;
 use super::group::Groups;
-use super::order::{OrderPart, Sorter, invert, write_order, write_value};
+use super::order::{OrderPart, Sorter, read_ties, write_order, write_ties, write_value};
 use super::plan::{Columns, Grouping, Output, Plan, RecordOrder};
 use super::program::{RowLoader, RowView};
 use super::reader::RecordReader;
@@ -242,10 +242,9 @@ impl<'q> Run<'q> {
             order.clear();
             write_order(sort, view, &self.plan.around, &mut order)?;
             let key_at = order.len();
-            order.extend_from_slice(at.key());
-            if ends_descending(sort) {
-                invert(order.get_mut(key_at..).unwrap_or_default());
-            }
+            write_ties(ends_descending(sort), &mut order, |order| {
+                order.extend_from_slice(at.key());
+            });
             if self.plan.after.as_ref().is_none_or(|after| order > *after) {
                 sorter.offer(&order, || key_at)?;
             }
@@ -257,11 +256,8 @@ impl<'q> Run<'q> {
         let mut loader = RowLoader::new(self.input_reader());
         let mut record = self.output_reader(columns).empty(&columns.names);
         for item in found {
-            let mut key = item.order.get(item.payload..).unwrap_or_default().to_vec();
-            if ends_descending(sort) {
-                invert(&mut key);
-            }
-            let key = RecordKey::from_bytes(key);
+            let ties = item.order.get(item.payload..).unwrap_or_default();
+            let key = RecordKey::from_bytes(read_ties(ends_descending(sort), ties));
             let at = At { place: Place::Key(&key), is_tested: true };
             let view = if columns.computed.is_empty() { None } else { loader.load_key(&key)? };
             if self.fill(columns, at, view.as_ref(), &mut record)? && visit(&mut record).is_break()
@@ -332,13 +328,11 @@ impl<'q> Run<'q> {
             }
             order.clear();
             write_order(&grouping.sort, &view, &grouping.around, &mut order)?;
-            let keys_at = order.len();
-            for value in values.iter().take(grouping.keys.len()) {
-                write_value(&to_lang(value), &mut order);
-            }
-            if ends_descending(&grouping.sort) {
-                invert(order.get_mut(keys_at..).unwrap_or_default());
-            }
+            write_ties(ends_descending(&grouping.sort), &mut order, |order| {
+                for value in values.iter().take(grouping.keys.len()) {
+                    write_value(&to_lang(value), order);
+                }
+            });
             if self.plan.after.as_ref().is_none_or(|after| order > *after) {
                 sorter.offer(&order, || values)?;
             }
@@ -690,11 +684,9 @@ impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
         let Some(view) = self.loader.load_key(key)? else { return Ok(None) };
         let mut order = Vec::new();
         write_order(self.sort, &view, &self.run.plan.around, &mut order)?;
-        let key_at = order.len();
-        order.extend_from_slice(key.as_bytes());
-        if ends_descending(self.sort) {
-            invert(order.get_mut(key_at..).unwrap_or_default());
-        }
+        write_ties(ends_descending(self.sort), &mut order, |order| {
+            order.extend_from_slice(key.as_bytes());
+        });
         Ok(Some(order))
     }
 
