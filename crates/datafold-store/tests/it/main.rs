@@ -13,6 +13,7 @@ mod failures;
 mod harness;
 mod kills;
 mod loading;
+mod obstacles;
 mod opening;
 mod power_cuts;
 mod sled;
