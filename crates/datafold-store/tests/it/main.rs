@@ -8,6 +8,7 @@
 
 mod commit_log;
 mod conformance;
+mod copying;
 mod damage;
 mod failures;
 mod harness;

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::{
-    Batch, Keyspace, Loader, Outcome, SpaceId, Store, StoreError, StoreId, open,
-};
+use datafold_store::{Batch, Keyspace, Loader, Outcome, SpaceId, Store, StoreError, StoreId, open};
 use tempfile::TempDir;
 
 use crate::harness::{LOG_BYTES, options};
