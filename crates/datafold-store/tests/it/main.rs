@@ -8,11 +8,13 @@
 
 mod commit_log;
 mod conformance;
+mod copying;
 mod damage;
 mod failures;
 mod harness;
 mod kills;
 mod loading;
+mod obstacles;
 mod opening;
 mod power_cuts;
 mod sled;

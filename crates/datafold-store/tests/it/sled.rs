@@ -321,3 +321,21 @@ fn the_oldest_snapshots_expire_and_the_newest_does_not() {
     put(4);
     assert_eq!(number(&*store.snapshot().unwrap()), 4);
 }
+
+/// sled came with the second format, so that a note of the first one is not what was written.
+#[test]
+fn a_note_of_the_first_format_is_refused_and_nothing_is_changed() {
+    let (folder, _) = closed_store();
+    let path = folder.path().join("STORE.json");
+    let note = fs::read_to_string(&path).unwrap();
+    let current = format!("\"format_version\": {FORMAT_VERSION}");
+    fs::write(&path, note.replace(&current, "\"format_version\": 1")).unwrap();
+    let before = files(folder.path());
+    for create in [false, true] {
+        let error = open_at(folder.path(), create).unwrap_err();
+        assert!(matches!(error, StoreError::UnknownFormat { found: 1 }), "{error:?}");
+    }
+    fs::write(&path, note).unwrap();
+    assert_has_the_row(&*open_at(folder.path(), false).unwrap());
+    assert_eq!(before.len(), files(folder.path()).len());
+}

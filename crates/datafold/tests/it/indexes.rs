@@ -479,3 +479,89 @@ fn a_transaction_runs_again_if_what_it_was_the_duplicate_of_was_not_committed() 
     assert_eq!(all(&stage.db, "Item"), "[2,7,null]\n");
     assert_sound(&stage.db);
 }
+
+/// What has no data can be deleted with its indexes; what it had is not met by what comes later.
+#[test]
+fn a_schema_without_data_is_deleted_with_its_indexes() {
+    let db = database();
+    let unique = definition(&["email"], true);
+    db.schemas().create_index(&name(), &unique).unwrap();
+    db.schemas().create_index(&name(), &definition(&["team"], false)).unwrap();
+    db.schemas().delete(&name()).unwrap();
+    assert_eq!(db.schemas().indexes(&name()).unwrap_err().code(), "not_found");
+    prepare(&db);
+    assert_eq!(states(&db), []);
+    upsert(&db, vec![person(1, Some("a")), person(2, Some("a"))]).unwrap();
+    upsert(&db, vec![person(2, Some("b"))]).unwrap();
+    db.schemas().create_index(&name(), &unique).unwrap();
+    db.schemas().wait_for_indexes(&name()).unwrap();
+    assert_eq!(states(&db), [("ready", 0)]);
+    assert_sound(&db);
+    let error = db.schemas().delete(&name()).unwrap_err();
+    assert_eq!(error.code(), "refused", "it has data");
+}
+
+/// An index of a schema that shows the records of another one goes first.
+#[test]
+fn a_schema_with_an_index_over_the_records_of_another_one_is_not_deleted() {
+    let db = database();
+    upsert(&db, vec![person(1, Some("a"))]).unwrap();
+    let text = EMAILS.replace(",\n    \"seen\": {\"value\": {\"type\": \"integer\"}}", "");
+    assert_ne!(text, EMAILS);
+    let emails = db.schemas().load_text(&text, None).unwrap().name;
+    db.schemas().approve_schema(&emails).unwrap();
+    let unique = definition(&["email"], true);
+    db.schemas().create_index(&emails, &unique).unwrap();
+    db.schemas().wait_for_indexes(&emails).unwrap();
+    let error = db.schemas().delete(&emails).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "schema `Emails` has the unique index on email over the records of another one; drop it \
+         first"
+    );
+    upsert(&db, vec![person(2, Some("a"))]).unwrap_err();
+    db.schemas().drop_index(&emails, &unique.fields).unwrap();
+    db.schemas().wait_for_indexes(&emails).unwrap();
+    upsert(&db, vec![person(2, Some("a"))]).unwrap();
+    assert_sound(&db);
+}
+
+#[test]
+fn an_index_has_at_most_sixteen_fields_and_they_are_of_its_own_records() {
+    let db = FoldDb::open("memory:").unwrap();
+    let fields: Vec<_> = (0..17).map(|n| format!("f{n}")).collect();
+    let wide = fields.iter().map(|field| format!(r#""{field}": {{}}"#)).collect::<Vec<_>>();
+    let wide = format!(r#"{{"name": "Wide", "fields": {{{}}}}}"#, wide.join(","));
+    let wide = db.schemas().load_text(&wide, None).unwrap().name;
+    let names: Vec<_> = fields.iter().map(String::as_str).collect();
+    let error = db.schemas().create_index(&wide, &definition(&names, false)).unwrap_err();
+    assert!(error.to_string().ends_with("must have 1 to 16 fields, not 17"), "{error}");
+    db.schemas().create_index(&wide, &definition(&names[..16], false)).unwrap();
+    let view = r#"{"name": "View", "fields": {
+        "own": {}, "shown": {"field_mappers": {"Wide": "f0"}}}}"#;
+    let view = db.schemas().load_text(view, None).unwrap().name;
+    db.schemas().approve_schema(&view).unwrap();
+    let error = db.schemas().create_index(&view, &definition(&["shown"], false)).unwrap_err();
+    let rule = "is on `shown`, whose values are in another schema";
+    assert!(error.to_string().ends_with(rule), "{error}");
+    db.schemas().create_index(&view, &definition(&["own"], false)).unwrap();
+    assert_sound(&db);
+}
+
+#[test]
+fn a_build_ends_when_it_has_found_a_hundred_duplicates() {
+    let db = database();
+    upsert(&db, (0..700).map(|id| person(id, Some("same"))).collect()).unwrap();
+    let unique = definition(&["email"], true);
+    db.schemas().create_index(&name(), &unique).unwrap();
+    db.schemas().wait_for_indexes(&name()).unwrap();
+    assert_eq!(states(&db), [("failed", 100)]);
+    let found = db.schemas().indexes(&name()).unwrap();
+    assert!(found[0].duplicates.iter().all(|(owner, _)| owner.to_string() == "[0]"));
+    // It refuses nothing, and goes away like any other one.
+    upsert(&db, vec![person(700, Some("same"))]).unwrap();
+    db.schemas().drop_index(&name(), &unique.fields).unwrap();
+    db.schemas().wait_for_indexes(&name()).unwrap();
+    assert_eq!(states(&db), []);
+    assert_sound(&db);
+}

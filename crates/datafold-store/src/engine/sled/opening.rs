@@ -262,3 +262,87 @@ impl SledStore {
         Ok(Self::new(info, open))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::GENERATION_KEY;
+    use super::*;
+    use crate::{Outcome, open};
+
+    fn batch(space: SpaceId, number: u64) -> Batch {
+        let mut batch = Batch::new(space, number - 1, number, [7; 16]);
+        let key = format!("{} {number}", space.0).into_bytes();
+        batch.put(Keyspace::Records, key, b"row".as_slice());
+        batch
+    }
+
+    /// A closed store with two commits, whose log has these batches besides.
+    fn store_with(logged: &[Batch]) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("{NAME}:{}", folder.path().display());
+        let store = open(&url, &OpenOptions::create()).unwrap();
+        for number in 1..=2 {
+            let outcome = store.apply(&batch(SpaceId::DEFAULT, number));
+            assert!(matches!(outcome, Outcome::Accepted), "{outcome:?}");
+        }
+        store.close().unwrap();
+        let seal = Seal::read(folder.path()).unwrap().unwrap();
+        let disk = Box::new(open_log_file(folder.path()).unwrap());
+        let mut log = CommitLog::open(disk, store.info().id, seal.generation).unwrap();
+        log.restart(seal.generation);
+        for batch in logged {
+            log.append(batch).unwrap();
+        }
+        (folder, url)
+    }
+
+    #[test]
+    fn a_log_that_goes_on_where_the_files_are_is_applied() {
+        let (system, default) = (SpaceId::SYSTEM, SpaceId::DEFAULT);
+        // sled may hold any of them already.
+        for logged in [
+            &[batch(default, 3), batch(system, 1), batch(default, 4), batch(system, 2)][..],
+            &[batch(default, 1), batch(default, 2), batch(default, 3), batch(default, 4)],
+            &[batch(default, 2), batch(default, 3), batch(default, 4)],
+        ] {
+            let (_folder, url) = store_with(logged);
+            let store = open(&url, &OpenOptions::default()).unwrap();
+            let head = store.snapshot().unwrap().head(default).unwrap().unwrap();
+            assert_eq!(head.number, 4);
+        }
+    }
+
+    #[test]
+    fn a_log_with_a_gap_before_or_in_it_is_damage() {
+        let (system, default) = (SpaceId::SYSTEM, SpaceId::DEFAULT);
+        for (logged, commit) in [
+            (&[batch(default, 4)][..], "commit 4 of space 1"),
+            (&[batch(default, 3), batch(default, 5)], "commit 5 of space 1"),
+            (&[batch(default, 3), batch(default, 3)], "commit 3 of space 1"),
+            (&[batch(default, 3), batch(system, 2)], "commit 2 of space 0"),
+        ] {
+            let (_folder, url) = store_with(logged);
+            for _ in 0..2 {
+                let error = open(&url, &OpenOptions::default()).unwrap_err();
+                assert_eq!(error.code(), "store_corrupted");
+                let text = error.to_string();
+                assert!(text.contains("does not follow what the file holds"), "{text}");
+                assert!(text.contains(commit), "{text}");
+            }
+        }
+    }
+
+    /// The number of the log's round is what tells whether the log has to be applied.
+    #[test]
+    fn files_that_do_not_name_their_round_are_damage() {
+        let (folder, url) = store_with(&[]);
+        let (db, files) = SledFiles::open(&folder.path().join(DATA_FOLDER), 1 << 20).unwrap();
+        assert!(read_generation(&db).unwrap().is_some());
+        put(&db, GENERATION_KEY, None).unwrap();
+        db.flush().unwrap();
+        close(db, files);
+        let error = open(&url, &OpenOptions::default()).unwrap_err();
+        assert_eq!(error.code(), "store_corrupted");
+        assert!(error.to_string().contains("does not name the generation"), "{error}");
+    }
+}

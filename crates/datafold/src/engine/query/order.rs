@@ -61,8 +61,8 @@ pub(super) fn write_order(
     Ok(())
 }
 
-/// Ends the order of a row with its key, or the keys of its group, by which rows are told apart that
-/// are equal otherwise.
+/// Ends the order of a row with its key, or the keys of its group, by which rows are told apart
+/// that are equal otherwise.
 pub(super) fn write_ties(
     descending: bool,
     out: &mut Vec<u8>,

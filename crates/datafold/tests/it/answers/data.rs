@@ -204,11 +204,14 @@ const GENERATED: &[Plan] = &[
         name: "Item",
         schema: r#"{"name": "Item", "key": ["g", "n"], "fields": {
             "g": {"value": {"type": "string"}}, "n": {"value": {"type": "number"}},
-            "a": {"value": {"type": ["integer", "null"]}}, "b": {"value": {"type": ["number", "null"]}},
-            "t": {"value": {"type": ["string", "null"]}}, "u": {"value": {"type": ["integer", "null"]}},
+            "a": {"value": {"type": ["integer", "null"]}},
+            "b": {"value": {"type": ["number", "null"]}},
+            "t": {"value": {"type": ["string", "null"]}},
+            "u": {"value": {"type": ["integer", "null"]}},
             "f": {"value": {"type": ["boolean", "null"]}},
             "d": {"value": {"type": ["string", "null"], "format": "date-time"}},
-            "ref": {"value": {"type": ["string", "null"]}}, "big": {"value": {"type": ["integer", "null"]}},
+            "ref": {"value": {"type": ["string", "null"]}},
+            "big": {"value": {"type": ["integer", "null"]}},
             "x": {}}}"#,
         columns: &[
             ("g", AnyText),
