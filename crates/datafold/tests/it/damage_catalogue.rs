@@ -201,7 +201,7 @@ fn a_counter_that_does_not_decode_is_refused_when_the_space_is_opened() {
             count += 1;
         }
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 4);
     let mut cut = KeyWriter::new();
     cut.id(SpaceId::DEFAULT.0);
     let cut = [&cut.finish()[..], &[0xFF]].concat();
