@@ -543,6 +543,10 @@ impl Check<'_> {
                 self.report.problem(format!("{name}: its hash is not that of its definition"));
             }
         }
+        // Two definitions with one name: what is found by the name is not what has the records.
+        for schema in std::mem::take(&mut self.found).into_keys() {
+            self.report.problem(format!("there are records of schema number {schema}, unknown"));
+        }
         Ok(())
     }
 }
