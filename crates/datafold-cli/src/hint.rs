@@ -47,6 +47,12 @@ pub(crate) fn hint(
             let show = invocation.command(&format!("schema show {schema}"));
             return Some(format!("{show} tells the fields and what they accept"));
         }
+        FoldDbError::Query(QueryError::Expression { .. } | QueryError::Evaluation { .. }) => {
+            return Some("docs/language.md is the reference of expressions".into());
+        }
+        FoldDbError::Query(QueryError::InvalidClause { .. }) => {
+            return Some("docs/queries.md tells what stands where".into());
+        }
         _ => {}
     }
     by_code(error.code(), invocation)

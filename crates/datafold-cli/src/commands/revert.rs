@@ -40,13 +40,16 @@ pub(crate) fn run(args: RevertArgs, invocation: &Invocation) -> Done {
 
 fn revert_of(args: RevertArgs) -> Result<Revert, Failure> {
     match (args.schema, args.key, args.to, args.commit) {
-        (Some(schema), Some(key), Some(to), None) => {
+        (Some(schema), Some(key), Some(to), None) if !args.force => {
             Ok(Revert::Record { schema, key: parse_key(&key)?, to })
         }
         (None, None, None, Some(commit)) => {
             Ok(Revert::Commit { commit: CommitNumber(commit), force: args.force })
         }
-        _ => Err(Failure::new(Exit::Usage, "name a record and --to MOMENT, or --commit N")),
+        _ => Err(Failure::new(
+            Exit::Usage,
+            "name a record and --to MOMENT, or --commit N, with --force or not",
+        )),
     }
 }
 

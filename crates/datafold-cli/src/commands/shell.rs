@@ -57,13 +57,14 @@ pub(crate) fn run(invocation: &Invocation) -> Done {
     }
     let mut shell = Shell { invocation: &shared, has_timing: false, failed: None };
     loop {
+        // From here on Ctrl-C is for the line, and then for what it runs.
+        interrupt.forget();
         match editor.readline("datafold> ") {
             Ok(line) => {
                 if !line.trim().is_empty() {
                     // Only a history that cannot grow refuses a line.
                     let _ = editor.add_history_entry(line.trim());
                 }
-                interrupt.forget();
                 if shell.line(&line).is_break() {
                     break;
                 }

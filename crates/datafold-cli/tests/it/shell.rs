@@ -158,6 +158,8 @@ fn what_runs_is_interrupted_and_the_shell_goes_on() {
     // It would run for a long time: every record goes through some thousand steps.
     let filter = "sum(range(0, 9000), n => n % 7) < people - 1000000";
     terminal.line(&format!("query City --where '{filter}' --sort people"));
+    // The line has been read, so that the terminal makes a signal of what is typed.
+    terminal.sees("\u{1b}[?2004l");
     terminal.types("\x03");
     terminal.sees("the query was interrupted");
     terminal.line("query City --aggregate 'n = count()'");

@@ -464,7 +464,7 @@ fn canary_faults_are_found() {
             Some((now, begin)) => now.saturating_sub(begin),
             None => begin.elapsed(),
         };
-        while is_planted(source) && spent() < RUN_MAX * 2 {}
+        while is_planted(source) && spent() < RUN_MAX * 5 / 2 {}
     };
     let hoards = |source: &str, _: &[Value<'static>], _: usize| {
         let bytes = if is_planted(source) { BYTES_MAX + 1 } else { 0 };

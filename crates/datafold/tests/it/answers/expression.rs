@@ -120,6 +120,18 @@ impl Expression {
         }
     }
 
+    /// As a value: a bool that is null stays null, where it counts as false in a condition.
+    pub(super) fn value_sql(&self, bound: &mut Vec<Sql>) -> String {
+        match self {
+            Expression::Flag(of) => of.sql(bound),
+            Expression::StartsWith(of, _) | Expression::Contains(of, _) => {
+                let (of, condition) = (of.sql(bound), self.sql(bound));
+                format!("(CASE WHEN {of} IS NOT NULL THEN {condition} END)")
+            }
+            other => other.sql(bound),
+        }
+    }
+
     /// In SQL, with the columns of the table `t`; `bound` are the values of `?1` and so on.
     pub(super) fn sql(&self, bound: &mut Vec<Sql>) -> String {
         use Expression as E;
@@ -168,6 +180,10 @@ impl Expression {
                 let each = values.iter().map(|value| format!("{of} IS {}", bind(value, bound)));
                 let each = join(each, " OR ");
                 if values.is_empty() { "0".to_owned() } else { format!("({each})") }
+            }
+            // A BLOB of no bytes is none for SQLite's functions.
+            E::StartsWith(of, text) | E::Contains(of, text) if text.is_empty() => {
+                format!("({} IS NOT NULL)", of.sql(bound))
             }
             E::StartsWith(of, text) => {
                 let of = of.sql(bound);

@@ -161,8 +161,12 @@ impl<'a> Query<'a> {
             let aggregate = Aggregate::random(make)?;
             let name = format!("a{at}");
             // Sums of floats are rounded by SQLite: nothing is made of them.
-            let samples = vec![Value::Int(1), Value::Int(2), Value::Int(100)];
             let kind = aggregate.result;
+            let samples = match kind {
+                Kind::Text | Kind::AnyText => vec![Value::from("N"), Value::from("")],
+                Kind::Int | Kind::Number => vec![Value::Int(1), Value::Int(2), Value::Int(100)],
+                _ => Vec::new(),
+            };
             columns.push(Column { name: name.clone(), kind, samples });
             self.aggregates.push((name, aggregate));
         }
@@ -233,7 +237,8 @@ impl<'a> Query<'a> {
     pub(super) fn sql(&self, fault: Option<Fault>) -> Statement {
         let mut bound = Vec::new();
         let list = |columns: &[(String, Expression)], bound: &mut Vec<Sql>| {
-            let each = columns.iter().map(|(name, of)| format!("{} AS \"{name}\"", of.sql(bound)));
+            let each =
+                columns.iter().map(|(name, of)| format!("{} AS \"{name}\"", of.value_sql(bound)));
             each.collect::<Vec<_>>()
         };
         let mut text = if self.is_grouped() {
@@ -285,11 +290,13 @@ impl<'a> Query<'a> {
     fn order(&self, bound: &mut Vec<Sql>, fault: Option<Fault>) -> Vec<String> {
         let mut order = Vec::new();
         for sort in &self.sort {
-            let of = sort.of.sql(bound);
+            let of = sort.of.value_sql(bound);
             let first =
                 sort.nulls_first.unwrap_or(!sort.descending) != (fault == Some(Fault::Nulls));
             let direction = if sort.descending { "DESC" } else { "ASC" };
-            order.push(format!("{of} {direction} NULLS {}", if first { "FIRST" } else { "LAST" }));
+            let nulls = if first { "FIRST" } else { "LAST" };
+            // A number alone would be the number of a column.
+            order.push(format!("coalesce({of}, NULL) {direction} NULLS {nulls}"));
         }
         let descending = self.sort.last().is_some_and(|sort| sort.descending);
         let direction = if descending != (fault == Some(Fault::Ties)) { "DESC" } else { "ASC" };
@@ -329,7 +336,7 @@ impl Aggregate {
     }
 
     fn sql(&self, bound: &mut Vec<Sql>, fault: Option<Fault>) -> String {
-        let of = self.of.as_ref().map(|of| of.sql(bound));
+        let of = self.of.as_ref().map(|of| of.value_sql(bound));
         match (self.function, of) {
             ("count", Some(_)) if fault == Some(Fault::Counts) => "COUNT(*)".into(),
             (_, None) => "COUNT(*)".into(),

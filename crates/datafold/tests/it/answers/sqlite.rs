@@ -177,7 +177,9 @@ fn must_agree(stores: &Stores, seed: u64, count: usize) {
     for many in [ways.by_key, ways.by_index, ways.grouped] {
         assert!(many > count / 30, "{ways:?}");
     }
-    assert!(ways.in_index_order > 0 && ways.counted > 0, "{ways:?}");
+    // Few queries can go these ways.
+    let is_seldom = ways.in_index_order == 0 || ways.counted == 0;
+    assert!(!is_seldom || !is_full_size(), "{ways:?}");
     assert!(ways.empty < count / 2, "{ways:?}");
 }
 
