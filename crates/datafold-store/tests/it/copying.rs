@@ -13,7 +13,7 @@ use datafold_testkit::{CutKind, DiskError, DiskFault, FaultStore, ReadCall, SimD
 
 use crate::harness::{disks, open_sim, options};
 
-const ROWS: u32 = 5_000;
+const ROWS: u32 = 1_000;
 
 fn source() -> Arc<MemoryStore> {
     let store = MemoryStore::new().unwrap();
@@ -147,7 +147,7 @@ fn a_copy_of_a_source_that_cannot_be_read_is_no_store() {
             let folder = tempfile::tempdir().unwrap();
             let url = format!("{scheme}{}", folder.path().display());
             let faulty = FaultStore::new(Arc::clone(&source) as _);
-            faulty.shorten_pages(2_000);
+            faulty.shorten_pages(400);
             faulty.fail_read(nth, ReadCall::Scan);
             match copy_to(&faulty, &url, &options(true), &mut |_| ()) {
                 Ok(_) => break,

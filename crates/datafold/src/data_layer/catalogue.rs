@@ -448,7 +448,11 @@ impl SchemaCore {
     /// Rows of layouts come behind those of definitions, and their sources cannot be deleted.
     fn set_layout(&mut self, id: SchemaId, layout: Layout) -> Result<(), DataLayerError> {
         let Some(entry) = self.by_id(id).cloned() else { return Ok(()) };
-        let shape = layout::shape(self, &entry)?;
+        // A schema gets its layout when its fields lead somewhere, so this is no refusal of it.
+        let shape = layout::shape(self, &entry).map_err(|_| {
+            let name = &entry.schema.name;
+            DataLayerError::missing(format!("the source of a mapped field of schema `{name}`"))
+        })?;
         let root = (layout.records != id).then(|| self.by_id(layout.records).cloned()).flatten();
         for (cell, field) in layout.cells.iter().zip(&shape.fields) {
             if cell.schema != id && field.mappers.is_empty() && !shape.key.contains(&field.name) {

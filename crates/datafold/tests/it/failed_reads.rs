@@ -7,7 +7,7 @@ use datafold::data_layer::{DatabasePool, PoolOptions};
 use datafold::engine::{ElementQuery, FoldDbError};
 use datafold_store::{Batch, Keyspace, MemoryStore, Outcome, SpaceId, Store};
 use datafold_testkit::model::{Row, dump};
-use datafold_testkit::{FaultStore, ReadCall};
+use datafold_testkit::{ApplyFault, FaultStore, ReadCall};
 
 use crate::damage::damaged;
 use crate::harness::{approve, check_sound, clock, fold_db, lines, mutate, name, options, query};
@@ -190,6 +190,37 @@ fn a_past_that_does_not_decode_is_refused_and_never_left_out() {
         }
     }
     assert!(refused >= 9, "{refused} refused");
+}
+
+#[test]
+fn a_space_whose_registration_fails_is_not_there_and_can_be_made_later() {
+    let memory = Arc::new(MemoryStore::new().unwrap());
+    let store = FaultStore::new(Arc::clone(&memory) as _);
+    let open = || {
+        let options = PoolOptions { space: "second".into(), ..options(clock()) };
+        DatabasePool::with_store(Arc::new(store.clone()), &options).map(FoldDb::new)
+    };
+    for (fault, code) in [
+        (ApplyFault::Failed, "store_io"),
+        (ApplyFault::Fenced, "commit_fenced"),
+        (ApplyFault::IndeterminateNotApplied, "store_io"),
+    ] {
+        store.fail_apply(1, fault);
+        assert_eq!(open().unwrap_err().code(), code, "{fault:?}");
+        assert_eq!(rows(&memory), [], "{fault:?}");
+        store.reopen();
+    }
+    store.fail_apply(1, ApplyFault::IndeterminateApplied);
+    assert_eq!(open().unwrap_err().code(), "store_io");
+    store.reopen();
+    // It had reached the disk after all, and the space is not registered again.
+    assert_eq!(rows(&memory).len(), 1);
+    let db = open().unwrap();
+    approve(&db, ITEM);
+    assert_eq!(db.stats().unwrap().commit.0, 2);
+    drop(db);
+    assert_eq!(open().unwrap().stats().unwrap().total_schemas, 1);
+    assert_eq!(store.accepted_count(), 2, "the two commits of the schema");
 }
 
 #[test]

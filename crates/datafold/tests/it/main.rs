@@ -13,6 +13,7 @@ mod changes;
 mod chaos;
 mod clock_jumps;
 mod damage;
+mod damage_catalogue;
 mod diff;
 mod discovery;
 mod disk_failures;
