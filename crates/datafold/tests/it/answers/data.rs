@@ -407,9 +407,8 @@ impl Stores {
         let has_no_order =
             |name: &&str| plan.columns.iter().any(|column| column.0 == *name && column.1 == Mixed);
         let indexes = plan.indexes.iter().filter(|index| !index.iter().any(has_no_order));
-        let without_mark = |index: &&[&'static str]| {
-            index.iter().copied().filter(|field| *field != "!").collect()
-        };
+        let without_mark =
+            |index: &&[&'static str]| index.iter().copied().filter(|field| *field != "!").collect();
         self.tables.push(Table {
             name: plan.name,
             indexes: indexes.map(without_mark).collect(),

@@ -134,7 +134,8 @@ impl<'a> Query<'a> {
         self.key = KeyCondition::All;
         self.make_records(make)?;
         let descending = make.random.one_in(2);
-        let sort = |name: &&str| Sort { of: Expression::column(name), descending, nulls_first: None };
+        let sort =
+            |name: &&str| Sort { of: Expression::column(name), descending, nulls_first: None };
         self.sort = behind.iter().map(sort).collect();
         Some(())
     }
