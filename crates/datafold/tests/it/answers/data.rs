@@ -48,6 +48,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     /// Tables whose records can be looked up: their names, and the columns that have their key.
     pub(super) lookups: Vec<(&'static str, Vec<&'static str>)>,
+    /// The columns of indexes that have an order to sort by.
+    pub(super) indexes: Vec<Vec<&'static str>>,
 }
 
 /// Stores with the same rows.
@@ -402,8 +404,14 @@ impl Stores {
             let samples = rows.iter().step_by(every).map(|row| row[at].clone()).collect();
             Column { name: (*column).to_owned(), kind: *kind, samples }
         });
+        let has_no_order =
+            |name: &&str| plan.columns.iter().any(|column| column.0 == *name && column.1 == Mixed);
+        let indexes = plan.indexes.iter().filter(|index| !index.iter().any(has_no_order));
+        let without_mark =
+            |index: &&[&'static str]| index.iter().copied().filter(|field| *field != "!").collect();
         self.tables.push(Table {
             name: plan.name,
+            indexes: indexes.map(without_mark).collect(),
             key: plan.key,
             columns: columns.collect(),
             lookups: plan.lookups.iter().map(|(name, key)| (*name, key.to_vec())).collect(),

@@ -229,6 +229,14 @@ impl Generator<'_> {
         })
     }
 
+    /// A column with a value that it has, or nearly.
+    pub(super) fn same(&mut self, name: &str) -> Made {
+        let column = self.scope.columns.iter().find(|column| column.name == name)?.clone();
+        let constant = self.constant(&column);
+        let (of, constant) = (Box::new(Expression::column(name)), Box::new(constant));
+        Some(Expression::Compare("==", of, constant))
+    }
+
     /// A column beside a constant, as a key or an index serves it.
     fn comparison(&mut self) -> Made {
         let all = [

@@ -90,10 +90,11 @@ impl<'a> Query<'a> {
         if make.random.one_in(5) {
             query.key = key_condition(make.random, table);
         }
-        match make.random.below(5) {
+        match make.random.below(6) {
             0 | 1 => query.make_groups(&mut make)?,
+            2 if !table.indexes.is_empty() => query.sort_by_index(&mut make)?,
             kind => {
-                query.distinct = kind == 2;
+                query.distinct = kind == 3;
                 query.make_records(&mut make)?;
             }
         }
@@ -121,6 +122,22 @@ impl<'a> Query<'a> {
         } else {
             self.make_sort(make)
         }
+    }
+
+    /// In the order of an index, behind values of its first columns.
+    fn sort_by_index(&mut self, make: &mut Generator<'_>) -> Option<()> {
+        let index = make.random.choose(&self.table.indexes)?;
+        let fixed = make.random.below(index.len());
+        let (before, behind) = index.split_at(fixed);
+        let same = before.iter().map(|name| make.same(name)).collect::<Option<Vec<_>>>()?;
+        self.filter = (!same.is_empty()).then_some(Expression::And(same));
+        self.key = KeyCondition::All;
+        self.make_records(make)?;
+        let descending = make.random.one_in(2);
+        let sort =
+            |name: &&str| Sort { of: Expression::column(name), descending, nulls_first: None };
+        self.sort = behind.iter().map(sort).collect();
+        Some(())
     }
 
     fn make_sort(&mut self, make: &mut Generator<'_>) -> Option<()> {
