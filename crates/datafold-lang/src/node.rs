@@ -66,6 +66,9 @@ pub(crate) struct Pattern {
     pub(crate) regex: Regex,
     /// Steps that a byte of text costs.
     pub(crate) byte_steps: u64,
+    /// The most bytes behind a part that fits which are read before it is known to be the one;
+    /// `None` if that may be the whole rest of the text, as for `ab` in `(a|b)*c|ab`.
+    pub(crate) overrun: Option<u64>,
 }
 
 /// What is done with the items of a collection.

@@ -80,7 +80,10 @@ fn compile(pattern: &str) -> Checked<Arc<Pattern>> {
     // At worst all positions are tried at each byte.
     let byte_steps = positions(&parsed).saturating_mul(2).saturating_add(2);
     match build(pattern) {
-        Ok(regex) => Ok(Arc::new(Pattern { regex, byte_steps })),
+        Ok(regex) => {
+            let overrun = overrun(&parsed);
+            Ok(Arc::new(Pattern { regex, byte_steps, overrun }))
+        }
         Err(regex::Error::CompiledTooBig(_)) => {
             let fault = wrong(format!("the pattern `{}` is too large", quoted(pattern)));
             Err(fault.hint("smaller counts, or `[a-z]` instead of `\\w`, make it smaller"))
@@ -103,6 +106,29 @@ fn positions(parsed: &Hir) -> u64 {
         HirKind::Concat(parts) | HirKind::Alternation(parts) => {
             parts.iter().map(positions).fold(0, u64::saturating_add)
         }
+    }
+}
+
+/// See [`Pattern::overrun`]. What may go on behind a part is bounded if the pattern is, or if it ends
+/// with a repetition, the only part without a bound: that goes on as long as it fits, and what fits
+/// belongs to the part.
+fn overrun(parsed: &Hir) -> Option<u64> {
+    if let Some(max) = parsed.properties().maximum_len() {
+        return Some(max as u64);
+    }
+    match parsed.kind() {
+        HirKind::Repetition(repetition) => {
+            let once = repetition.sub.properties().maximum_len()? as u64;
+            Some(once.saturating_mul(u64::from(repetition.min) + 1))
+        }
+        HirKind::Capture(capture) => overrun(&capture.sub),
+        HirKind::Concat(parts) => {
+            let (last, before) = parts.split_last()?;
+            before.iter().try_fold(overrun(last)?, |sum, part| {
+                Some(sum.saturating_add(part.properties().maximum_len()? as u64))
+            })
+        }
+        _ => None,
     }
 }
 
@@ -138,7 +164,8 @@ pub(crate) fn run<'a>(
         RegexOp::FindAll => {
             let mut parts = Vec::new();
             for found in regex.find_iter(text) {
-                charge_part(pattern, found.as_str(), meter)?;
+                charge_search(pattern, text.len() - found.end(), meter)?;
+                charge_part(found.as_str(), meter)?;
                 parts.push(part(found.as_str()));
             }
             array(meter, parts)
@@ -161,7 +188,8 @@ pub(crate) fn run<'a>(
             let mut rest = 0;
             meter.bytes(bytes * 2)?;
             for found in regex.find_iter(text) {
-                charge_part(pattern, by, meter)?;
+                charge_search(pattern, text.len() - found.end(), meter)?;
+                charge_part(by, meter)?;
                 replaced.push_str(text.get(rest..found.start()).unwrap_or_default());
                 replaced.push_str(by);
                 rest = found.end();
@@ -171,22 +199,64 @@ pub(crate) fn run<'a>(
         }
         RegexOp::Split => {
             let mut parts = Vec::new();
-            for between in regex.split(text) {
-                charge_part(pattern, between, meter)?;
+            let mut rest = 0;
+            for found in regex.find_iter(text) {
+                charge_search(pattern, text.len() - found.end(), meter)?;
+                let between = text.get(rest..found.start()).unwrap_or_default();
+                charge_part(between, meter)?;
                 parts.push(part(between));
+                rest = found.end();
             }
+            let between = text.get(rest..).unwrap_or_default();
+            charge_part(between, meter)?;
+            parts.push(part(between));
             array(meter, parts)
         }
     }
 }
 
-/// A part that is found may begin a search of its own.
-fn charge_part(pattern: &Pattern, part: &str, meter: &mut Meter) -> Checked<()> {
-    meter.steps(pattern.byte_steps.saturating_add(8))?;
+/// How many times as fast bytes are read that were read before, whose states are known.
+const AGAIN_FACTOR: u64 = 16;
+
+/// Charges for the search for one of many parts, of which all but what is read twice is charged
+/// already.
+fn charge_search(pattern: &Pattern, rest: usize, meter: &mut Meter) -> Checked<()> {
+    let rest = rest as u64;
+    let again = pattern.overrun.unwrap_or(rest).min(rest);
+    let again = again.saturating_mul(pattern.byte_steps) / AGAIN_FACTOR;
+    meter.steps(again.saturating_add(pattern.byte_steps).saturating_add(8))
+}
+
+/// Charges for a part of the result.
+fn charge_part(part: &str, meter: &mut Meter) -> Checked<()> {
     meter.bytes(2 * (part.len() as u64 + 2 * VALUE_BYTES))
 }
 
 fn not_text(found: &Value<'_>) -> Box<Fault> {
     let message = format!("a pattern looks at text, not {}", found.type_name());
     Fault::new(ErrorKind::TypeClash, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_behind_a_part_is_bounded_where_it_can_be_told() {
+        for (pattern, expected) in [
+            ("abc", Some(3)),
+            ("[0-9]+", Some(2)),
+            ("x{5,}", Some(6)),
+            ("[a-c]{2}[0-9]*", Some(3)),
+            ("(ab)+", Some(4)),
+            ("a|b|cc", Some(2)),
+            ("(a|b)*c|ab", None),
+            ("a.*b", None),
+            ("a+b+", None),
+            ("a+|b", None),
+        ] {
+            let parsed = ParserBuilder::new().build().parse(pattern).unwrap();
+            assert_eq!(overrun(&parsed), expected, "{pattern}");
+        }
+    }
 }

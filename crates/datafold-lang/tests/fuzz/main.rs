@@ -122,7 +122,14 @@ const LARGE: [(&str, &str, &str); 24] = [
 ];
 
 /// Sources that take as much as they can get.
-const COSTLY: [&str; 20] = [
+const COSTLY: [&str; 26] = [
+    // Each search reads to the end before it knows that what it found is the part.
+    "let s = repeat('ab', 40000); find_all(s, '(a|b)*c|ab')",
+    "let s = repeat('ab', 40000); replace_all(s, '[ab]*c|b', '')",
+    "let s = repeat('ab', 20000); split_by(s, '(a|b|ab)*(c|d)|(a|b)+e|ba')",
+    "let s = repeat('ab', 4000); find_all(s, '.*c|a')",
+    "let s = 'e' + repeat('\\u0301\\u0316', 150000); normalize(s)",
+    "let s = repeat('a', 30000); find_all(s, 'a{1,30}|.{31}b')",
     "sum(range(0, 100000), x => x * 2 + 1)",
     "let s = repeat('ab', 400000); find_all(s, '(a|b)*c|ab')",
     "let s = repeat('a', 100000); matches(s, '(a?){40}b')",
