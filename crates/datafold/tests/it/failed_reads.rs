@@ -196,10 +196,11 @@ fn a_past_that_does_not_decode_is_refused_and_never_left_out() {
 fn a_space_whose_registration_fails_is_not_there_and_can_be_made_later() {
     let memory = Arc::new(MemoryStore::new().unwrap());
     let store = FaultStore::new(Arc::clone(&memory) as _);
-    let open = || {
+    let open_on = |store: Arc<dyn Store>| {
         let options = PoolOptions { space: "second".into(), ..options(clock()) };
-        DatabasePool::with_store(Arc::new(store.clone()), &options).map(FoldDb::new)
+        DatabasePool::with_store(store, &options).map(FoldDb::new)
     };
+    let open = || open_on(Arc::new(store.clone()));
     for (fault, code) in [
         (ApplyFault::Failed, "store_io"),
         (ApplyFault::Fenced, "commit_fenced"),
@@ -219,7 +220,8 @@ fn a_space_whose_registration_fails_is_not_there_and_can_be_made_later() {
     approve(&db, ITEM);
     assert_eq!(db.stats().unwrap().commit.0, 2);
     drop(db);
-    assert_eq!(open().unwrap().stats().unwrap().total_schemas, 1);
+    let db = open_on(Arc::new(memory.reopen())).unwrap();
+    assert_eq!(db.stats().unwrap().total_schemas, 1);
     assert_eq!(store.accepted_count(), 2, "the two commits of the schema");
 }
 
