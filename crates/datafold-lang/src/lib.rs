@@ -17,6 +17,7 @@
 mod ast;
 mod check;
 mod constraint;
+mod declaration;
 mod diagnostic;
 mod eval;
 mod exact_sum;
@@ -38,6 +39,7 @@ mod types;
 mod value;
 
 pub use constraint::{Constraint, Constraints};
+pub use declaration::Declaration;
 pub use diagnostic::{Diagnostic, ErrorKind, Span};
 pub use exact_sum::ExactSum;
 pub use json::JsonError;

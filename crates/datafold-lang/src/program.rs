@@ -46,7 +46,7 @@ pub struct CompileError {
 }
 
 impl CompileError {
-    fn new(source: &str, faults: Vec<Fault>) -> Self {
+    pub(crate) fn new(source: &str, faults: Vec<Fault>) -> Self {
         let faults = faults.into_iter().map(|fault| Diagnostic::new(source, fault));
         let mut diagnostics: Vec<_> = faults.collect();
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);

@@ -297,6 +297,20 @@ impl Type {
         members.map(|m| m.known.keys().map(String::as_str).collect()).unwrap_or_default()
     }
 
+    /// Whether a value of this type may be stored where values of another type are, null aside. A
+    /// text may be the text of a time, and a length of time is stored as its text.
+    #[must_use]
+    pub fn may_become(&self, stored: &Type) -> bool {
+        let mut kinds = self.kinds;
+        if kinds.intersects(Kinds::DURATION) {
+            kinds = kinds | Kinds::TEXT;
+        }
+        if kinds.intersects(Kinds::TEXT) {
+            kinds = kinds | Kinds::TIME;
+        }
+        Type::of_kinds(kinds).may_equal(&Type::of_kinds(stored.kinds))
+    }
+
     /// Whether values of both types can be equal, null aside.
     pub(crate) fn may_equal(&self, other: &Type) -> bool {
         let number = |kinds: Kinds| {

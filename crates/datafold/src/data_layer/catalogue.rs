@@ -1,6 +1,6 @@
 //! The catalogue in memory: one immutable snapshot, replaced after each commit that changes it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,16 +9,19 @@ use datafold_store::{Keyspace, Scan, Snapshot};
 use minicbor::{Decoder, Encoder};
 
 use super::error::{DataLayerError, SerializationError, hex};
-use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
+use super::ids::{CommitNumber, FieldId, IndexId, SchemaId, TransformId};
 use super::index::{Index, IndexPart, IndexRow, encode_index};
 use super::layout::{self, CellPlace, Layout};
+use super::propagation::Propagation;
 use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
 use super::serialization::{RowError, SerializationHelper};
+use super::transform::{ComputedRow, Transform, TransformState};
+use super::transform_check::recompile;
 use super::transform_repository;
 use crate::model::{
     ContentHash, Field, FieldKind, FieldName, Schema, SchemaName, SchemaState, decode_from,
-    encode_value,
+    encode_value, qualified,
 };
 
 /// A schema as the catalogue knows it.
@@ -213,6 +216,7 @@ pub(crate) fn own_form(
             let IndexRow { schema, definition, state } = IndexRow::decode(row).map_err(error)?;
             Ok(encode_index(schema, &definition, &state))
         }
+        CatalogueKind::ComputedField => Ok(ComputedRow::decode(row).map_err(error)?.encode()),
         CatalogueKind::Metadata
         | CatalogueKind::NextSchemaId
         | CatalogueKind::NextFieldId
@@ -249,6 +253,9 @@ pub struct SchemaCore {
     /// The indexes that writes keep, by the schema that has the records.
     kept: HashMap<SchemaId, Arc<[Arc<Index>]>>,
     next_index_id: u32,
+    computed: BTreeMap<TransformId, Arc<Transform>>,
+    /// The transforms that writes run, by the schema that has the records.
+    propagations: HashMap<SchemaId, Arc<Propagation>>,
 }
 
 impl SchemaCore {
@@ -312,6 +319,44 @@ impl SchemaCore {
     /// The indexes that writes to the records of a schema keep.
     pub(crate) fn kept_indexes(&self, records: SchemaId) -> &[Arc<Index>] {
         self.kept.get(&records).map_or(&[], |kept| kept)
+    }
+
+    /// The transforms of schemas that were approved, by their numbers.
+    pub fn computed(&self) -> impl Iterator<Item = &Arc<Transform>> {
+        self.computed.values()
+    }
+
+    /// The transform with this number.
+    #[must_use]
+    pub fn transform(&self, id: TransformId) -> Option<&Arc<Transform>> {
+        self.computed.get(&id)
+    }
+
+    /// The transform of an approved schema with this name, `Schema.field`.
+    #[must_use]
+    pub fn transform_of(&self, name: &str) -> Option<&Arc<Transform>> {
+        let (schema, field) = qualified(name)?;
+        let entry = self.get(schema.as_str())?;
+        let place = entry.place(field.as_str())?;
+        let found = self.propagations.get(&entry.records())?.computing(place.field)?;
+        (found.schema == schema && found.field == field).then_some(found)
+    }
+
+    /// The transforms whose results are in the records of a schema, if there are some.
+    pub(crate) fn propagation(&self, records: SchemaId) -> Option<&Arc<Propagation>> {
+        self.propagations.get(&records)
+    }
+
+    /// Whether anything is computed.
+    pub(crate) fn computes(&self) -> bool {
+        !self.propagations.is_empty()
+    }
+
+    /// The schemas with records in which something is still to be computed.
+    pub(crate) fn filling(&self) -> Option<(SchemaId, &Arc<Propagation>)> {
+        let state = TransformState::Filling;
+        let first = self.computed.values().find(|found| found.state == state)?;
+        Some((first.records, self.propagations.get(&first.records)?))
     }
 
     pub(crate) fn next_index_id(&self) -> IndexId {
@@ -404,6 +449,13 @@ impl SchemaCore {
                         DataLayerError::row(Keyspace::Catalogue, key, source.into())
                     })?;
                 }
+            }
+            Some(CatalogueKind::ComputedField) => {
+                let id = TransformId(reader.id().map_err(error)?);
+                let row = after.map(ComputedRow::decode).transpose();
+                let row =
+                    row.map_err(|source| DataLayerError::row(Keyspace::Catalogue, key, source))?;
+                self.set_computed(id, row);
             }
             Some(CatalogueKind::Transform) => match (before, after) {
                 (None, Some(_)) => self.transforms += 1,
@@ -508,6 +560,60 @@ impl SchemaCore {
         let parts = parts.collect::<Option<Arc<[IndexPart]>>>()?;
         let (schema, records) = (entry.schema.name.clone(), entry.records());
         Some(Index { id, schema, definition, state, records, parts })
+    }
+
+    /// Rows of computed fields come behind those of definitions and layouts.
+    fn set_computed(&mut self, id: TransformId, row: Option<ComputedRow>) {
+        let before = self.computed.remove(&id);
+        let after = row.and_then(|row| self.resolve_computed(id, row, before.as_deref()));
+        let records = before.iter().map(|found| found.records);
+        let records: BTreeSet<_> = records.chain(after.as_ref().map(|found| found.records)).collect();
+        if let Some(transform) = after {
+            self.computed.insert(id, Arc::new(transform));
+        }
+        for records in records {
+            let known = self.propagations.get(&records);
+            let known = known.into_iter().flat_map(|known| known.transforms());
+            let mut found: BTreeMap<TransformId, Arc<Transform>> =
+                known.map(|found| (found.id, Arc::clone(found))).collect();
+            match self.computed.get(&id) {
+                Some(now) if now.records == records => found.insert(id, Arc::clone(now)),
+                _ => found.remove(&id),
+            };
+            let found: Vec<_> = found.into_values().collect();
+            if found.is_empty() {
+                self.propagations.remove(&records);
+            } else {
+                self.propagations.insert(records, Arc::new(Propagation::new(found).0));
+            }
+        }
+    }
+
+    fn resolve_computed(
+        &self,
+        id: TransformId,
+        row: ComputedRow,
+        before: Option<&Transform>,
+    ) -> Option<Transform> {
+        let entry = self.by_id(row.schema)?;
+        let at = (row.field.0 as usize).checked_sub(1)?;
+        let field = entry.schema.fields.get(at)?;
+        let place = entry.place_at(at).filter(|place| place.schema == entry.records())?;
+        let logic = match before {
+            Some(before) => before.logic.clone(),
+            None => recompile(entry, field.transform.as_ref()?).transpose()?,
+        };
+        Some(Transform {
+            id,
+            schema: entry.schema.name.clone(),
+            field: field.name.clone(),
+            state: row.state,
+            records: entry.records(),
+            output: place.field,
+            shape: Arc::clone(&entry.shape),
+            at,
+            logic,
+        })
     }
 
     fn set_state(&mut self, id: SchemaId, row: StateRow) {

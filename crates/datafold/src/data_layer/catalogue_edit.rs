@@ -8,15 +8,19 @@ use minicbor::{Decoder, Encoder};
 use super::catalogue::{SchemaCore, SchemaEntry, encode_state};
 use super::counters::SchemaCounters;
 use super::error::DataLayerError;
-use super::ids::{FieldId, SchemaId};
+use super::ids::{FieldId, IndexId, SchemaId, TransformId};
 use super::index::{INDEX_FIELDS_MAX, Index, IndexState, encode_index};
 use super::layout;
 use super::pipeline::Execution;
+use super::propagation::Propagation;
 use super::record::ok;
 use super::rows::CatalogueKind;
 use super::transaction::TransactionState;
+use super::transform::{ComputedRow, Transform, TransformState};
+use super::transform_check::{self, TransformProblem};
+use super::transform_repository;
 use super::working_set::{CatalogueWrite, RowSource, WorkingSet};
-use crate::model::{FieldKind, FieldName, IndexDefinition, Schema, SchemaName, SchemaState};
+use crate::model::{Field, FieldKind, FieldName, IndexDefinition, Schema, SchemaName, SchemaState};
 
 /// What a declarative request and a transaction have in common: the catalogue as they see it,
 /// their writes, and where they read.
@@ -124,7 +128,7 @@ impl Editor<'_> {
         self.touch(entry.id)?;
         if state == SchemaState::Approved {
             self.lay_out(&entry)?;
-            check_supported(&entry)?;
+            self.register_transforms(name)?;
             for definition in &entry.schema.indexes {
                 self.create_index(name, definition)?;
             }
@@ -175,6 +179,81 @@ impl Editor<'_> {
         Ok(())
     }
 
+    /// Registers the transforms of a schema, unless they are: all of them or none. They are ready
+    /// at once if the schema has no records, and else what is there is computed in the background.
+    fn register_transforms(&mut self, name: &SchemaName) -> Result<(), DataLayerError> {
+        let entry = self.entry(name)?;
+        let computed = entry.schema.fields.iter().enumerate();
+        let computed = computed.filter_map(|(at, field)| Some((at, field, field.transform.as_ref()?)));
+        let full_name = |field: &Field| format!("{name}.{}", field.name);
+        let is_new = |field: &Field| self.catalogue.transform_of(&full_name(field)).is_none();
+        let new: Vec<_> = computed.filter(|(_, field, _)| is_new(field)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.check_transforms(&entry)?;
+        let rows = self.working.rows;
+        let has_records = self.has_records(&entry)?;
+        let state = if has_records { TransformState::Filling } else { TransformState::Ready };
+        for (at, field, definition) in new {
+            let id = TransformId(self.take_index_id()?.0);
+            let row = ComputedRow { schema: entry.id, field: FieldId::at(at), state };
+            let write = CatalogueWrite::Put(row.encode().into());
+            self.write(&rows.computed_field(id), write)?;
+            let key = rows.catalogue_text(CatalogueKind::Transform, &full_name(field));
+            let row = transform_repository::encode(definition);
+            self.write(&key, CatalogueWrite::Put(row.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a schema one of whose transforms could not run.
+    fn check_transforms(&self, entry: &Arc<SchemaEntry>) -> Result<(), DataLayerError> {
+        let mut problems = Vec::new();
+        let known = self.catalogue.propagation(entry.records());
+        let known = known.into_iter().flat_map(|known| known.transforms().iter());
+        let mut all: Vec<_> = known.filter(|found| found.schema != entry.schema.name).cloned().collect();
+        for (at, field) in entry.schema.fields.iter().enumerate() {
+            let Some(definition) = &field.transform else { continue };
+            match transform_check::check(entry, field, definition) {
+                Err(problem) => problems.push(problem),
+                Ok(logic) => all.extend(Transform::unregistered(entry, at, logic).map(Arc::new)),
+            }
+        }
+        if let (_, Some(circle)) = Propagation::new(all) {
+            let name = |found: &Arc<Transform>| format!("`{}.{}`", found.schema, found.field);
+            let names: Vec<_> = circle.iter().map(name).collect();
+            let own = circle.iter().find(|found| found.schema == entry.schema.name);
+            let field = own.and_then(|own| entry.schema.field(own.field.as_str()));
+            let rule = format!("it is computed from itself, by way of {}", names.join(", "));
+            problems.extend(field.map(|field| TransformProblem::new(field, rule)));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(DataLayerError::Transforms { schema: entry.schema.name.clone(), problems })
+    }
+
+    /// Whether the schema that has the records has some, also such as are written with this.
+    fn has_records(&mut self, entry: &SchemaEntry) -> Result<bool, DataLayerError> {
+        let (keyspace, key) = self.working.rows.counters(entry.records());
+        let counters = match self.source.read(keyspace, &key)? {
+            Some(row) => SchemaCounters::decode(&row)
+                .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
+            None => SchemaCounters::default(),
+        };
+        Ok(counters.records > 0 || self.working.writes_to(entry.records()))
+    }
+
+    /// The next number of an index or transform, which is never given again.
+    fn take_index_id(&mut self) -> Result<IndexId, DataLayerError> {
+        let id = self.catalogue.next_index_id();
+        let mut next = Vec::with_capacity(5);
+        ok(Encoder::new(&mut next).u32(id.0 + 1));
+        self.write(&self.working.rows.next_index_id(), CatalogueWrite::Put(next.into()))?;
+        Ok(id)
+    }
+
     /// Makes an index unless there is the same one. It is ready at once if the schema has no
     /// records, and else built in the background.
     pub(crate) fn create_index(
@@ -184,7 +263,7 @@ impl Editor<'_> {
     ) -> Result<(), DataLayerError> {
         let entry = self.entry(name)?;
         self.touch(entry.id)?;
-        check_index(&entry, definition)?;
+        check_index(self.catalogue, &entry, definition)?;
         let rows = self.working.rows;
         let same = |index: &&Arc<Index>| {
             index.schema == *name && index.definition.fields == definition.fields
@@ -207,18 +286,11 @@ impl Editor<'_> {
                 IndexState::Dropping => {}
             }
         }
-        let (keyspace, key) = rows.counters(entry.records());
-        let counters = match self.source.read(keyspace, &key)? {
-            Some(row) => SchemaCounters::decode(&row)
-                .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
-            None => SchemaCounters::default(),
+        let state = match self.has_records(&entry)? {
+            true => IndexState::Building,
+            false => IndexState::Ready,
         };
-        let has_records = counters.records > 0 || self.working.writes_to(entry.records());
-        let state = if has_records { IndexState::Building } else { IndexState::Ready };
-        let id = self.catalogue.next_index_id();
-        let mut next = Vec::with_capacity(5);
-        ok(Encoder::new(&mut next).u32(id.0 + 1));
-        self.write(&rows.next_index_id(), CatalogueWrite::Put(next.into()))?;
+        let id = self.take_index_id()?;
         let row = encode_index(entry.id, definition, &state);
         self.write(&rows.index_row(id), CatalogueWrite::Put(row.into()))
     }
@@ -313,6 +385,14 @@ impl Editor<'_> {
         for index in indexes {
             self.write(&rows.index_row(index.id), CatalogueWrite::Delete)?;
         }
+        let of_schema = |found: &&Arc<Transform>| found.schema == entry.schema.name;
+        let transforms: Vec<_> = self.catalogue.computed().filter(of_schema).cloned().collect();
+        for transform in transforms {
+            let full_name = format!("{name}.{}", transform.field);
+            let stored = rows.catalogue_text(CatalogueKind::Transform, &full_name);
+            self.write(&stored, CatalogueWrite::Delete)?;
+            self.write(&rows.computed_field(transform.id), CatalogueWrite::Delete)?;
+        }
         if entry.layout.is_some() {
             self.write(&rows.layout(entry.id), CatalogueWrite::Delete)?;
         }
@@ -350,7 +430,11 @@ fn check_definition(schema: &Schema) -> Result<(), DataLayerError> {
 }
 
 /// Refuses an index that could not be kept.
-fn check_index(entry: &SchemaEntry, definition: &IndexDefinition) -> Result<(), DataLayerError> {
+fn check_index(
+    catalogue: &SchemaCore,
+    entry: &SchemaEntry,
+    definition: &IndexDefinition,
+) -> Result<(), DataLayerError> {
     let refuse = |rule: String| {
         let name = entry.schema.name.to_string();
         Err(DataLayerError::Refused { what: "an index of schema", name, rule })
@@ -375,26 +459,12 @@ fn check_index(entry: &SchemaEntry, definition: &IndexDefinition) -> Result<(), 
         if place.schema != entry.records() && !entry.schema.key.contains(name) {
             return refuse(format!("is on `{name}`, whose values are in another schema"));
         }
-    }
-    Ok(())
-}
-
-/// Refuses what would silently do nothing.
-fn check_supported(entry: &SchemaEntry) -> Result<(), DataLayerError> {
-    let refuse = |rule: String| DataLayerError::Refused {
-        what: "schema",
-        name: entry.schema.name.to_string(),
-        rule,
-    };
-    for field in &entry.schema.fields {
-        let cannot = if field.transform.is_some() {
-            "computes fields"
-        } else {
-            continue;
-        };
-        let name = &field.name;
-        let rule = format!("{cannot} (`{name}`), which this version cannot do yet");
-        return Err(refuse(rule));
+        let propagation = catalogue.propagation(entry.records());
+        let is_computed = field.transform.is_some()
+            || propagation.is_some_and(|found| found.computing(place.field).is_some());
+        if definition.unique && is_computed {
+            return refuse(format!("is unique and on `{name}`, which is computed"));
+        }
     }
     Ok(())
 }

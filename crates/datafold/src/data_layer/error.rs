@@ -7,7 +7,8 @@ use datafold_store::{Keyspace, StoreError};
 
 use super::ids::CommitNumber;
 use super::serialization::RowError;
-use crate::model::{RecordKeyError, SchemaError, SchemaName, Timestamp};
+use super::transform_check::TransformProblem;
+use crate::model::{FieldName, RecordKeyError, SchemaError, SchemaName, Timestamp};
 
 /// Why something in the data layer was not done.
 ///
@@ -51,6 +52,14 @@ pub enum DataLayerError {
         name: String,
         /// The rule.
         rule: String,
+    },
+    /// Transforms of a schema that is to be approved are wrong. Nothing was changed.
+    #[error("schema `{schema}` cannot be approved: {}", join(problems))]
+    Transforms {
+        /// The schema.
+        schema: SchemaName,
+        /// What is wrong, in the order of the fields; at least one.
+        problems: Vec<TransformProblem>,
     },
     /// A name, key or argument breaks a rule.
     #[error("{what} {rule}")]
@@ -104,6 +113,21 @@ pub enum CommitError {
         record: String,
         /// The key of the record that has the values, as JSON.
         other: String,
+    },
+    /// A transform that rejects what it cannot compute has no result for a record. Nothing was
+    /// written.
+    #[error("record {record}: {schema}.{field} cannot be computed: {rule}")]
+    NotComputed {
+        /// The schema of the transform.
+        schema: SchemaName,
+        /// The field that it computes.
+        field: FieldName,
+        /// The key of the record, as JSON.
+        record: String,
+        /// A name of the family of evaluation errors that never changes.
+        code: &'static str,
+        /// What went wrong, with its place in the logic.
+        rule: String,
     },
     /// The store did not take the batch. Nothing was written.
     #[error("the commit failed and nothing was written")]
@@ -189,6 +213,7 @@ impl DataLayerError {
             DataLayerError::NotFound { .. } => "not_found",
             DataLayerError::AlreadyExists { .. } => "already_exists",
             DataLayerError::Refused { .. } => "refused",
+            DataLayerError::Transforms { .. } => "invalid_transform",
             DataLayerError::InvalidData { .. } => "invalid_data",
             DataLayerError::FutureMoment { .. } => "future_moment",
         }
@@ -216,12 +241,18 @@ impl DataLayerError {
 }
 
 impl CommitError {
+    /// Whether it says what the records before it are the cause of, pending ones too.
+    pub(crate) fn is_of_pending(&self) -> bool {
+        matches!(self, CommitError::Duplicate { .. } | CommitError::NotComputed { .. })
+    }
+
     /// A name of the variant that never changes.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             CommitError::Conflict { .. } => "conflict",
             CommitError::Duplicate { .. } => "duplicate",
+            CommitError::NotComputed { .. } => "not_computed",
             CommitError::TooLarge { .. } => "transaction_too_large",
             CommitError::Failed(_) => "commit_failed",
             CommitError::Cascaded(_) => "commit_cascaded",
@@ -230,6 +261,11 @@ impl CommitError {
             CommitError::Closed => "closed",
         }
     }
+}
+
+fn join(problems: &[TransformProblem]) -> String {
+    let texts: Vec<_> = problems.iter().map(TransformProblem::to_string).collect();
+    texts.join("; ")
 }
 
 fn behind_blank(note: Option<&str>) -> String {

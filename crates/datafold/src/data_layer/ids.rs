@@ -67,20 +67,59 @@ impl fmt::Display for IndexId {
     }
 }
 
-/// Who wrote an atom.
+/// The number of a transform, which is also that of its revision: another logic has another number.
+/// Never given twice, also not to an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransformId(pub u32);
+
+impl TransformId {
+    /// Who writes the atoms that it computes.
+    #[must_use]
+    pub fn writer(self) -> WriterId {
+        WriterId(COMPUTED | self.0)
+    }
+
+    /// The number under which its rows of failures and progress stand among those of indexes.
+    pub(crate) fn rows(self) -> IndexId {
+        IndexId(self.0)
+    }
+
+    /// The number under which its failing records are counted, where a schema could stand.
+    pub(crate) fn counter(self) -> SchemaId {
+        SchemaId(COMPUTED | self.0)
+    }
+}
+
+impl fmt::Display for TransformId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Set in the number of a writer that is a transform.
+const COMPUTED: u32 = 1 << 31;
+
+/// Who wrote an atom: a person or program, or a transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriterId(pub u32);
 
 impl WriterId {
     /// The owner: the local operator of the library or the command line.
     pub const OWNER: WriterId = WriterId(0);
+
+    /// The transform that computed the atom, if one did.
+    #[must_use]
+    pub fn transform(self) -> Option<TransformId> {
+        (self.0 & COMPUTED != 0).then_some(TransformId(self.0 & !COMPUTED))
+    }
 }
 
 impl fmt::Display for WriterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            WriterId::OWNER => f.write_str("owner"),
-            WriterId(number) => write!(f, "writer-{number}"),
+        match (self.transform(), self.0) {
+            (Some(transform), _) => write!(f, "transform-{transform}"),
+            (None, 0) => f.write_str("owner"),
+            (None, number) => write!(f, "writer-{number}"),
         }
     }
 }

@@ -112,9 +112,11 @@ impl Pipeline {
                 Ok(true) => chunk_rows = (chunk_rows * 2).min(CHUNK_ROWS),
                 Ok(false) => self.catalogue_changes.wait(seen, None),
                 // Somebody else was faster, as always where a few records are written all the time.
-                Err(DataLayerError::Commit(CommitError::Conflict { .. })) => {
-                    chunk_rows = (chunk_rows / 2).max(1);
-                }
+                // Or it was too much for one commit.
+                Err(DataLayerError::Commit(
+                    CommitError::Conflict { .. } | CommitError::TooLarge { .. },
+                )) if chunk_rows > 1 => chunk_rows /= 2,
+                Err(DataLayerError::Commit(CommitError::Conflict { .. })) => {}
                 Err(_) if self.halted.get().is_some() => self.catalogue_changes.wait(seen, None),
                 Err(_) => self.catalogue_changes.wait(seen, Some(PAUSE)),
             }
@@ -135,6 +137,22 @@ impl Pipeline {
                 return;
             }
             drop(published);
+            self.catalogue_changes.wait(seen, Some(PAUSE));
+        }
+    }
+
+    /// Waits until no transform over the records of a schema computes what was there before it, or
+    /// the pipeline is closed or halted.
+    pub(crate) fn wait_for_transforms(&self, records: SchemaId) {
+        loop {
+            let seen = self.catalogue_changes.count();
+            let is_filling = |published: &Published| {
+                let found = published.catalogue.propagation(records);
+                found.is_some_and(|found| found.is_filling())
+            };
+            if self.is_closed() || self.halted.get().is_some() || !is_filling(&self.published()) {
+                return;
+            }
             self.catalogue_changes.wait(seen, Some(PAUSE));
         }
     }
@@ -161,7 +179,7 @@ impl Pipeline {
             }
             return Ok(true);
         }
-        Ok(false)
+        self.fill_step(chunk_rows)
     }
 
     fn progress(

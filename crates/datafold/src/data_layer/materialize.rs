@@ -1,6 +1,6 @@
 //! The rows that the writes of a transaction become.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +8,15 @@ use datafold_store::{BatchKey, Keyspace};
 
 use super::catalogue::SchemaCore;
 use super::commit::{Change, ChangeKind, element_changes};
+use super::counters::SchemaCounters;
 use super::draft::{After, Draft, ElementDraft, FieldWrites};
 use super::element::{ElementCell, ElementCount};
 use super::error::{CommitError, DataLayerError};
 use super::failure::{own_encoding, unreadable};
 use super::ids::{CommitNumber, FieldId, SchemaId, WriterId};
 use super::index_writes::IndexWrites;
+use super::propagate::Propagate;
+use super::propagation::Propagation;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, Stamp};
 use super::rows::{FieldAddress, Rows};
 use super::working_set::{ElementName, RowSource, WorkingSet, read_count};
@@ -61,14 +64,18 @@ impl Materialized {
 impl WorkingSet {
     /// The rows of the commit that these writes become.
     ///
-    /// `newest` is the state that the commit follows. Of it only the counts of elements and the
-    /// entries of unique indexes are read, which are therefore no part of what a transaction
-    /// conflicts with.
+    /// `newest` is the state that the commit follows, `counters` are what it counts. Of it only the
+    /// counts of elements, the entries of unique indexes and the failures of transforms are read,
+    /// which are therefore no part of what a transaction conflicts with.
+    ///
+    /// Fields that are computed from what is written are computed here, so that everything behind
+    /// takes them for what they are: cells that the commit writes.
     pub(crate) fn materialize(
-        self,
+        mut self,
         stamp: CommitStamp,
         catalogue: &SchemaCore,
         newest: &mut dyn RowSource,
+        counters: &HashMap<SchemaId, SchemaCounters>,
     ) -> Result<Materialized, CommitError> {
         let mut out = Materialized::default();
         let mut changed = self.catalogue_rows_at(stamp.number);
@@ -88,6 +95,8 @@ impl WorkingSet {
         // A record that is written with the approval of its schema is in its indexes.
         let after = out.catalogue.clone();
         let catalogue = after.as_deref().unwrap_or(catalogue);
+        Propagate { rows: self.rows, number: stamp.number, newest, counters, out: &mut out }
+            .records(catalogue, &mut self.records, &self.filling)?;
         let entries = IndexWrites::default();
         let mut writer =
             Writer { rows: self.rows, stamp, catalogue, newest, next: 0, out, entries };
@@ -130,7 +139,8 @@ impl Writer<'_> {
     ) -> Result<(), DataLayerError> {
         let base = self.next;
         let stamp = Stamp { commit: self.stamp.number, writer: self.stamp.writer, base };
-        let place = Place { rows: self.rows, schema, record };
+        let computed = self.catalogue.propagation(schema).map(|found| &**found);
+        let place = Place { rows: self.rows, schema, record, computed };
         let (kind, fields) = match &draft.after {
             After::Untouched => return Ok(()),
             After::Merged(writes) => {
@@ -280,9 +290,18 @@ struct Place<'a> {
     rows: Rows,
     schema: SchemaId,
     record: &'a Bytes,
+    computed: Option<&'a Propagation>,
 }
 
 impl Place<'_> {
+    /// The stamp of a cell: a computed one is written by its transform.
+    fn stamp(&self, field: FieldId, stamp: Stamp) -> Stamp {
+        match self.computed {
+            Some(computed) => Stamp { writer: computed.writer_of(field, stamp.writer), ..stamp },
+            None => stamp,
+        }
+    }
+
     fn record_address(&self) -> FieldAddress<'_> {
         FieldAddress { schema: self.schema, record: self.record, field: FieldId::RECORD }
     }
@@ -301,7 +320,7 @@ impl Place<'_> {
     ) -> Vec<FieldId> {
         let mut written = Vec::with_capacity(writes.len());
         for (field, value) in writes {
-            let (field, value) = (*field, value.clone());
+            let (field, value, stamp) = (*field, value.clone(), self.stamp(*field, stamp));
             let at = live.cells.binary_search_by_key(&field, |(field, _)| *field);
             let found = at.ok().and_then(|at| live.cells.get_mut(at)).map(|(_, cell)| cell);
             match found {
@@ -329,8 +348,10 @@ impl Place<'_> {
 
     fn create(&self, writes: &FieldWrites, stamp: Stamp, out: &mut Materialized) -> Vec<FieldId> {
         let values = writes.iter().filter(|(_, value)| value.is_some());
-        let cell = |value: &Option<Bytes>| Cell { stamp, value: value.clone() };
-        let cells = values.map(|(field, value)| (*field, cell(value))).collect();
+        let cell = |field: FieldId, value: &Option<Bytes>| {
+            (field, Cell { stamp: self.stamp(field, stamp), value: value.clone() })
+        };
+        let cells = values.map(|(field, value)| cell(*field, value)).collect();
         let live = LiveRecord { birth: stamp, cells };
         let fields = live.cells.iter().map(|(field, _)| *field).collect();
         let row = RecordRow::Live(live).encode();

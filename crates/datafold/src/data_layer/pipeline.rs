@@ -260,9 +260,7 @@ impl Pipeline {
                     let before = Before { published: &published, prefetched };
                     let staged = self.stage(&mut guard, before, working, writer, durability);
                     match staged {
-                        Err(error @ CommitError::Duplicate { .. }) => {
-                            DataLayerError::from(error).into()
-                        }
+                        Err(error) if error.is_of_pending() => DataLayerError::from(error).into(),
                         staged => return Ok((value, staged.map_err(DataLayerError::from)?)),
                     }
                 }
@@ -310,17 +308,20 @@ impl Pipeline {
         }
         let before = Before { published: &published, prefetched: None };
         let staged = self.stage(&mut guard, before, working, writer, durability);
-        if let Err(duplicate @ CommitError::Duplicate { .. }) = staged {
-            let (pending, with) = (self.pending_ticket(&guard, &published), guard.number);
-            drop(guard);
-            // Answered only once the record that it is the duplicate of is durable.
-            return Err(match pending.map(|ticket| self.wait(&ticket)) {
-                Some(Err(_)) => CommitError::Conflict { with },
-                Some(Ok(())) | None => duplicate,
-            });
-        }
+        let refusal = match staged {
+            Err(refusal) if refusal.is_of_pending() => refusal,
+            staged => {
+                drop(guard);
+                return self.settle(staged?, durability);
+            }
+        };
+        let (pending, with) = (self.pending_ticket(&guard, &published), guard.number);
         drop(guard);
-        self.settle(staged?, durability)
+        // Answered only once what it depends on is durable.
+        Err(match pending.map(|ticket| self.wait(&ticket)) {
+            Some(Err(_)) => CommitError::Conflict { with },
+            Some(Ok(())) | None => refusal,
+        })
     }
 
     /// The newest pending commit, if there is one that is not durable.
@@ -368,7 +369,8 @@ impl Pipeline {
         let Before { published, prefetched } = before;
         let mut newest = PendingSource { overlay: &writer.overlay, published, prefetched };
         let stamp = CommitStamp { number, writer: by };
-        let mut rows = working.materialize(stamp, &writer.catalogue, &mut newest)?;
+        let (catalogue, counters) = (&writer.catalogue, &writer.counters);
+        let mut rows = working.materialize(stamp, catalogue, &mut newest, counters)?;
         if rows.writes.is_empty() {
             return Ok(None);
         }

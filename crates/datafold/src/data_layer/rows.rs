@@ -4,7 +4,7 @@ use bytes::Bytes;
 use datafold_store::encoding::{KeyError, KeyReader, KeyWriter};
 use datafold_store::{BatchKey, Keyspace, SpaceId};
 
-use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
+use super::ids::{CommitNumber, FieldId, IndexId, SchemaId, TransformId};
 
 /// The kinds of catalogue rows; the numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub(crate) enum CatalogueKind {
     NextFieldId = 7,
     Index = 8,
     NextIndexId = 9,
+    ComputedField = 10,
 }
 
 impl CatalogueKind {
@@ -33,6 +34,7 @@ impl CatalogueKind {
             7 => Some(Self::NextFieldId),
             8 => Some(Self::Index),
             9 => Some(Self::NextIndexId),
+            10 => Some(Self::ComputedField),
             _ => None,
         }
     }
@@ -122,6 +124,20 @@ impl Rows {
 
     pub(crate) fn next_index_id(self) -> BatchKey {
         (Keyspace::Catalogue, self.catalogue_kind(CatalogueKind::NextIndexId).into())
+    }
+
+    /// The catalogue row of a transform that computes a field.
+    pub(crate) fn computed_field(self, transform: TransformId) -> BatchKey {
+        let mut key = self.key();
+        key.id(CatalogueKind::ComputedField as u32).id(transform.0);
+        (Keyspace::Catalogue, key.finish())
+    }
+
+    /// The row that tells why a transform failed for a record, in [`Keyspace::Indexes`].
+    pub(crate) fn failure(self, transform: TransformId, record: &[u8]) -> Bytes {
+        let mut key = self.key();
+        key.id(transform.rows().0).raw(record);
+        key.finish()
     }
 
     /// The prefix of every entry of an index, in [`Keyspace::Indexes`].

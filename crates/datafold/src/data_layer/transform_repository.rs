@@ -15,9 +15,10 @@ use super::rows::CatalogueKind;
 use super::serialization::RowError;
 use super::transaction::Transaction;
 use super::working_set::CatalogueWrite;
-use crate::model::TransformDefinition;
+use crate::model::{OnError, TransformDefinition};
 
-/// Transforms by the name of their output, `Schema.field`.
+/// Transforms by the name of their output, `Schema.field`. Those of approved schemas are registered
+/// by the approval, and cannot be changed or removed here; any others are kept and do nothing.
 #[derive(Debug, Clone)]
 pub struct TransformRepository {
     ops: Arc<DbOperations>,
@@ -52,14 +53,34 @@ impl TransformRepository {
     }
 }
 
-fn encode(transform: &TransformDefinition) -> Vec<u8> {
+/// Refuses to change what the approval of a schema has registered.
+fn check_free(transaction: &Transaction, name: &str) -> Result<(), DataLayerError> {
+    let registered = transaction.state.catalogue.transform_of(name);
+    match registered {
+        Some(transform) => Err(DataLayerError::Refused {
+            what: "transform",
+            name: name.to_owned(),
+            rule: format!("is the one of schema `{}`, which computes its field", transform.schema),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The row of a transform. What is not the default stands behind the first three parts.
+pub(super) fn encode(transform: &TransformDefinition) -> Vec<u8> {
+    let TransformDefinition { inputs, logic, output, on_error, declaration } = transform;
+    let is_plain = *on_error == OnError::Keep && declaration.is_none();
     let mut out = Vec::with_capacity(64);
     let mut encoder = Encoder::new(&mut out);
     ok(encoder
-        .array(3)
-        .and_then(|e| e.encode(&transform.inputs))
-        .and_then(|e| e.str(&transform.logic))
-        .and_then(|e| e.encode(transform.output.as_ref())));
+        .array(if is_plain { 3 } else { 5 })
+        .and_then(|e| e.encode(inputs))
+        .and_then(|e| e.str(logic))
+        .and_then(|e| e.encode(output.as_ref())));
+    if !is_plain {
+        let rejects = *on_error == OnError::Reject;
+        ok(encoder.bool(rejects).and_then(|e| e.encode(declaration.as_ref())));
+    }
     out
 }
 
@@ -70,14 +91,23 @@ pub(super) fn own_form(key: &[u8], row: &[u8]) -> Result<Vec<u8>, DataLayerError
 
 fn decode(key: &[u8], row: &[u8]) -> Result<TransformDefinition, DataLayerError> {
     let parts = |decoder: &mut Decoder<'_>| -> Result<TransformDefinition, RowError> {
-        if decoder.array()? != Some(3) {
-            return Err(RowError::Malformed("a transform row has three parts"));
+        let parts = decoder.array()?;
+        if !matches!(parts, Some(3 | 5)) {
+            return Err(RowError::Malformed("a transform row has three or five parts"));
         }
-        Ok(TransformDefinition {
+        let mut transform = TransformDefinition {
             inputs: decoder.decode()?,
             logic: decoder.decode()?,
             output: decoder.decode()?,
-        })
+            ..TransformDefinition::default()
+        };
+        if parts == Some(5) {
+            if decoder.bool()? {
+                transform.on_error = OnError::Reject;
+            }
+            transform.declaration = decoder.decode()?;
+        }
+        Ok(transform)
     };
     parts(&mut Decoder::new(row))
         .map_err(|error| DataLayerError::row(Keyspace::Catalogue, key, error))
@@ -153,11 +183,13 @@ impl Repository<TransformDefinition, String> for TransformRepository {
                 rule: format!("must have 1 to {NAME_BYTES_MAX} bytes, not {}", key.len()),
             });
         }
+        check_free(transaction, key)?;
         let write = CatalogueWrite::Put(encode(item).into());
         transaction.state.editor().write(&self.row_key(key), write)
     }
 
     fn delete_in(&self, transaction: &mut Transaction, key: &String) -> Result<(), DataLayerError> {
+        check_free(transaction, key)?;
         transaction.state.editor().write(&self.row_key(key), CatalogueWrite::Delete)
     }
 

@@ -67,6 +67,7 @@ pub(super) fn read_catalogue_key(
         | CatalogueKind::State
         | CatalogueKind::Layout
         | CatalogueKind::Index
+        | CatalogueKind::ComputedField
         | CatalogueKind::NextFieldId => {
             reader.id()?;
         }

@@ -1,6 +1,6 @@
 //! What a transaction is about to write, before its commit number is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -82,6 +82,8 @@ pub(crate) struct WorkingSet {
     catalogue: BTreeMap<Bytes, CatalogueDraft>,
     /// Entries of indexes that are built or removed.
     pub(super) index_rows: BTreeMap<Bytes, Option<Bytes>>,
+    /// Records in which what was never computed is to be.
+    pub(super) filling: BTreeSet<(SchemaId, Bytes)>,
 }
 
 /// Drafts to go back to; `None` for a record or element that had none.
@@ -99,6 +101,7 @@ impl WorkingSet {
             elements: BTreeMap::new(),
             catalogue: BTreeMap::new(),
             index_rows: BTreeMap::new(),
+            filling: BTreeSet::new(),
         }
     }
 

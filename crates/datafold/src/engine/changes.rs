@@ -18,7 +18,7 @@ use crate::data_layer::internal::{
 };
 use crate::data_layer::{
     AtomId, Commit, CommitNumber, DataLayerError, DbOperations, FieldId, IndexId, SchemaEntry,
-    SchemaId,
+    SchemaId, TransformId,
 };
 use crate::model::{
     FieldKind, FieldName, RecordKey, SchemaName, SchemaState, Value, decode_element,
@@ -519,6 +519,7 @@ impl Feed<'_> {
         });
         let rows: Vec<_> = keys.map(|key| read_catalogue_key(key)).collect::<Result<_, _>>()?;
         let numbers_one = rows.iter().any(|(kind, _)| *kind == CatalogueKind::NextSchemaId);
+        let computes = rows.iter().any(|(kind, _)| *kind == CatalogueKind::ComputedField);
         let mut loaded = BTreeSet::new();
         for (kind, id) in rows {
             let catalogue = &self.point.published.catalogue;
@@ -537,6 +538,12 @@ impl Feed<'_> {
                     let index = catalogue.index(IndexId(id));
                     (ChangeKind::Index, index.map(|index| index.schema.clone()))
                 }
+                CatalogueKind::ComputedField => {
+                    let transform = catalogue.transform(TransformId(id));
+                    (ChangeKind::Transform, transform.map(|found| found.schema.clone()))
+                }
+                // It comes or goes with the row above.
+                CatalogueKind::Transform if computes => continue,
                 CatalogueKind::Transform => (ChangeKind::Transform, None),
                 CatalogueKind::Layout
                 | CatalogueKind::Metadata
@@ -574,9 +581,10 @@ fn read_catalogue_key(key: &[u8]) -> Result<(CatalogueKind, u32), DataLayerError
     let unknown = || DataLayerError::missing(format!("the kind {number} of catalogue rows"));
     let kind = CatalogueKind::from_number(number).ok_or_else(unknown)?;
     let id = match kind {
-        CatalogueKind::Schema | CatalogueKind::State | CatalogueKind::Index => {
-            reader.id().map_err(error)?
-        }
+        CatalogueKind::Schema
+        | CatalogueKind::State
+        | CatalogueKind::Index
+        | CatalogueKind::ComputedField => reader.id().map_err(error)?,
         _ => 0,
     };
     Ok((kind, id))

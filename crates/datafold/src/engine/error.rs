@@ -533,15 +533,15 @@ fn class_of(error: &DataLayerError) -> ErrorClass {
         DataLayerError::Store(_) | DataLayerError::Serialization(_) => ErrorClass::Store,
         DataLayerError::Commit(error) => match error {
             CommitError::Conflict { .. } | CommitError::Duplicate { .. } => ErrorClass::Refused,
-            CommitError::TooLarge { .. } => ErrorClass::Invalid,
+            CommitError::TooLarge { .. } | CommitError::NotComputed { .. } => ErrorClass::Invalid,
             _ => ErrorClass::Store,
         },
         DataLayerError::NotFound { .. } => ErrorClass::NotFound,
         DataLayerError::AlreadyExists { .. } | DataLayerError::Refused { .. } => {
             ErrorClass::Refused
         }
-        DataLayerError::InvalidData { .. } | DataLayerError::FutureMoment { .. } => {
-            ErrorClass::Invalid
-        }
+        DataLayerError::InvalidData { .. }
+        | DataLayerError::Transforms { .. }
+        | DataLayerError::FutureMoment { .. } => ErrorClass::Invalid,
     }
 }

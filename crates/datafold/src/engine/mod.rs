@@ -47,6 +47,6 @@ pub use operation::{
     Operation, OperationAnswer, OperationFilter, OperationKind, OperationMutation, OperationQuery,
 };
 pub use query::{Counts, Explain, KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
-pub use record_check::VALUE_BYTES_MAX;
+pub use crate::data_layer::VALUE_BYTES_MAX;
 pub use revert::{Revert, RevertConflict, RevertError};
 pub use transaction::FoldTransaction;

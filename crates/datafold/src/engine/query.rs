@@ -10,7 +10,6 @@ mod plan;
 mod program;
 mod reader;
 mod run;
-mod value;
 
 pub use self::explain::{Counts, Explain};
 pub(crate) use self::plan::Plan;

@@ -9,11 +9,8 @@ use super::mutation::RecordInput;
 use super::prepare::{Action, ElementWrite, KeyOf, MappedWrites, Step};
 use super::suggest::closest;
 use crate::data_layer::internal::{CellPlace, FieldWrites};
-use crate::data_layer::{SchemaCore, SchemaEntry, SerializationHelper};
+use crate::data_layer::{SchemaCore, SchemaEntry, SerializationHelper, VALUE_BYTES_MAX};
 use crate::model::{Field, FieldKind, FieldName, RecordKey, Value, encode_element};
-
-/// The largest encoded value of a cell, the same on every engine.
-pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Writes of cells by the schemas that have them: those of the schema's own records, and those of
 /// others.

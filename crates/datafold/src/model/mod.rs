@@ -4,6 +4,7 @@
 
 mod codec;
 mod element_key;
+mod expression;
 #[cfg(test)]
 pub(crate) mod fuzz;
 mod json;
@@ -23,16 +24,18 @@ pub(crate) use element_key::{
     decode_element, decode_element_into, encode_element, encode_element_bound,
     encode_element_prefix,
 };
+pub(crate) use expression::{decode_lang, from_lang, to_lang, type_of};
 pub use json::{JsonError, JsonRule};
 pub use json_schema::{ScalarType, ValueError, ValueSchema, ValueSchemaError, ValueSchemaRule};
 pub use name::{FieldName, NAME_BYTES_MAX, NameError, SchemaName};
 pub use record_key::{KEY_BYTES_MAX, RecordKey, RecordKeyError, part_of_value, value_of_part};
 pub use schema::{
     ContentHash, ContentHashError, Field, FieldKind, FieldPayment, IndexDefinition, KeyOfError,
-    ParsedSchema, PermissionPolicy, Price, PriceBasis, PriceError, SCHEMA_BYTES_MAX, Schema,
+    OnError, ParsedSchema, PermissionPolicy, Price, PriceBasis, PriceError, SCHEMA_BYTES_MAX, Schema,
     SchemaError, SchemaPayment, SchemaPlace, SchemaRule, SchemaState, SchemaStateError,
     SchemaViolation, SchemaWarning, SchemaWarningKind, TransformDefinition, TrustDistance,
     TrustDistanceScaling,
 };
+pub(crate) use schema::qualified;
 pub use timestamp::{Timestamp, TimestampError, TimestampRule};
 pub use value::{DEPTH_MAX, InvalidValue, Value};

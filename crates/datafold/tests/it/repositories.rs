@@ -22,8 +22,8 @@ fn schema(name: &str) -> Schema {
 fn transform(logic: &str) -> TransformDefinition {
     TransformDefinition {
         inputs: vec!["A.b".into()],
-        logic: logic.into(),
         output: Some("A.c".into()),
+        ..TransformDefinition::new(logic)
     }
 }
 

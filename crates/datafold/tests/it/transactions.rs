@@ -31,7 +31,7 @@ fn items() -> FoldDb {
 }
 
 fn transform(logic: &str) -> TransformDefinition {
-    TransformDefinition { inputs: Vec::new(), logic: logic.into(), output: None }
+    TransformDefinition::new(logic)
 }
 
 #[test]

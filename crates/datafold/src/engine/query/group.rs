@@ -8,8 +8,7 @@ use super::super::error::{FoldDbError, QueryError};
 use super::clause::AggregateKind;
 use super::order::write_value;
 use super::program::{Bound, RowView, Surroundings};
-use super::value::from_lang;
-use crate::model::Value;
+use crate::model::{Value, from_lang};
 
 /// The most bytes that groups and sets of distinct values take in memory.
 pub(super) const GROUP_BYTES_MAX: usize = 128 << 20;

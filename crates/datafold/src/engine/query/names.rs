@@ -6,10 +6,9 @@ use std::sync::Arc;
 use datafold_lang::{self as lang, FieldPath, LookupType, Named, Names, Type};
 
 use super::readable;
-use super::value::to_lang;
 use crate::data_layer::SchemaEntry;
 use crate::data_layer::internal::ReadPoint;
-use crate::model::{Field, FieldKind, FieldName, ScalarType, SchemaName, SchemaState};
+use crate::model::{FieldName, SchemaName, SchemaState, type_of};
 
 /// The fields of a schema, fields of one-record schemas, lookups by key, and parameters.
 pub(super) struct QueryNames<'p> {
@@ -118,24 +117,5 @@ fn lookup_type(entry: &SchemaEntry) -> LookupType {
             .iter()
             .map(|field| (field.name.to_string(), field_type(&field.name)))
             .collect(),
-    }
-}
-
-/// The type of a field's value: of one that has elements, an object of them.
-pub(super) fn type_of(field: &Field) -> Type {
-    let of = match &field.value {
-        None => Type::ANY,
-        Some(schema) => match schema.scalar_type() {
-            Some(ScalarType::Bool) => Type::BOOL,
-            Some(ScalarType::Integer) => Type::INTEGER,
-            Some(ScalarType::Number) => Type::NUMBER,
-            Some(ScalarType::Text) => Type::TEXT,
-            Some(ScalarType::Time) => Type::TIME,
-            _ => Type::of_json_schema(&to_lang(schema.json())),
-        },
-    };
-    match field.kind {
-        FieldKind::Single => of,
-        FieldKind::Collection | FieldKind::Range => Type::elements(of),
     }
 }

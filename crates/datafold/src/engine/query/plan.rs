@@ -16,11 +16,10 @@ use super::names::QueryNames;
 use super::order::OrderPart;
 use super::program::{Binder, Bound, BoundFilter, Surroundings};
 use super::reader::RecordReader;
-use super::value::to_lang;
 use super::{KeyCondition, QueryRequest, Record, pinned, reach_of, readable};
 use crate::data_layer::SchemaEntry;
 use crate::data_layer::internal::{IndexPart, Projection, ReadPoint};
-use crate::model::{FieldName, SchemaName, Timestamp, Value};
+use crate::model::{FieldName, SchemaName, Timestamp, Value, to_lang};
 
 /// A query that is checked against its schema.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound as RangeBound;
+use std::ops::{Bound as RangeBound, Range};
 use std::sync::Arc;
 
 use datafold_lang::{self as lang, Constraint, InputError, Inputs, Program};
@@ -11,10 +11,9 @@ use datafold_lang::{self as lang, Constraint, InputError, Inputs, Program};
 use super::super::error::{FoldDbError, QueryError};
 use super::names::other_schema;
 use super::reader::RecordReader;
-use super::value::{Span, decode_lang, from_lang, to_lang};
 use crate::data_layer::SchemaEntry;
 use crate::data_layer::internal::{Projection, ReadPoint, locate_plain};
-use crate::model::{FieldName, RecordKey, Timestamp, Value};
+use crate::model::{FieldName, RecordKey, Timestamp, Value, decode_lang, from_lang, to_lang};
 
 /// At most so many looked up values are kept, so that those that are asked for again are at hand.
 const LOOKUPS_KEPT_MAX: usize = 10_000;
@@ -22,6 +21,9 @@ const LOOKUPS_KEPT_MAX: usize = 10_000;
 const LOOKUP_BYTES_MAX: u64 = 16 << 20;
 /// What one takes besides its key and value.
 const LOOKUP_BYTES: u64 = 128;
+
+/// Where a cell's value is in its row; empty for a cell without value.
+type Span = Range<usize>;
 
 /// A program whose inputs are found.
 #[derive(Debug)]

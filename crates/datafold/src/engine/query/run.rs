@@ -14,10 +14,9 @@ use super::order::{OrderPart, Sorter, read_ties, write_order, write_ties, write_
 use super::plan::{Columns, Grouping, Output, Plan, RecordOrder};
 use super::program::{RowLoader, RowView};
 use super::reader::RecordReader;
-use super::value::{from_lang, to_lang};
 use super::{QueryEnd, Record, time_of, write_cursor};
 use crate::data_layer::{DataLayerError, SchemaCounters};
-use crate::model::RecordKey;
+use crate::model::{RecordKey, from_lang, to_lang};
 
 /// So many entries of an index are read at once.
 const ENTRIES_AT_ONCE: usize = 1_024;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use datafold_lang::CompileError;
+
 use super::super::json_schema::{plain, quote};
 use super::super::{JsonError, NameError, ValueError, ValueSchemaError};
 
@@ -128,6 +130,9 @@ pub enum SchemaRule {
     /// Something that the original accepts, and this version does not yet.
     #[error("{0} is not supported yet")]
     NotSupported(&'static str),
+    /// A transform that is declared as text, but not in the form for that.
+    #[error("the declaration of a transform: {0}")]
+    Logic(CompileError),
     /// The `value` schema is invalid.
     #[error("{0}")]
     ValueSchema(ValueSchemaError),
@@ -191,6 +196,7 @@ impl SchemaRule {
             SchemaRule::Name(cause) => cause.code(),
             SchemaRule::Empty => "schema_member_empty",
             SchemaRule::NotSupported(_) => "schema_not_supported",
+            SchemaRule::Logic(_) => "schema_declaration",
             SchemaRule::ValueSchema(cause) => cause.code(),
             SchemaRule::Default(_) => "schema_default_refused",
             SchemaRule::NoDefault(_) => "schema_default_unused",

@@ -28,7 +28,8 @@ pub use self::payment::{FieldPayment, SchemaPayment, TrustDistanceScaling};
 pub use self::policy::{PermissionPolicy, TrustDistance};
 pub use self::price::{Price, PriceBasis, PriceError};
 pub use self::state::{SchemaState, SchemaStateError};
-pub use self::transform::TransformDefinition;
+pub(crate) use self::transform::qualified;
+pub use self::transform::{OnError, TransformDefinition};
 use super::{FieldName, SchemaName};
 
 /// A schema: a named contract of key, fields, policies and transforms.

@@ -314,12 +314,20 @@ fn every_rule_of_a_field_is_checked() {
         (r#""field_mappers":{"S":"x"}"#, "field_mappers: `x` is not a field of the schema"),
         (r#""field_mappers":{"A":""}"#, "field_mappers.A: a name must not be empty"),
         (r#""field_mappers":{"A.b":"c"}"#, "field_mappers.A.b: `A.b` is not a name"),
-        (r#""transform":"transform f {}""#, "transform: a transform declared as text"),
+        (
+            r#""transform":"transform f {}""#,
+            "transform: the declaration of a transform: line 1, column 14: expected `logic`",
+        ),
+        (r#""transform":"transform f { logic: {} }""#, "transform.logic: must not be empty"),
         (r#""transform":{}"#, "transform.logic: is missing"),
         (r#""transform":{"logic":" "}"#, "transform.logic: must not be empty"),
         (
-            r#""transform":{"logic":"1","on_error":"reject"}"#,
-            "transform.on_error: is not a member of a transform",
+            r#""transform":{"logic":"1","on_error":"stop"}"#,
+            "transform.on_error: expected keep or reject, found text \"stop\"",
+        ),
+        (
+            r#""transform":{"logic":"1","onError":"reject"}"#,
+            "transform.onError: is not a member of a transform",
         ),
         (
             r#""transform":{"logic":"1","inputs":["g"]}"#,

@@ -43,7 +43,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn constant() -> impl Strategy<Value = lang::Value<'static>> {
-    scalar().prop_map(|value| super::super::value::to_lang(&value).into_owned())
+    scalar().prop_map(|value| crate::model::to_lang(&value).into_owned())
 }
 
 fn ordered() -> impl Strategy<Value = lang::Value<'static>> {
@@ -91,7 +91,7 @@ fn is() -> impl Strategy<Value = Is> {
 
 /// Whether a value fulfils a condition, by the rules of the language.
 fn holds(is: &Is, value: &Value) -> bool {
-    let value = super::super::value::to_lang(value);
+    let value = crate::model::to_lang(value);
     let compare = |bound: &lang::Value<'_>| {
         let one_type = key_part(&value).zip(key_part(bound));
         let one_type = one_type.is_some_and(|(a, b)| part_region(&a) == part_region(&b));

@@ -1,13 +1,11 @@
-//! Values of the model as those of the expression language, and back.
+//! Values and types of the model as those of the expression language, and back.
 
-use std::ops::Range;
+use datafold_lang::{self as lang, Text, Type};
 
-use datafold_lang::{self as lang, Text};
-
-use crate::model::{CodecError, Timestamp, Value, decode_value};
+use super::{CodecError, Field, FieldKind, ScalarType, Timestamp, Value, decode_value, take_text};
 
 /// The same value; its texts are borrowed.
-pub(super) fn to_lang(value: &Value) -> lang::Value<'_> {
+pub(crate) fn to_lang(value: &Value) -> lang::Value<'_> {
     match value {
         Value::Null => lang::Value::Null,
         Value::Bool(value) => lang::Value::Bool(*value),
@@ -30,7 +28,7 @@ pub(super) fn to_lang(value: &Value) -> lang::Value<'_> {
 }
 
 /// The same value; a duration becomes its text.
-pub(super) fn from_lang(value: &lang::Value<'_>) -> Value {
+pub(crate) fn from_lang(value: &lang::Value<'_>) -> Value {
     match value {
         lang::Value::Null => Value::Null,
         lang::Value::Bool(value) => Value::Bool(*value),
@@ -50,7 +48,7 @@ pub(super) fn from_lang(value: &lang::Value<'_>) -> Value {
 
 /// The value that was encoded; its text is borrowed.
 #[inline]
-pub(super) fn decode_lang(raw: &[u8]) -> Result<lang::Value<'_>, CodecError> {
+pub(crate) fn decode_lang(raw: &[u8]) -> Result<lang::Value<'_>, CodecError> {
     let int = match raw {
         [number @ 0..24] | [24, number @ 24..=255] => i64::from(*number),
         [25, a @ 1..=255, b] => i64::from(u16::from_be_bytes([*a, *b])),
@@ -63,7 +61,7 @@ pub(super) fn decode_lang(raw: &[u8]) -> Result<lang::Value<'_>, CodecError> {
 }
 
 fn decode_other(raw: &[u8]) -> Result<lang::Value<'_>, CodecError> {
-    if let Some((text, [])) = crate::model::take_text(raw) {
+    if let Some((text, [])) = take_text(raw) {
         return Ok(lang::Value::Text(Text::Borrowed(text)));
     }
     let value = decode_value(raw)?;
@@ -74,5 +72,21 @@ fn decode_other(raw: &[u8]) -> Result<lang::Value<'_>, CodecError> {
     })
 }
 
-/// Where a cell's value is in its row; empty for a cell without value.
-pub(super) type Span = Range<usize>;
+/// The type of a field's value: of one that has elements, an object of them.
+pub(crate) fn type_of(field: &Field) -> Type {
+    let of = match &field.value {
+        None => Type::ANY,
+        Some(schema) => match schema.scalar_type() {
+            Some(ScalarType::Bool) => Type::BOOL,
+            Some(ScalarType::Integer) => Type::INTEGER,
+            Some(ScalarType::Number) => Type::NUMBER,
+            Some(ScalarType::Text) => Type::TEXT,
+            Some(ScalarType::Time) => Type::TIME,
+            _ => Type::of_json_schema(&to_lang(schema.json())),
+        },
+    };
+    match field.kind {
+        FieldKind::Single => of,
+        FieldKind::Collection | FieldKind::Range => Type::elements(of),
+    }
+}
