@@ -347,6 +347,12 @@ impl SchemaCore {
         self.propagations.get(&records)
     }
 
+    /// Whether a transform writes the cell.
+    pub(crate) fn is_computed(&self, place: CellPlace) -> bool {
+        let found = self.propagations.get(&place.schema);
+        found.is_some_and(|found| found.computing(place.field).is_some())
+    }
+
     /// Whether anything is computed.
     pub(crate) fn computes(&self) -> bool {
         !self.propagations.is_empty()

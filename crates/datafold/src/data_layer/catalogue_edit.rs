@@ -459,9 +459,7 @@ fn check_index(
         if place.schema != entry.records() && !entry.schema.key.contains(name) {
             return refuse(format!("is on `{name}`, whose values are in another schema"));
         }
-        let propagation = catalogue.propagation(entry.records());
-        let is_computed = field.transform.is_some()
-            || propagation.is_some_and(|found| found.computing(place.field).is_some());
+        let is_computed = field.transform.is_some() || catalogue.is_computed(place);
         if definition.unique && is_computed {
             return refuse(format!("is unique and on `{name}`, which is computed"));
         }

@@ -53,7 +53,7 @@ impl Draft {
     }
 
     /// Whether the transaction writes or deletes the record itself.
-    pub(super) fn is_written(&self) -> bool {
+    pub(crate) fn is_written(&self) -> bool {
         !matches!(self.after, After::Untouched)
     }
 

@@ -28,6 +28,7 @@ pub(crate) use super::index::{
 pub(crate) use super::layout::CellPlace;
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::plain_row::{locate_plain, project_plain};
+pub(crate) use super::propagation::Cause;
 pub(crate) use super::publication::Deadline;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::record::RecordRow;

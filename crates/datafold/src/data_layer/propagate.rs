@@ -54,7 +54,9 @@ impl Propagate<'_> {
             };
             let Some(propagation) = found.clone() else { continue };
             let is_filling = filling.contains(name);
-            let cause = if is_filling { Cause::Filling } else { Cause::Written };
+            // What reads a result that was never computed would compute something else.
+            let fills = is_filling || (propagation.is_filling() && draft.is_written());
+            let cause = if fills { Cause::Filling } else { Cause::Written };
             if matches!(draft.after, After::Deleted) {
                 for transform in propagation.transforms() {
                     self.succeeded(transform, record).map_err(unreadable)?;

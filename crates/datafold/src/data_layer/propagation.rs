@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::draft::{After, Draft};
-use super::ids::{FieldId, TransformId, WriterId};
+use super::ids::{FieldId, WriterId};
 use super::transform::{Evaluation, Transform, TransformState};
 
 /// All transforms whose results are cells of the records of one schema.
@@ -18,8 +18,8 @@ pub(crate) struct Propagation {
     order: Box<[Arc<Transform>]>,
     /// By field, the places in the order of those that read it, ascending.
     readers: HashMap<FieldId, Box<[usize]>>,
-    /// The transform that computes a field.
-    writers: HashMap<FieldId, TransformId>,
+    /// By field, the place in the order of the transform that computes it.
+    writers: HashMap<FieldId, usize>,
     is_filling: bool,
 }
 
@@ -85,7 +85,7 @@ impl Propagation {
             }
         }
         let readers = readers.into_iter().map(|(field, of)| (field, of.into())).collect();
-        let writers = order.iter().map(|found| (found.output, found.id)).collect();
+        let writers = order.iter().enumerate().map(|(at, found)| (found.output, at)).collect();
         let is_filling = order.iter().any(|found| found.state == TransformState::Filling);
         Self { order, readers, writers, is_filling }
     }
@@ -97,13 +97,12 @@ impl Propagation {
 
     /// The transform that computes a field.
     pub(crate) fn computing(&self, field: FieldId) -> Option<&Arc<Transform>> {
-        let id = self.writers.get(&field)?;
-        self.order.iter().find(|found| found.id == *id)
+        self.order.get(*self.writers.get(&field)?)
     }
 
     /// Who writes a field in a commit of `writer`.
     pub(crate) fn writer_of(&self, field: FieldId, writer: WriterId) -> WriterId {
-        self.writers.get(&field).map_or(writer, |transform| transform.writer())
+        self.computing(field).map_or(writer, |transform| transform.id.writer())
     }
 
     /// Whether one of them has not computed all records.

@@ -121,6 +121,20 @@ impl Transform {
         self.shape.fields.get(self.at)
     }
 
+    /// The fields that it reads, as `Schema.field`, in the order of the logic.
+    pub(crate) fn inputs(&self) -> Vec<String> {
+        let logic = self.logic.iter();
+        let inputs = logic.flat_map(|logic| logic.program.inputs());
+        let mut names: Vec<String> = Vec::new();
+        for input in inputs {
+            let name = format!("{}.{}", self.schema, input.path.field);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// The cells that it reads.
     pub(crate) fn cells(&self) -> impl Iterator<Item = FieldId> + '_ {
         let sources = self.logic.iter().flat_map(|logic| logic.sources.iter());

@@ -10,10 +10,11 @@ use datafold_store::encoding::KeyReader;
 use datafold_store::{Keyspace, Scan};
 use minicbor::Decoder;
 
+use super::catalogue::SchemaCore;
 use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header, encode_part};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
-use super::ids::{CommitNumber, FieldId, IndexId, SchemaId};
+use super::ids::{CommitNumber, FieldId, IndexId, SchemaId, TransformId};
 use super::index::IndexState;
 use super::index_build::Progress;
 use super::layout::CellPlace;
@@ -21,6 +22,7 @@ use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
 use super::serialization::RowError;
+use super::transform::TransformFailure;
 use crate::model::{FieldKind, Timestamp, Value, decode_value};
 
 /// At most this many problems are described; the others are counted.
@@ -67,10 +69,11 @@ impl VerifyReport {
 /// - elements belong to records, and each field's count of them is right;
 /// - the atoms and births found in records and history are those that the commits list, by schema;
 /// - the counters are what a count finds, and every schema has its state and its hash;
+/// - computed cells name their transform, and what is told of its failures is counted;
 /// - indexes that are ready have the entries of all live records and no others.
 pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> {
-    let (report, found, entries) = Default::default();
-    let mut check = Check { point, report, found, entries };
+    let (report, found, entries, failures) = Default::default();
+    let mut check = Check { point, report, found, entries, failures };
     let listed = check.commits()?;
     check.records()?;
     check.elements()?;
@@ -87,6 +90,8 @@ pub(super) struct Check<'a> {
     pub(super) report: VerifyReport,
     found: HashMap<SchemaId, Found>,
     entries: HashMap<IndexId, Entries>,
+    /// How many records each transform fails for.
+    failures: HashMap<TransformId, u64>,
 }
 
 /// Entries of an index in any order, as sums of their hashes.
@@ -124,17 +129,22 @@ impl WriteSum {
         self.0 = self.0.wrapping_add(hasher.finish());
     }
 
-    fn add_change(&mut self, change: &Change, commit: &Commit) {
+    fn add_change(&mut self, change: &Change, commit: &Commit, catalogue: &SchemaCore) {
         let stamp = |base| Stamp { commit: commit.number, writer: commit.writer, base };
         match change {
-            Change::Record { record, kind, base, fields, .. } => {
+            Change::Record { schema, record, kind, base, fields } => {
                 let stamp = stamp(*base);
+                let computed = catalogue.propagation(*schema);
                 match kind {
                     ChangeKind::Delete => self.add(record, FieldId::RECORD, &[], stamp),
                     ChangeKind::Create => self.add(record, BIRTH, &[], stamp),
                     ChangeKind::Write => {}
                 }
                 for field in fields {
+                    let mut stamp = stamp;
+                    if let Some(computed) = computed {
+                        stamp.writer = computed.writer_of(*field, stamp.writer);
+                    }
                     self.add(record, *field, &[], stamp);
                 }
             }
@@ -196,6 +206,7 @@ impl Check<'_> {
         // The commit whose parts are read, and the atoms counted in them.
         let mut open: Option<(Commit, u32)> = None;
         let rows = self.point.rows;
+        let catalogue = std::sync::Arc::clone(&self.point.published.catalogue);
         self.scan(Keyspace::Commits, |check, key, row| {
             let Ok((number, part)) = rows.read_commit_part(key) else {
                 return check.report.problem(format!("commits: key {} is none", hex(key)));
@@ -235,7 +246,7 @@ impl Check<'_> {
                         {
                             let listed = listed.entry(*schema).or_default();
                             listed.atoms += u64::from(change.atoms());
-                            listed.writes.add_change(&change, commit);
+                            listed.writes.add_change(&change, commit, &catalogue);
                         }
                     }
                 }
@@ -325,6 +336,15 @@ impl Check<'_> {
                 }
                 return;
             }
+            if catalogue.transform(TransformId(id.0)).is_some() {
+                let found = TransformFailure::decode(row);
+                *check.failures.entry(TransformId(id.0)).or_default() += 1;
+                match found {
+                    Ok(failure) => check.form(&place(), row, &failure.encode()),
+                    Err(error) => check.report.problem(format!("{}: {error}", place())),
+                }
+                return;
+            }
             let Some(index) = catalogue.index(id) else {
                 return check.report.problem(format!("{}: is of no index", place()));
             };
@@ -334,6 +354,22 @@ impl Check<'_> {
             let sum = &mut check.entries.entry(id).or_default().found;
             *sum = sum.wrapping_add(entry_hash(key, row));
         })?;
+        for transform in catalogue.computed() {
+            let found = self.failures.remove(&transform.id).unwrap_or_default();
+            let (keyspace, key) = rows.counters(transform.id.counter());
+            let counted = match self.point.published.get(keyspace, &key)? {
+                Some(row) => SchemaCounters::decode(&row)
+                    .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
+                None => SchemaCounters::default(),
+            };
+            let expected = SchemaCounters { records: found, ..SchemaCounters::default() };
+            if counted != expected {
+                let (schema, field, said) = (&transform.schema, &transform.field, counted.records);
+                self.report.problem(format!(
+                    "{schema}.{field}: the counters say that {said} records fail, there are {found}"
+                ));
+            }
+        }
         for index in catalogue.indexes().filter(|index| index.state == IndexState::Ready) {
             let entries = self.entries.remove(&index.id).unwrap_or_default();
             if entries.of_records != entries.found {

@@ -361,7 +361,8 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     }
 
     /// Commits the rows of some lines at once, or in halves if that would be too much for one
-    /// commit, or to find the row that has the values of another record in a unique index.
+    /// commit, or to find the row that has the values of another record in a unique index, or of
+    /// which a field cannot be computed.
     fn commit(&mut self, mut lines: Vec<u64>, mut rows: Prepared) -> Result<(), FoldDbError> {
         match self.try_commit(&rows) {
             Ok((unchanged, ticket)) => {
@@ -370,7 +371,9 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
                 self.in_flight.push(InFlight { rows, unchanged, ticket });
             }
             Err(FoldDbError::DataLayer(DataLayerError::Commit(
-                error @ (CommitError::TooLarge { .. } | CommitError::Duplicate { .. }),
+                error @ (CommitError::TooLarge { .. }
+                | CommitError::Duplicate { .. }
+                | CommitError::NotComputed { .. }),
             ))) => {
                 if let [line] = lines.as_slice() {
                     self.note_refusal(*line, error.to_string());

@@ -117,7 +117,8 @@ impl FoldDb {
     /// Makes a record, or everything that a commit wrote, again what it was, in one new commit.
     ///
     /// It is a mutation: values must be accepted by the schema as it is today, fields must be
-    /// writable, unique indexes hold, and it is all or nothing. What is as it was already is not
+    /// writable, unique indexes hold, and it is all or nothing. Computed fields are not set, but
+    /// follow from the others. What is as it was already is not
     /// written; if all is, there is no commit, and the receipt names the last one.
     ///
     /// A record that did not exist is deleted, and one that was deleted since is created again. The
@@ -327,8 +328,14 @@ fn write(transaction: &mut FoldTransaction<'_>, plan: &RecordPlan) -> Result<(),
     let names = entry.schema.key.iter().map(FieldName::to_string);
     let key: RecordInput = names.zip(parts).collect();
     let mut record = key.clone();
+    let catalogue = Arc::clone(&transaction.transaction.state.catalogue);
     for (name, value) in &plan.cells {
-        let default = entry.place(name.as_str()).and_then(|cell| {
+        let place = entry.place(name.as_str());
+        // It follows from what is written here.
+        if place.is_some_and(|place| catalogue.is_computed(place)) {
+            continue;
+        }
+        let default = place.and_then(|cell| {
             let is_new = missing.contains(&cell.schema);
             is_new.then(|| default_of(transaction, entry, cell)).flatten()
         });

@@ -50,7 +50,10 @@ pub(super) fn commit_whole(
     let mut undo = Undo { number, force, now, before, conflicts: Vec::new(), whole: Vec::new() };
     let mut room = Room::default();
     let mut plans = Vec::new();
-    for ((schema, record), written) in by_record(number, logged)? {
+    let catalogue = Arc::clone(&undo.now.published.catalogue);
+    for ((schema, record), mut written) in by_record(number, logged)? {
+        // What is computed follows from the other fields, and is in nobody's way.
+        written.fields.retain(|field| !catalogue.is_computed(CellPlace { schema, field: *field }));
         let key = RecordKey::from_bytes(record);
         undo.record(transaction, schema, &key, &written, &mut room, &mut plans)?;
         if undo.conflicts.len() >= CONFLICTS_MAX && !force {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::discovery::{SchemaFile, SchemaSource};
-use crate::model::{FieldName, RecordKey, SchemaName, SchemaState, Timestamp};
+use crate::data_layer::TransformId;
+use crate::model::{
+    FieldName, RecordKey, SchemaName, SchemaState, Timestamp, TransformDefinition,
+};
 
 /// A file or text that was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -142,4 +145,26 @@ pub struct IndexStatus {
     pub records_read: Option<u64>,
     /// Of a unique index that failed: the first 100 pairs of records with the same values.
     pub duplicates: Vec<(RecordKey, RecordKey)>,
+}
+
+/// One transform of an approved schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransformStatus {
+    /// Its revision, which each atom that it computed names as its writer.
+    pub revision: TransformId,
+    /// The schema.
+    pub schema: SchemaName,
+    /// The field that it computes.
+    pub field: FieldName,
+    /// The fields that it reads, as `Schema.field`, each once, in the order of the logic.
+    pub inputs: Vec<String>,
+    /// Its definition.
+    pub definition: TransformDefinition,
+    /// `filling` while records that were there before it are computed, then `ready`.
+    pub state: &'static str,
+    /// How many of those records it has looked at, while it is filling.
+    pub records_read: Option<u64>,
+    /// For how many records it has no result at present; see
+    /// [`SchemaService::transform_failures`](super::SchemaService::transform_failures).
+    pub failing: u64,
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::discovery::SchemaDiscovery;
-use super::report::{IndexStatus, SchemaLoadingReport, SchemaStatus};
+use super::report::{IndexStatus, SchemaLoadingReport, SchemaStatus, TransformStatus};
 use crate::data_layer::internal::Execution;
 use crate::data_layer::{
     DataLayerError, DatabasePool, Durability, Index, IndexState, Receipt, SchemaCore, SchemaEntry,
-    WriterId,
+    TransformFailure, TransformState, WriterId,
 };
 use crate::engine::FoldDbError;
 use crate::model::{FieldName, IndexDefinition, RecordKey, SchemaName, SchemaState};
@@ -73,12 +73,15 @@ impl SchemaService {
         pipeline.execute(WriterId::OWNER, Durability::Durable, None, request)
     }
 
-    /// Approves a schema: applications may query and write it. From any state.
+    /// Approves a schema: applications may query and write it. From any state. Its transforms, if
+    /// it was never approved before, compute from then on with every write; records that are there
+    /// are computed in the background, see [`SchemaService::transforms`].
     ///
     /// # Errors
     ///
     /// [`DataLayerError::NotFound`]; [`DataLayerError::Refused`] for a definition that asks for
-    /// what this version does not do. Then nothing is changed.
+    /// what this version does not do; [`DataLayerError::Transforms`] with everything that is wrong
+    /// with its transforms. Then nothing is changed.
     pub fn approve_schema(&self, name: &SchemaName) -> Result<Receipt, FoldDbError> {
         self.set_states(std::slice::from_ref(name), SchemaState::Approved, None)
     }
@@ -212,6 +215,74 @@ impl SchemaService {
             });
         }
         Ok(found)
+    }
+
+    /// The transforms of a schema that was approved, in the order of its fields.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema.
+    pub fn transforms(&self, name: &SchemaName) -> Result<Vec<TransformStatus>, FoldDbError> {
+        let entry = self.entry(name)?;
+        let pipeline = self.pool.operations().pipeline();
+        let (core, counters) = (self.core(), pipeline.counters());
+        let mut found = Vec::new();
+        for field in &entry.schema.fields {
+            let transform = core.transform_of(&format!("{name}.{}", field.name));
+            let (Some(transform), Some(definition)) = (transform, &field.transform) else {
+                continue;
+            };
+            let is_filling = transform.state == TransformState::Filling;
+            let records_read = is_filling.then(|| pipeline.records_filled(transform)).transpose()?;
+            let failing = counters.get(&transform.id.counter());
+            found.push(TransformStatus {
+                revision: transform.id,
+                schema: name.clone(),
+                field: field.name.clone(),
+                inputs: transform.inputs(),
+                definition: definition.clone(),
+                state: transform.state.as_str(),
+                records_read,
+                failing: failing.map_or(0, |counted| counted.records),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The records for which the transform of a field has no result, by key, at most `limit` and at
+    /// most some thousands.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for a field that is not computed.
+    ///
+    /// # Cost
+    ///
+    /// One row for each.
+    pub fn transform_failures(
+        &self,
+        name: &SchemaName,
+        field: &FieldName,
+        limit: usize,
+    ) -> Result<Vec<(RecordKey, TransformFailure)>, FoldDbError> {
+        let (core, full) = (self.core(), format!("{name}.{field}"));
+        let transform = core.transform_of(&full);
+        let transform = transform.ok_or_else(|| DataLayerError::not_found("transform", full))?;
+        let found = self.pool.operations().pipeline().failures(transform.id, limit)?;
+        let key = |(key, failure)| (RecordKey::from_bytes(key), failure);
+        Ok(found.into_iter().map(key).collect())
+    }
+
+    /// Waits until every record of a schema that was there before its transforms is computed.
+    /// Returns early if the pool is closed or takes no more writes.
+    ///
+    /// # Errors
+    ///
+    /// [`DataLayerError::NotFound`] for an unknown schema.
+    pub fn wait_for_transforms(&self, name: &SchemaName) -> Result<(), FoldDbError> {
+        let records = self.entry(name)?.records();
+        self.pool.operations().pipeline().wait_for_transforms(records);
+        Ok(())
     }
 
     fn entry(&self, name: &SchemaName) -> Result<Arc<SchemaEntry>, FoldDbError> {

@@ -47,3 +47,4 @@ mod steps;
 mod timeline;
 mod times;
 mod transactions;
+mod transforms;

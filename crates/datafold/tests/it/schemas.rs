@@ -149,17 +149,21 @@ fn only_approved_schemas_are_read_and_written() {
 #[test]
 fn what_would_silently_do_nothing_is_not_approved() {
     let db = memory();
-    for (schema, why) in [
-        (r#"{"name": "C", "fields": {"a": {}, "b": {"transform": {"logic": "1"}}}}"#, "computes"),
-        (r#"{"name": "D", "fields": {"a": {"field_mappers": {"A": "a"}}}}"#, "maps"),
+    for (schema, code, why) in [
+        (
+            r#"{"name": "C", "fields": {"a": {}, "b": {"transform": {"logic": "z"}}}}"#,
+            "invalid_transform",
+            "there is no name `z`",
+        ),
+        (r#"{"name": "D", "fields": {"a": {"field_mappers": {"A": "a"}}}}"#, "refused", "maps"),
     ] {
         let name = db.schemas().load_text(schema, None).unwrap().name;
         let error = db.schemas().approve_schema(&name).unwrap_err();
-        assert_eq!(error.code(), "refused");
+        assert_eq!(error.code(), code);
         assert!(error.to_string().contains(why), "{error}");
         // There is no way around it.
         let error = db.pool().schemas().set_state(&name, SchemaState::Approved).unwrap_err();
-        assert_eq!(error.code(), "refused");
+        assert_eq!(error.code(), code);
         assert_eq!(db.pool().schemas().get_state(&name).unwrap(), Some(SchemaState::Available));
     }
     assert_eq!(head(&db), 2);
