@@ -2,7 +2,7 @@
 
 use datafold::FoldDb;
 use datafold::FoldDbError;
-use datafold::data_layer::{DEFAULT_SPACE, PoolOptions};
+use datafold::data_layer::{DEFAULT_SPACE, DataLayerError, PoolOptions};
 use datafold::engine::QueryError;
 use datafold::lang::Diagnostic;
 
@@ -81,6 +81,12 @@ pub(crate) fn explain(
         }
         FoldDbError::Query(QueryError::Evaluation { error: wrong, .. }) => {
             Failure::from(error).excerpt(wrong.diagnostic.excerpt())
+        }
+        FoldDbError::DataLayer(DataLayerError::Transforms { problems, .. }) => {
+            let diagnostics = problems.iter().flat_map(|problem| &problem.diagnostics);
+            let excerpt: String = diagnostics.map(Diagnostic::render).collect();
+            let failure = Failure::from(error);
+            if excerpt.is_empty() { failure } else { failure.excerpt(excerpt) }
         }
         _ => Failure::from(error),
     };

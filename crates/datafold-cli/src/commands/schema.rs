@@ -120,6 +120,7 @@ fn set_states(session: &Session<'_>, args: &StateArgs, state: SchemaState) -> Do
     let rows = args.names.iter().map(row).collect();
     print_changed(session, rows)?;
     if state == SchemaState::Approved {
+        args.names.iter().try_for_each(|name| await_transforms(session, name))?;
         args.names.iter().try_for_each(|name| await_indexes(session, name))?;
     }
     Ok(())
@@ -137,6 +138,21 @@ fn drop_index(session: &Session<'_>, name: &SchemaName, fields: &[FieldName]) ->
     let receipt = receipt.map_err(|error| session.fail(&error))?;
     let state = format!("index on {} dropped", joined(fields));
     print_changed(session, vec![changed(name, &state, &receipt)])
+}
+
+/// Waits until the computed fields of a schema are filled in, and tells of failures.
+fn await_transforms(session: &Session<'_>, name: &SchemaName) -> Done {
+    let schemas = session.db.schemas();
+    let found = || schemas.transforms(name).map_err(|error| session.fail(&error));
+    if found()?.iter().any(|transform| transform.state == "filling") {
+        footer(format_args!("computing fields; it goes on later if you interrupt it"));
+        schemas.wait_for_transforms(name).map_err(|error| session.fail(&error))?;
+    }
+    for transform in found()?.iter().filter(|transform| transform.failing > 0) {
+        let (field, failing) = (&transform.field, transform.failing);
+        note(format_args!("{name}.{field} could not be computed for {failing} records"));
+    }
+    Ok(())
 }
 
 /// Waits until the indexes of a schema are built; fails if one failed.

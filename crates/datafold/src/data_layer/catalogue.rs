@@ -573,7 +573,8 @@ impl SchemaCore {
         let before = self.computed.remove(&id);
         let after = row.and_then(|row| self.resolve_computed(id, row, before.as_deref()));
         let records = before.iter().map(|found| found.records);
-        let records: BTreeSet<_> = records.chain(after.as_ref().map(|found| found.records)).collect();
+        let records: BTreeSet<_> =
+            records.chain(after.as_ref().map(|found| found.records)).collect();
         if let Some(transform) = after {
             self.computed.insert(id, Arc::new(transform));
         }

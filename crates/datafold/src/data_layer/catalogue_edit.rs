@@ -184,7 +184,8 @@ impl Editor<'_> {
     fn register_transforms(&mut self, name: &SchemaName) -> Result<(), DataLayerError> {
         let entry = self.entry(name)?;
         let computed = entry.schema.fields.iter().enumerate();
-        let computed = computed.filter_map(|(at, field)| Some((at, field, field.transform.as_ref()?)));
+        let computed =
+            computed.filter_map(|(at, field)| Some((at, field, field.transform.as_ref()?)));
         let full_name = |field: &Field| format!("{name}.{}", field.name);
         let is_new = |field: &Field| self.catalogue.transform_of(&full_name(field)).is_none();
         let new: Vec<_> = computed.filter(|(_, field, _)| is_new(field)).collect();
@@ -212,7 +213,8 @@ impl Editor<'_> {
         let mut problems = Vec::new();
         let known = self.catalogue.propagation(entry.records());
         let known = known.into_iter().flat_map(|known| known.transforms().iter());
-        let mut all: Vec<_> = known.filter(|found| found.schema != entry.schema.name).cloned().collect();
+        let mut all: Vec<_> =
+            known.filter(|found| found.schema != entry.schema.name).cloned().collect();
         for (at, field) in entry.schema.fields.iter().enumerate() {
             let Some(definition) = &field.transform else { continue };
             match transform_check::check(entry, field, definition) {

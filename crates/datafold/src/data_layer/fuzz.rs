@@ -17,7 +17,7 @@ use super::commit::{
 };
 use super::counters::SchemaCounters;
 use super::element::{ElementCell, ElementCount, ElementView};
-use super::ids::{AtomId, CommitNumber, FieldId, IndexId, SchemaId, WriterId};
+use super::ids::{AtomId, CommitNumber, FieldId, IndexId, SchemaId, TransformId, WriterId};
 use super::index::{Index, IndexPart, IndexState, encode_index};
 use super::index_build::Progress;
 use super::layout::{CellPlace, Layout};
@@ -26,11 +26,13 @@ use super::plain_row::project_plain;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Stamp};
 use super::row_reader::RowReader;
 use super::rows::{CatalogueKind, FieldAddress, Rows};
+use super::transform::{ComputedRow, TransformState};
+use super::transform_repository::encode as encode_transform;
 use super::verify_catalogue::read_catalogue_key;
 use crate::model::fuzz::{CBOR_WORDS, FLIGHT, stored_values};
 use crate::model::{
-    FieldName, IndexDefinition, Schema, SchemaName, SchemaState, Timestamp, Value, decode_value,
-    encode_element, encode_value,
+    FieldName, IndexDefinition, Schema, SchemaName, SchemaState, Timestamp, TransformDefinition,
+    Value, decode_value, encode_element, encode_value,
 };
 
 const ROWS: Rows = Rows { space: SpaceId::DEFAULT };
@@ -356,6 +358,10 @@ fn catalogue_rows() -> Vec<(CatalogueKind, Vec<u8>)> {
     let failed = IndexState::Failed { duplicates: vec![pair] };
     let index = |state| encode_index(SchemaId(3), &definition_of, state);
     let transform = [&[0x83, 0x81][..], &[0x63], b"A.b", &[0x61], b"x", &[0xF6]].concat();
+    let declared = "transform double { logic: { delay * 2 } }";
+    let declared = encode_transform(&TransformDefinition::declared(declared).unwrap());
+    let state = TransformState::Ready;
+    let computed = ComputedRow { schema: SchemaId(3), field: FieldId(8), state };
     vec![
         (CatalogueKind::Schema, definition()),
         (CatalogueKind::State, encode_state(SchemaState::Approved, None)),
@@ -368,6 +374,8 @@ fn catalogue_rows() -> Vec<(CatalogueKind, Vec<u8>)> {
         (CatalogueKind::Index, index(&IndexState::Ready)),
         (CatalogueKind::Index, index(&failed)),
         (CatalogueKind::NextIndexId, vec![0x02]),
+        (CatalogueKind::Transform, declared),
+        (CatalogueKind::ComputedField, computed.encode()),
     ]
 }
 
@@ -408,6 +416,7 @@ fn catalogue_load() {
         ROWS.next_field_id(SchemaId(3)).1,
         ROWS.index_row(IndexId(1)).1,
         ROWS.next_index_id().1,
+        ROWS.computed_field(TransformId(1)).1,
     ];
     let kinds: Vec<_> = catalogue_rows();
     let mut program = Vec::new();

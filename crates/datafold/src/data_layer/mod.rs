@@ -70,7 +70,9 @@ pub use connection_pool::{DatabasePool, PoolOptions, RepositoryRegistry};
 pub use counters::SchemaCounters;
 pub use db_operations::DbOperations;
 pub use error::{CommitError, DataLayerError, SerializationError};
-pub use ids::{AtomId, AtomIdError, CommitNumber, FieldId, IndexId, SchemaId, TransformId, WriterId};
+pub use ids::{
+    AtomId, AtomIdError, CommitNumber, FieldId, IndexId, SchemaId, TransformId, WriterId,
+};
 pub use index::{INDEX_FIELDS_MAX, Index, IndexState};
 pub use meter::LockStats;
 pub use migrate::{CopyPhase, CopyProgress, Migration, migrate};

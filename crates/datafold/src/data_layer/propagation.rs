@@ -148,6 +148,7 @@ impl Propagation {
         &'f self,
         fields: impl Iterator<Item = &'f FieldId> + 'f,
     ) -> impl Iterator<Item = usize> + 'f {
-        fields.flat_map(|field| self.readers.get(field).into_iter().flat_map(|of| of.iter().copied()))
+        fields
+            .flat_map(|field| self.readers.get(field).into_iter().flat_map(|of| of.iter().copied()))
     }
 }

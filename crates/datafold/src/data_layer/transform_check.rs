@@ -61,9 +61,8 @@ pub(crate) fn check(
         return refuse("the field is mapped too, so that its data would have two writers".into());
     }
     let schema = &entry.schema.name;
-    let is_own = |text: &str| {
-        qualified(text).is_some_and(|(of, name)| of == *schema && name == field.name)
-    };
+    let is_own =
+        |text: &str| qualified(text).is_some_and(|(of, name)| of == *schema && name == field.name);
     if let Some(output) = definition.output.as_ref().filter(|output| !is_own(output)) {
         return refuse(format!(
             "its output is `{output}`, but a transform computes the field that it stands at"

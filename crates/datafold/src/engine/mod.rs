@@ -26,6 +26,7 @@ pub(crate) mod suggest;
 mod transaction;
 mod undo;
 
+pub use crate::data_layer::VALUE_BYTES_MAX;
 pub use changes::{
     Change, ChangeKind, ChangesAnswer, ChangesEnd, ChangesQuery, CommitChanges, Subscription,
 };
@@ -47,6 +48,5 @@ pub use operation::{
     Operation, OperationAnswer, OperationFilter, OperationKind, OperationMutation, OperationQuery,
 };
 pub use query::{Counts, Explain, KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
-pub use crate::data_layer::VALUE_BYTES_MAX;
 pub use revert::{Revert, RevertConflict, RevertError};
 pub use transaction::FoldTransaction;

@@ -29,13 +29,13 @@ pub use json::{JsonError, JsonRule};
 pub use json_schema::{ScalarType, ValueError, ValueSchema, ValueSchemaError, ValueSchemaRule};
 pub use name::{FieldName, NAME_BYTES_MAX, NameError, SchemaName};
 pub use record_key::{KEY_BYTES_MAX, RecordKey, RecordKeyError, part_of_value, value_of_part};
+pub(crate) use schema::qualified;
 pub use schema::{
     ContentHash, ContentHashError, Field, FieldKind, FieldPayment, IndexDefinition, KeyOfError,
-    OnError, ParsedSchema, PermissionPolicy, Price, PriceBasis, PriceError, SCHEMA_BYTES_MAX, Schema,
-    SchemaError, SchemaPayment, SchemaPlace, SchemaRule, SchemaState, SchemaStateError,
+    OnError, ParsedSchema, PermissionPolicy, Price, PriceBasis, PriceError, SCHEMA_BYTES_MAX,
+    Schema, SchemaError, SchemaPayment, SchemaPlace, SchemaRule, SchemaState, SchemaStateError,
     SchemaViolation, SchemaWarning, SchemaWarningKind, TransformDefinition, TrustDistance,
     TrustDistanceScaling,
 };
-pub(crate) use schema::qualified;
 pub use timestamp::{Timestamp, TimestampError, TimestampRule};
 pub use value::{DEPTH_MAX, InvalidValue, Value};

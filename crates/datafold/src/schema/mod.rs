@@ -10,6 +10,7 @@ pub use crate::data_layer::SchemaCore;
 pub use discovery::{SchemaDiscovery, SchemaFile, SchemaFileError, SchemaSource};
 pub use initialize::Initialize;
 pub use report::{
-    IndexStatus, SchemaFailure, SchemaFileReport, SchemaLoadingReport, SchemaOutcome, SchemaStatus, TransformStatus,
+    IndexStatus, SchemaFailure, SchemaFileReport, SchemaLoadingReport, SchemaOutcome, SchemaStatus,
+    TransformStatus,
 };
 pub use service::SchemaService;

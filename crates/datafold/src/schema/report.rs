@@ -6,9 +6,7 @@ use serde::Serialize;
 
 use super::discovery::{SchemaFile, SchemaSource};
 use crate::data_layer::TransformId;
-use crate::model::{
-    FieldName, RecordKey, SchemaName, SchemaState, Timestamp, TransformDefinition,
-};
+use crate::model::{FieldName, RecordKey, SchemaName, SchemaState, Timestamp, TransformDefinition};
 
 /// A file or text that was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

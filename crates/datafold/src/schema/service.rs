@@ -233,7 +233,8 @@ impl SchemaService {
                 continue;
             };
             let is_filling = transform.state == TransformState::Filling;
-            let records_read = is_filling.then(|| pipeline.records_filled(transform)).transpose()?;
+            let records_read =
+                is_filling.then(|| pipeline.records_filled(transform)).transpose()?;
             let failing = counters.get(&transform.id.counter());
             found.push(TransformStatus {
                 revision: transform.id,

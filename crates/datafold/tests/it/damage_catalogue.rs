@@ -38,6 +38,7 @@ fn space() -> Arc<MemoryStore> {
         inputs: vec!["Plane.seats".into()],
         logic: "seats * 2".into(),
         output: Some("Cabin.notes".into()),
+        ..TransformDefinition::default()
     };
     db.pool().transforms().store(&"double".to_owned(), &transform).unwrap();
     for request in [

@@ -66,6 +66,7 @@ fn fill(db: &FoldDb, clock: &ManualClock) {
         inputs: vec!["Flight.delay".into()],
         logic: "delay * 60".into(),
         output: Some("Flight.seconds".into()),
+        ..TransformDefinition::default()
     };
     transforms.store(&"Flight.seconds".to_owned(), &transform).unwrap();
     let schemas = SCHEMAS.map(|text| datafold::model::Schema::parse(text).unwrap().schema);

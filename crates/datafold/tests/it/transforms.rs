@@ -138,7 +138,7 @@ fn computed_fields_are_indexed_filtered_and_sorted_like_others() {
     let request = r#"{"schema": "S", "select": ["id"], "where": "sum > 18", "sort": ["-sum"]}"#;
     let ids: Vec<Value> =
         query(&db, request).unwrap().records.into_iter().map(|r| r.values[0].clone()).collect();
-    assert_eq!(ids, [3, 19, 18, 17].map(Value::Int));
+    assert_eq!(ids, [3, 19, 17].map(Value::Int));
     let request = datafold::QueryRequest::parse(request).unwrap();
     assert!(format!("{:?}", db.explain(&request).unwrap()).contains("sum"), "the index is used");
     check_sound(&db);
@@ -162,7 +162,7 @@ fn a_transaction_sees_what_its_writes_compute() {
         assert_eq!(found.get("sum"), Some(&Value::Int(10)));
         Ok::<_, datafold::engine::FoldDbError>(())
     });
-    assert_eq!(run.unwrap().1.atoms, 5, "each cell has one version, whatever was between");
+    assert_eq!(run.unwrap().1.atoms, 4, "each cell has one version, whatever was between");
     assert_eq!(value(&db, 1, "more"), Value::Int(11));
 }
 

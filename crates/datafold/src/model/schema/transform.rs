@@ -83,9 +83,9 @@ impl TransformDefinition {
                 inputs.extend(reader.text(path, input).map(str::to_owned));
             }
         }
-        let on_error = members.get("on_error").and_then(|value| {
-            reader.variant(path.child("on_error"), value, &["keep", "reject"])
-        });
+        let on_error = members
+            .get("on_error")
+            .and_then(|value| reader.variant(path.child("on_error"), value, &["keep", "reject"]));
         let on_error = match on_error {
             Some(("reject", _)) => OnError::Reject,
             _ => OnError::Keep,

@@ -45,8 +45,8 @@ fn every_wrong_transform_is_told_with_place_and_caret() {
 #[test]
 fn types_come_from_the_fields() {
     assert!(one(&schema(&[("x", r#"a + "t""#)])).contains("line 1, column"));
-    let typed = schema(&[("x", "a > 1")])
-        .replace(r#""x": {"#, r#""x": {"value": {"type": "integer"}, "#);
+    let typed =
+        schema(&[("x", "a > 1")]).replace(r#""x": {"#, r#""x": {"value": {"type": "integer"}, "#);
     let expected = "the transform of `x`: its result is bool, but the field takes integer";
     assert_eq!(one(&typed), expected);
     // The result of this one may fit.
@@ -56,7 +56,8 @@ fn types_come_from_the_fields() {
 #[test]
 fn the_list_of_inputs_is_complete() {
     let with = |inputs: &str| {
-        schema(&[("x", "a + S.b")]).replace(r#""logic""#, &format!(r#""inputs": {inputs}, "logic""#))
+        schema(&[("x", "a + S.b")])
+            .replace(r#""logic""#, &format!(r#""inputs": {inputs}, "logic""#))
     };
     let expected = "the transform of `x`: line 1, column 5: `b` is not among the inputs; \
                     add \"S.b\" to `inputs`, or leave `inputs` out";
@@ -104,8 +105,11 @@ fn what_this_version_does_not_compute_is_refused() {
     let expected = "line 1, column 8: `n` has elements, and a transform reads Single fields";
     assert!(one(&elements).contains(expected));
     assert!(one(&schema(&[("x", "now()")])).contains("line 1, column 1"));
-    let unique = schema(&[("x", "a")])
-        .replacen("\"key\"", r#""indexes": [{"fields": ["x"], "unique": true}], "key""#, 1);
+    let unique = schema(&[("x", "a")]).replacen(
+        "\"key\"",
+        r#""indexes": [{"fields": ["x"], "unique": true}], "key""#,
+        1,
+    );
     let db = memory();
     let name = db.schemas().load_text(&unique, None).unwrap().name;
     let error = db.schemas().approve_schema(&name).unwrap_err();

@@ -21,7 +21,8 @@ enum Logic {
     Number(i64),
     Sum(Box<Logic>, Box<Logic>),
     Difference(Box<Logic>, Box<Logic>),
-    Product(Box<Logic>, Box<Logic>),
+    /// By a small constant, so that no chain of them leaves the integers.
+    Product(Box<Logic>, i64),
     /// 60 divided by a field; fails where that is 0.
     Quotient(String),
     /// The second where the first is null, else the third.
@@ -44,7 +45,7 @@ impl Logic {
         match kind {
             0 | 1 => Logic::Sum(part(), part()),
             2 => Logic::Difference(part(), part()),
-            3 => Logic::Product(part(), part()),
+            3 => Logic::Product(part(), 3),
             4 => Logic::IfNull(part(), part(), part()),
             5 => Logic::Sign(part()),
             _ => Logic::Quotient(random.choose(names).unwrap().clone()),
@@ -57,7 +58,7 @@ impl Logic {
             Logic::Number(number) => number.to_string(),
             Logic::Sum(a, b) => format!("({} + {})", a.source(), b.source()),
             Logic::Difference(a, b) => format!("({} - {})", a.source(), b.source()),
-            Logic::Product(a, b) => format!("({} * {})", a.source(), b.source()),
+            Logic::Product(a, b) => format!("({} * {b})", a.source()),
             Logic::Quotient(name) => format!("floor(60 / {name})"),
             Logic::IfNull(a, b, c) => {
                 format!("({} == null ? {} : {})", a.source(), b.source(), c.source())
@@ -77,7 +78,7 @@ impl Logic {
             Logic::Number(number) => Ok(Some(*number)),
             Logic::Sum(a, b) => both(a, b, i64::checked_add),
             Logic::Difference(a, b) => both(a, b, i64::checked_sub),
-            Logic::Product(a, b) => both(a, b, i64::checked_mul),
+            Logic::Product(a, b) => both(a, &Logic::Number(*b), i64::checked_mul),
             Logic::Quotient(name) => match cells.get(name) {
                 None => Ok(None),
                 Some(0) => Err(()),
@@ -107,7 +108,8 @@ impl Schema {
         let mut names: Vec<String> = inputs.iter().map(|name| (*name).to_owned()).collect();
         let mut computed = Vec::new();
         for at in 0..1 + random.below(6) {
-            let logic = Logic::random(random, &names, 1 + random.below(3), fails);
+            let depth = 1 + random.below(3);
+            let logic = Logic::random(random, &names, depth, fails);
             // Names that sort in another order than they run.
             let field = format!("{}{at}_{name}", ["z", "m", "e"][random.below(3)]);
             names.push(field.clone());
