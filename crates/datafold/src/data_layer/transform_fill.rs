@@ -85,7 +85,9 @@ impl Pipeline {
             progress.records += records.iter().filter(is_new).count() as u64;
             progress.last = progress.last.take().max(records.last().cloned());
         }
-        Ok(Chunk { records, progress, is_last: !page.more() })
+        // The state is set by a commit of its own: one that sets it finds nothing more to fill.
+        let is_last = records.is_empty();
+        Ok(Chunk { records, progress, is_last })
     }
 
     fn fill_progress(

@@ -59,7 +59,7 @@ fn the_list_of_inputs_is_complete() {
         schema(&[("x", "a + S.b")])
             .replace(r#""logic""#, &format!(r#""inputs": {inputs}, "logic""#))
     };
-    let expected = "the transform of `x`: line 1, column 5: `b` is not among the inputs; \
+    let expected = "the transform of `x`: line 1, column 7: `b` is not among the inputs; \
                     add \"S.b\" to `inputs`, or leave `inputs` out";
     assert_eq!(one(&with(r#"["S.a"]"#)), expected);
     let expected = "the transform of `x`: its input `Other.b` is not a field of `S`";
