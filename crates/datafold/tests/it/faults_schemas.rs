@@ -83,13 +83,13 @@ fn a_definition_is_made_once() {
 #[test]
 fn an_approval_that_fails_leaves_the_state_as_it_was() {
     let (store, db) = faulty();
-    let computes = r#"{"name": "Sum", "fields": {"a": {}, "b": {"transform": {"logic": "a"}}}}"#;
+    let computes = r#"{"name": "Sum", "fields": {"a": {}, "b": {"transform": {"logic": "x"}}}}"#;
     let maps = r#"{"name": "View", "fields": {"a": {"field_mappers": {"Nowhere": "a"}}}}"#;
-    for text in [computes, maps] {
+    for (text, refusal) in [(computes, "invalid_transform"), (maps, "refused")] {
         let schema = db.schemas().load(text).unwrap().name;
         for from in [SchemaState::Available, SchemaState::Blocked] {
             db.schemas().set_states(std::slice::from_ref(&schema), from, None).unwrap();
-            assert_eq!(code(db.schemas().approve_schema(&schema)), "refused");
+            assert_eq!(code(db.schemas().approve_schema(&schema)), refusal);
             assert_eq!(state(&db, schema.as_str()), Some(from));
         }
     }
@@ -309,7 +309,7 @@ fn every_failure_has_a_kind_of_its_own() {
     let (store, db) = faulty();
     let schemas = db.schemas();
     let city = approve(&db, CITY);
-    let computes = r#"{"name": "Sum", "fields": {"b": {"transform": {"logic": "1"}}}}"#;
+    let computes = r#"{"name": "Sum", "fields": {"b": {"transform": {"logic": "x"}}}}"#;
     schemas.load(computes).unwrap();
     mutate(&db, r#"{"mutation": "create", "schema": "City", "records": [{"name": "Ulm"}]}"#)
         .unwrap();
@@ -337,7 +337,7 @@ fn every_failure_has_a_kind_of_its_own() {
             "already_exists",
             "not_found",
             "refused",
-            "refused",
+            "invalid_transform",
             "schema_not_found",
             "schema_not_approved",
             "unknown_field",
