@@ -122,7 +122,7 @@ fn underscores_keywords_and_comments_are_what_they_are() {
     let text = r#"{"name": "S", "key": ["id"], "fields": {"id": {"value": {"type": "integer"}},
         "session_end": {"value": {"type": "integer"}}, "nullable": {}, "null_count": {},
         "returns": {"transform": {"logic":
-            "/* session_start */ let letx = session_end; // other.name 0.5\nreturn letx + null_count"}},
+            "/* a_b */ let letx = session_end; // o.n 0.5\nreturn letx + null_count"}},
         "trueish": {"transform": {"logic": "nullable == true ? \"S.id\" : \"no\" // end"}}}}"#;
     approve(&db, text);
     let found = db.schemas().transforms(&name("S")).unwrap();
