@@ -312,7 +312,7 @@ impl Run {
                     let (value, expected) = (value.to_json(), expected.to_json());
                     let logic = schema.computed.iter().find(|(name, _)| name == field);
                     let logic = logic.map(|(_, logic)| logic.source());
-                    write!(differences, "{id}.{field} is {value}, not {expected}; {logic:?}\n")
+                    writeln!(differences, "{id}.{field} is {value}, not {expected}; {logic:?}")
                         .unwrap();
                 }
             }
