@@ -11,6 +11,10 @@ use crate::failure::Failure;
 use crate::hint::hint;
 use crate::invocation::Invocation;
 
+/// Bytes of pages that the engine keeps in memory. A command hardly reads a page twice, and the system
+/// keeps the file's pages besides.
+const CACHE_BYTES: usize = 64 << 20;
+
 /// An open store.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
@@ -23,7 +27,9 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Opens the store that the program was called for.
     pub(crate) fn open(invocation: &'a Invocation) -> Result<Self, Failure> {
-        Self::open_with(invocation, PoolOptions::default())
+        let mut options = PoolOptions::default();
+        options.store.cache_bytes = CACHE_BYTES;
+        Self::open_with(invocation, options)
     }
 
     /// Opens the store as the options say; the space is the one that was named.

@@ -13,7 +13,7 @@ use minicbor::{Decoder, Encoder};
 use super::query::{read_cursor, write_cursor};
 use super::{
     ElementFilter, ElementQuery, FoldDbError, Glob, ImportFormat, ImportOptions, Operation,
-    parse_moment,
+    QueryError, parse_moment,
 };
 use crate::clock::ManualClock;
 use crate::data_layer::{CommitNumber, DatabasePool, Moment, PoolOptions};
@@ -401,6 +401,8 @@ fn read_all(db: &FoldDb) -> Result<u64, FoldDbError> {
             let answer = match db.query(&query) {
                 // The schema was not there yet.
                 Err(FoldDbError::Query(_)) if at < head => continue,
+                // Any of the states is as good as the one that was there.
+                Err(FoldDbError::Query(QueryError::NotApproved { .. })) => continue,
                 answer => answer?,
             };
             for record in answer.records {

@@ -12,7 +12,7 @@ use super::value::from_lang;
 use crate::model::Value;
 
 /// The most bytes that groups and sets of distinct values take in memory.
-pub(super) const GROUP_BYTES_MAX: usize = 128 << 20;
+pub(super) const GROUP_BYTES_MAX: usize = 64 << 20;
 /// What a group, and a value in a set, take besides their bytes.
 const GROUP_BYTES: usize = 128;
 

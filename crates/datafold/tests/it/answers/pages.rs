@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use datafold::data_layer::CommitNumber;
 use datafold::engine::{ImportFormat, ImportOptions, Mutation};
@@ -27,6 +28,10 @@ struct Reading {
     records: Vec<(i64, i64)>,
 }
 
+/// How long a writer waits between two writes where reading takes minutes: the memory that all
+/// versions take would not do otherwise.
+const PAUSE: Duration = Duration::from_micros(500);
+
 /// Writes until it is told that all is read; tells when it has written for the first time.
 fn write(
     db: &FoldDb,
@@ -37,6 +42,9 @@ fn write(
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     while !is_done.load(Ordering::Relaxed) {
+        if is_full_size() {
+            thread::sleep(PAUSE);
+        }
         let id = i64::try_from(random.below(ids)).unwrap();
         let value = i64::try_from(random.below(1_000)).unwrap();
         let record = || {
@@ -135,11 +143,12 @@ fn run(seed: u64, count: usize, writers: u64, is_wrong: bool) -> bool {
         let writing: Vec<_> = (0..writers).map(start).collect();
         assert_eq!(begun.iter().take(writing.len()).count(), writing.len());
         // Sorted pages read all records each time.
+        let sorted = if is_full_size() { count / 3 } else { count / 8 };
         let readings = vec![
             read(&db, "", (count / 50).max(1)),
-            read(&db, "v", count / 8),
-            read(&db, "v desc", count / 8),
-            read(&db, "w desc", count / 8),
+            read(&db, "v", sorted),
+            read(&db, "v desc", sorted),
+            read(&db, "w desc", sorted),
             read(&db, "", (count / 200).max(1)),
         ];
         is_done.store(true, Ordering::Relaxed);
