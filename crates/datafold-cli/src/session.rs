@@ -11,8 +11,8 @@ use crate::failure::Failure;
 use crate::hint::hint;
 use crate::invocation::Invocation;
 
-/// Bytes of pages that the engine keeps in memory. A command hardly reads a page twice, and the system
-/// keeps the file's pages besides.
+/// Bytes of pages that the engine keeps in memory. A command hardly reads a page twice, and the
+/// system keeps the file's pages besides.
 const CACHE_BYTES: usize = 64 << 20;
 /// Bytes of records that are kept besides. A sort reads each of them once by its key.
 const RECORD_CACHE_BYTES: usize = 16 << 20;

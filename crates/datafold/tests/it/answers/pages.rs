@@ -43,7 +43,7 @@ fn write(
     let mut changes = Vec::new();
     while !is_done.load(Ordering::Relaxed) {
         if is_full_size() {
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
         }
         let id = i64::try_from(random.below(ids)).unwrap();
         let value = i64::try_from(random.below(1_000)).unwrap();
