@@ -312,7 +312,19 @@ fn what_a_query_keeps_has_a_bound_and_what_it_lets_go_does_not_count() {
             Err("query_too_large"),
         ),
         (format!(r#""aggregates": ["n = count_distinct({long})"]"#), Err("query_too_large")),
+        // A null of an array is one byte of a key, and a whole value in memory.
+        (
+            r#""group_by": ["t = map(range(0, 20000 + id), n => null)"]"#.to_owned(),
+            Err("query_too_large"),
+        ),
     ] {
         assert_eq!(ask(&rest), expected, "{rest}");
     }
+    // A sum grows with its first float.
+    let sums = |of: &str| {
+        let sums = (0..1_500).map(|at| format!(r#""s{at} = sum({of})""#)).collect::<Vec<_>>();
+        ask(&format!(r#""group_by": ["id"], "aggregates": [{}]"#, sums.join(", ")))
+    };
+    assert_eq!(sums("id"), Ok(120));
+    assert_eq!(sums("id + 0.5"), Err("query_too_large"));
 }
