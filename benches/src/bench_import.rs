@@ -100,7 +100,8 @@ pub(crate) fn write_lines(from: &Path, to: &Path) -> Vec<String> {
     columns
 }
 
-fn import(store: &Path, lines: &Path) -> (u64, f64) {
+/// Imports such lines into a new store; answers the records and how many a second.
+pub(crate) fn import(store: &Path, lines: &Path) -> (u64, f64) {
     let db = FoldDb::create(store.to_str().unwrap()).unwrap();
     let schema = std::fs::read_to_string(example("schemas/Flight.json")).unwrap();
     let name: SchemaName = db.schemas().load_text(&schema, None).unwrap().name;

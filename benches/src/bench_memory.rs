@@ -7,46 +7,132 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Size;
+use crate::bench_import;
 use crate::fixture;
 use crate::table::Table;
 
 const GOAL_MB: f64 = 200.0;
-/// What is asked of all records, and whether it is more than may be kept.
-const COMMANDS: [(&str, &[&str], bool); 5] = [
-    ("query of all", &["query", "Item"], false),
-    (
-        "query with the first 10 by text",
-        &["query", "Item", "--sort=text desc", "--limit=10"],
-        false,
-    ),
-    ("export", &["export", "Item"], false),
-    ("sort of all by text", &["query", "Item", "--sort=text desc"], true),
-    ("group for each text", &["query", "Item", "--group-by=text", "--aggregate=n = count()"], true),
+
+/// A command that reads all records of a schema.
+struct Reading {
+    what: &'static str,
+    arguments: &'static [&'static str],
+    /// Whether it is more than may be kept.
+    is_refused: bool,
+}
+
+const OF_ITEMS: [Reading; 6] = [
+    Reading { what: "query of all", arguments: &["query", "Item"], is_refused: false },
+    Reading { what: "export", arguments: &["export", "Item"], is_refused: false },
+    Reading {
+        what: "the first 10 by text",
+        arguments: &["query", "Item", "--sort=text desc", "--limit=10"],
+        is_refused: false,
+    },
+    Reading {
+        what: "sort of all by text",
+        arguments: &["query", "Item", "--sort=text desc"],
+        is_refused: true,
+    },
+    Reading {
+        what: "group for each text",
+        arguments: &["query", "Item", "--group-by=text", "--aggregate=n = count()"],
+        is_refused: true,
+    },
+    Reading {
+        what: "different texts",
+        arguments: &["query", "Item", "--aggregate=n = count_distinct(text)"],
+        is_refused: true,
+    },
 ];
 
-pub(crate) fn run(size: Size, table: &mut Table) {
+const OF_FLIGHTS: [Reading; 7] = [
+    Reading { what: "query of all", arguments: &["query", "Flight"], is_refused: false },
+    Reading { what: "export", arguments: &["export", "Flight"], is_refused: false },
+    Reading {
+        what: "export as CSV",
+        arguments: &["export", "Flight", "--format=csv"],
+        is_refused: false,
+    },
+    Reading {
+        what: "sort of all by destination",
+        arguments: &["query", "Flight", "--sort=dest"],
+        is_refused: false,
+    },
+    Reading {
+        what: "sort of all by a long text",
+        arguments: &["query", "Flight", "--sort=repeat(dest, 100)"],
+        is_refused: true,
+    },
+    Reading {
+        what: "group for each flight",
+        arguments: &[
+            "query",
+            "Flight",
+            "--group-by=carrier,flight,time_hour",
+            "--aggregate=most = max(dep_delay)",
+        ],
+        is_refused: true,
+    },
+    // Groups that are almost too large, then sorted.
+    Reading {
+        what: "sort of 336 groups with long texts",
+        arguments: &[
+            "query",
+            "Flight",
+            "--where=month == 1",
+            "--group-by=g = flight % 336",
+            "--aggregate=t = min(repeat(dest, 55000))",
+            "--sort=t desc",
+        ],
+        is_refused: false,
+    },
+];
+
+pub(crate) fn run(size: Size, flights: &Path, table: &mut Table) {
     let Some(program) = program() else {
         eprintln!("memory: left out, since it runs the program: cargo build --release");
         return;
     };
     let folder = fixture::folder();
-    let stores = [size.records / 10, size.records].map(|records| {
+    let [small, large] = [size.records / 10, size.records].map(|records| {
         let path = folder.path().join(records.to_string());
         fixture::filled(&path, records);
         path
     });
-    for (what, arguments, is_refused) in COMMANDS {
-        let [small, large] = stores.each_ref().map(|store| peak(&program, store, arguments));
-        assert_eq!(large.is_refused, is_refused, "{what}");
-        let refused = if is_refused { ", refused" } else { "" };
-        let large = large.bytes as f64 / 1e6;
-        table.add(
-            &format!("peak memory of the program: {what}{refused}, {} records", size.records),
-            format!("{large:.0} MB"),
-            format!("{:.0} MB with a tenth of them", small.bytes as f64 / 1e6),
-            large / GOAL_MB,
-            "at most 1 of 200 MB",
-        );
+    let lines = folder.path().join("lines");
+    bench_import::write_lines(flights, &lines);
+    let year = folder.path().join("flights");
+    let (count, _) = bench_import::import(&year, &lines);
+    for reading in &OF_ITEMS {
+        let peak = reading.peak(&program, &large);
+        let beside = format!("{:.0} MB of a tenth", as_mb(reading.peak(&program, &small).bytes));
+        reading.add(table, &format!("{} items", size.records), &peak, beside);
+    }
+    for reading in &OF_FLIGHTS {
+        let peak = reading.peak(&program, &year);
+        reading.add(table, &format!("{count} flights"), &peak, format!("{GOAL_MB:.0} MB"));
+    }
+}
+
+fn as_mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+impl Reading {
+    fn peak(&self, program: &Path, store: &Path) -> Peak {
+        peak(program, store, self.arguments)
+    }
+
+    fn add(&self, table: &mut Table, of: &str, peak: &Peak, beside: String) {
+        // Less than all of them may not be too many.
+        let refused = if peak.is_refused { ", refused" } else { "" };
+        if peak.is_refused != self.is_refused {
+            eprintln!("memory: {}: meant to be refused: {}", self.what, self.is_refused);
+        }
+        let mb = as_mb(peak.bytes);
+        let what = format!("peak memory: {}{refused}, {of}", self.what);
+        table.add(&what, format!("{mb:.0} MB"), beside, mb / GOAL_MB, "at most 1 of 200 MB");
     }
 }
 

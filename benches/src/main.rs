@@ -97,7 +97,7 @@ fn main() {
         bench_indexes::run(size, &mut table);
     }
     if wanted("memory") {
-        bench_memory::run(size, &mut table);
+        bench_memory::run(size, &flights, &mut table);
     }
     if wanted("queries") {
         let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
