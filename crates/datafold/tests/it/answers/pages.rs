@@ -29,8 +29,8 @@ struct Reading {
 }
 
 /// How long a writer waits between two writes where reading takes minutes: the memory that all
-/// versions take would not do otherwise.
-const PAUSE: Duration = Duration::from_micros(500);
+/// versions take would not do otherwise, and reading would wait for a processor.
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// Writes until it is told that all is read; tells when it has written for the first time.
 fn write(
@@ -127,7 +127,8 @@ fn run(seed: u64, count: usize, writers: u64, is_wrong: bool) -> bool {
     let csv: String = std::iter::once("id,v,w\n".to_owned())
         .chain(initial.iter().map(|(id, v)| format!("{id},{v},{}\n", -v)))
         .collect();
-    let options = ImportOptions::new(ImportFormat::Csv);
+    let mut options = ImportOptions::new(ImportFormat::Csv);
+    options.batch_rows = 20_000;
     let go_on = |_| std::ops::ControlFlow::Continue(());
     let report = db.import(&name("Row"), csv.as_bytes(), &options, go_on).unwrap();
     assert_eq!(report.refused, 0);
@@ -160,7 +161,11 @@ fn run(seed: u64, count: usize, writers: u64, is_wrong: bool) -> bool {
     if is_wrong {
         changes.push((last, 0, Some(5_000)));
     }
-    eprintln!("{} changes, {} readings up to {last}", changes.len(), readings.len());
+    eprintln!(
+        "seed {seed:#x}: {} changes by {writers} writers, {} readings of about {count} records",
+        changes.len(),
+        readings.len(),
+    );
     check(&initial, changes, readings)
 }
 
