@@ -46,7 +46,7 @@ const OF_ITEMS: [Reading; 6] = [
     },
 ];
 
-const OF_FLIGHTS: [Reading; 7] = [
+const OF_FLIGHTS: [Reading; 8] = [
     Reading { what: "query of all", arguments: &["query", "Flight"], is_refused: false },
     Reading { what: "export", arguments: &["export", "Flight"], is_refused: false },
     Reading {
@@ -71,6 +71,17 @@ const OF_FLIGHTS: [Reading; 7] = [
             "Flight",
             "--group-by=carrier,flight,time_hour",
             "--aggregate=most = max(dep_delay)",
+        ],
+        is_refused: true,
+    },
+    // A sum takes far more from its first float on.
+    Reading {
+        what: "sums of floats for each plane and day",
+        arguments: &[
+            "query",
+            "Flight",
+            "--group-by=tailnum,month,day",
+            "--aggregate=s = sum(distance + 0.5)",
         ],
         is_refused: true,
     },
