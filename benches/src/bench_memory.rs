@@ -1,6 +1,6 @@
 //! The most memory of the program while it reads much, in a process of its own for each command.
 
-use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -21,74 +21,50 @@ struct Reading {
     is_refused: bool,
 }
 
+const fn answered(what: &'static str, arguments: &'static [&'static str]) -> Reading {
+    Reading { what, arguments, is_refused: false }
+}
+
+const fn refused(what: &'static str, arguments: &'static [&'static str]) -> Reading {
+    Reading { what, arguments, is_refused: true }
+}
+
 const OF_ITEMS: [Reading; 6] = [
-    Reading { what: "query of all", arguments: &["query", "Item"], is_refused: false },
-    Reading { what: "export", arguments: &["export", "Item"], is_refused: false },
-    Reading {
-        what: "the first 10 by text",
-        arguments: &["query", "Item", "--sort=text desc", "--limit=10"],
-        is_refused: false,
-    },
-    Reading {
-        what: "sort of all by text",
-        arguments: &["query", "Item", "--sort=text desc"],
-        is_refused: true,
-    },
-    Reading {
-        what: "group for each text",
-        arguments: &["query", "Item", "--group-by=text", "--aggregate=n = count()"],
-        is_refused: true,
-    },
-    Reading {
-        what: "different texts",
-        arguments: &["query", "Item", "--aggregate=n = count_distinct(text)"],
-        is_refused: true,
-    },
+    answered("query of all", &["query", "Item"]),
+    answered("export", &["export", "Item"]),
+    answered("the first 10 by text", &["query", "Item", "--sort=text desc", "--limit=10"]),
+    refused("sort of all by text", &["query", "Item", "--sort=text desc"]),
+    refused(
+        "group for each text",
+        &["query", "Item", "--group-by=text", "--aggregate=n = count()"],
+    ),
+    refused("different texts", &["query", "Item", "--aggregate=n = count_distinct(text)"]),
 ];
 
 const OF_FLIGHTS: [Reading; 8] = [
-    Reading { what: "query of all", arguments: &["query", "Flight"], is_refused: false },
-    Reading { what: "export", arguments: &["export", "Flight"], is_refused: false },
-    Reading {
-        what: "export as CSV",
-        arguments: &["export", "Flight", "--format=csv"],
-        is_refused: false,
-    },
-    Reading {
-        what: "sort of all by destination",
-        arguments: &["query", "Flight", "--sort=dest"],
-        is_refused: false,
-    },
-    Reading {
-        what: "sort of all by a long text",
-        arguments: &["query", "Flight", "--sort=repeat(dest, 100)"],
-        is_refused: true,
-    },
-    Reading {
-        what: "group for each flight",
-        arguments: &[
+    answered("query of all", &["query", "Flight"]),
+    answered("export", &["export", "Flight"]),
+    answered("export as CSV", &["export", "Flight", "--format=csv"]),
+    answered("sort of all by destination", &["query", "Flight", "--sort=dest"]),
+    refused("sort of all by a long text", &["query", "Flight", "--sort=repeat(dest, 100)"]),
+    refused(
+        "group for each flight",
+        &[
             "query",
             "Flight",
             "--group-by=carrier,flight,time_hour",
             "--aggregate=most = max(dep_delay)",
         ],
-        is_refused: true,
-    },
+    ),
     // A sum takes far more from its first float on.
-    Reading {
-        what: "sums of floats for each plane and day",
-        arguments: &[
-            "query",
-            "Flight",
-            "--group-by=tailnum,month,day",
-            "--aggregate=s = sum(distance + 0.5)",
-        ],
-        is_refused: true,
-    },
+    refused(
+        "sums of floats for each plane and day",
+        &["query", "Flight", "--group-by=tailnum,month,day", "--aggregate=s = sum(distance + 0.5)"],
+    ),
     // Groups that are almost too large, then sorted.
-    Reading {
-        what: "sort of 336 groups with long texts",
-        arguments: &[
+    answered(
+        "sort of 336 groups with long texts",
+        &[
             "query",
             "Flight",
             "--where=month == 1",
@@ -96,8 +72,7 @@ const OF_FLIGHTS: [Reading; 8] = [
             "--aggregate=t = min(repeat(dest, 55000))",
             "--sort=t desc",
         ],
-        is_refused: false,
-    },
+    ),
 ];
 
 pub(crate) fn run(size: Size, flights: &Path, table: &mut Table) {
@@ -131,10 +106,6 @@ fn as_mb(bytes: u64) -> f64 {
 }
 
 impl Reading {
-    fn peak(&self, program: &Path, store: &Path) -> Peak {
-        peak(program, store, self.arguments)
-    }
-
     fn add(&self, table: &mut Table, of: &str, peak: &Peak, beside: String) {
         // Less than all of them may not be too many.
         let refused = if peak.is_refused { ", refused" } else { "" };
@@ -144,6 +115,31 @@ impl Reading {
         let mb = as_mb(peak.bytes);
         let what = format!("peak memory: {}{refused}, {of}", self.what);
         table.add(&what, format!("{mb:.0} MB"), beside, mb / GOAL_MB, "at most 1 of 200 MB");
+    }
+
+    /// Runs the program to its end, and looks at the most memory that it has had so far all the
+    /// time.
+    fn peak(&self, program: &Path, store: &Path) -> Peak {
+        let mut command = Command::new(program);
+        command.arg("--store").arg(store).args(self.arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let process = child.id().to_string();
+        let mut bytes = 0;
+        let exit = loop {
+            bytes = bytes.max(bench_import::peak_bytes(&process).unwrap_or(0));
+            if let Some(exit) = child.try_wait().unwrap() {
+                break exit;
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        let mut told = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        assert!(
+            exit.success() || told.contains("takes more than 64 MiB of memory"),
+            "{}: {told}",
+            self.what
+        );
+        Peak { bytes, is_refused: !exit.success() }
     }
 }
 
@@ -156,23 +152,4 @@ fn program() -> Option<PathBuf> {
 struct Peak {
     bytes: u64,
     is_refused: bool,
-}
-
-/// Runs the program to its end, and looks at the most memory that it has had so far all the time.
-fn peak(program: &Path, store: &Path, arguments: &[&str]) -> Peak {
-    let mut command = Command::new(program);
-    command.arg("--store").arg(store).args(arguments);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut bytes = 0;
-    loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        bytes = bytes.max(kib.unwrap_or(0) * 1024);
-        if let Some(exit) = child.try_wait().unwrap() {
-            return Peak { bytes, is_refused: !exit.success() };
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
 }
