@@ -42,7 +42,7 @@ pub(crate) fn run(flights: &Path, table: &mut Table) {
         let store = folder.path().join(format!("store{round}"));
         forget_peak();
         let (count, rate) = import(&store, &lines);
-        peak = peak.max(peak_bytes());
+        peak = peak.max(peak_bytes("self").unwrap());
         size = size_of(&store);
         let database = folder.path().join(format!("flights{round}.db"));
         let (sqlite_count, sqlite_rate) = import_sqlite(&database, &lines, &columns);
@@ -100,7 +100,8 @@ pub(crate) fn write_lines(from: &Path, to: &Path) -> Vec<String> {
     columns
 }
 
-fn import(store: &Path, lines: &Path) -> (u64, f64) {
+/// Imports such lines into a new store; answers the records and how many a second.
+pub(crate) fn import(store: &Path, lines: &Path) -> (u64, f64) {
     let db = FoldDb::create(store.to_str().unwrap()).unwrap();
     let schema = std::fs::read_to_string(example("schemas/Flight.json")).unwrap();
     let name: SchemaName = db.schemas().load_text(&schema, None).unwrap().name;
@@ -193,9 +194,10 @@ fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory that the process had at once, in bytes.
-pub(crate) fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+/// The most memory that a process (`self` or its number) had at once, in bytes; `None` if it is
+/// gone.
+pub(crate) fn peak_bytes(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
 }

@@ -1,6 +1,5 @@
 //! Indexes over many records: what building one costs those who write meanwhile, and counting.
 
-use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,7 +11,6 @@ use datafold::model::{FieldName, IndexDefinition, Value};
 use datafold::{FoldDb, QueryRequest};
 
 use crate::Size;
-use crate::bench_import::peak_bytes;
 use crate::fixture::{self, Random};
 use crate::table::{Table, median, percentile};
 
@@ -34,7 +32,6 @@ pub(crate) fn run(size: Size, table: &mut Table) {
     db.pool().operations().flush().unwrap();
     build_beside_writers(&db, size, table);
     count_by_index(&db, size, table);
-    memory(&db, table);
     db.pool().close().unwrap();
 }
 
@@ -112,23 +109,5 @@ fn count_by_index(db: &FoldDb, size: Size, table: &mut Table) {
         "50 ms".into(),
         time / 50.0,
         "at most 1",
-    );
-}
-
-/// The most memory of the process while all records are read, and while a sort is refused.
-fn memory(db: &FoldDb, table: &mut Table) {
-    let before = peak_bytes();
-    let all = QueryRequest::new(fixture::schema());
-    db.query_each(&all, |_| ControlFlow::Continue(())).unwrap();
-    let sorted = QueryRequest { sort: vec!["text desc".into()], ..all };
-    let sorted = db.query_each(&sorted, |_| ControlFlow::Continue(()));
-    let outcome = if sorted.is_ok() { "done" } else { "refused" };
-    let after = peak_bytes();
-    table.add(
-        &format!("peak memory with a scan and a sort of all (which is {outcome})"),
-        format!("{:.0} MB", after as f64 / 1e6),
-        format!("{:.0} MB before", before as f64 / 1e6),
-        after as f64 / before as f64,
-        "reported",
     );
 }

@@ -24,6 +24,7 @@ mod bench_growth;
 mod bench_import;
 mod bench_indexes;
 mod bench_locks;
+mod bench_memory;
 mod bench_mutations;
 mod bench_open;
 mod bench_queries;
@@ -94,6 +95,9 @@ fn main() {
     }
     if wanted("indexes") {
         bench_indexes::run(size, &mut table);
+    }
+    if wanted("memory") {
+        bench_memory::run(size, &flights, &mut table);
     }
     if wanted("queries") {
         let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));

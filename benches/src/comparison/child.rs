@@ -80,7 +80,7 @@ impl Child {
             "past" => self.past(number(0)),
             "history" => self.history(number(0)),
             "import" => Some(self.import(Path::new(words[0]))),
-            "peak" => Some(vec![bench_import::peak_bytes() as f64 / 1e6]),
+            "peak" => Some(vec![bench_import::peak_bytes("self").unwrap() as f64 / 1e6]),
             other => panic!("there is no step {other}"),
         }
     }

@@ -11,6 +11,20 @@ use crate::failure::Failure;
 use crate::hint::hint;
 use crate::invocation::Invocation;
 
+/// Bytes of pages that the engine keeps in memory. A command hardly reads a page twice, and the
+/// system keeps the file's pages besides.
+const CACHE_BYTES: usize = 64 << 20;
+/// Bytes of records that are kept besides. A sort reads each of them once by its key.
+const RECORD_CACHE_BYTES: usize = 16 << 20;
+
+/// How a store is opened by a command that mostly reads.
+pub(crate) fn reading() -> PoolOptions {
+    let mut options =
+        PoolOptions { record_cache_bytes: RECORD_CACHE_BYTES, ..PoolOptions::default() };
+    options.store.cache_bytes = CACHE_BYTES;
+    options
+}
+
 /// An open store.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
@@ -23,7 +37,7 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Opens the store that the program was called for.
     pub(crate) fn open(invocation: &'a Invocation) -> Result<Self, Failure> {
-        Self::open_with(invocation, PoolOptions::default())
+        Self::open_with(invocation, reading())
     }
 
     /// Opens the store as the options say; the space is the one that was named.

@@ -64,6 +64,13 @@ impl ExactSum {
         self.change(value, -1)
     }
 
+    /// The bytes of memory that it takes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let floats = self.floats.as_ref().map_or(0, |_| size_of::<Wide>());
+        (size_of::<Self>() + floats) as u64
+    }
+
     fn change(&mut self, value: &Value<'_>, sign: i64) -> bool {
         match value {
             Value::Int(int) => self.ints += i128::from(sign) * i128::from(*int),

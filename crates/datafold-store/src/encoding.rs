@@ -612,7 +612,15 @@ mod tests {
                 }
             }
             prop_assert!(reader.is_empty());
+            prop_assert_eq!(KeyReader::new(&bytes).is_empty(), parts.is_empty());
             prop_assert_eq!(KeyReader::new(&bytes).skip_parts(parts.len()).unwrap(), &bytes[..]);
+        }
+
+        #[test]
+        fn a_key_goes_on_behind_what_was_written(a in part(), b in part()) {
+            let mut key = KeyWriter::from(encode(std::slice::from_ref(&a)));
+            key.part(&b).unwrap();
+            prop_assert_eq!(key.into_vec(), encode(&[a, b]));
         }
 
         #[test]
@@ -680,6 +688,21 @@ mod tests {
         ];
         for pair in ascending.windows(2) {
             assert!(encode(&pair[..1]) < encode(&pair[1..]), "{pair:?}");
+        }
+        // All numbers are of one region, to whose ends the largest ones come near, and others not.
+        let region = part_region(&KeyPart::Int(0));
+        let first = |part: KeyPart| encode(&[part])[0];
+        for number in ascending {
+            assert_eq!(part_region(&number), region);
+            assert!(region.contains(&first(number)));
+        }
+        assert_eq!(first(KeyPart::Float(-f64::MAX)), *region.start());
+        assert_eq!(first(KeyPart::Float(f64::MAX)), *region.end());
+        for other in
+            [KeyPart::Null, KeyPart::Bool(true), KeyPart::Time(0), KeyPart::Text("".into())]
+        {
+            assert!(part_region(&other).contains(&first(other.clone())), "{other:?}");
+            assert!(!region.contains(&first(other)));
         }
         assert!(KeyWriter::new().part(&KeyPart::Float(f64::NAN)).is_err());
     }

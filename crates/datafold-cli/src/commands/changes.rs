@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::invocation::Invocation;
 use crate::output::{Format, Out, RowWriter, footer, int, note, tell_hidden};
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::watch::Watch;
 
 const COLUMNS: [&str; 10] =
@@ -112,7 +112,7 @@ fn follow(
     let mut is_first = true;
     loop {
         watch.look();
-        match Session::try_open(invocation, datafold::data_layer::PoolOptions::default()) {
+        match Session::try_open(invocation, session::reading()) {
             Ok(session) => {
                 print(&session, query, rows, Some(&pause))?;
                 let is_more = query.limit == Some(0);

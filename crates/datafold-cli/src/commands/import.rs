@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use datafold::FoldDbError;
+use datafold::data_layer::PoolOptions;
 use datafold::engine::{ErrorClass, ImportFormat, ImportOptions, ImportReport, ImportRowError};
 use datafold::model::{SchemaName, Value};
 
@@ -29,7 +30,8 @@ const AGAIN: &str = "the same command goes on: rows that are there are passed ov
 /// Imports files, one after the other.
 pub(crate) fn run(args: &ImportArgs, invocation: &Invocation) -> Done {
     let files = files_of(args)?;
-    let session = Session::open(invocation)?;
+    // Rows that come in any order change pages all over the store.
+    let session = Session::open_with(invocation, PoolOptions::default())?;
     let mut run =
         Run { args, session: &session, stop: Interrupt::watch(STOPPING)?, files: Vec::new() };
     for (file, format) in &files {

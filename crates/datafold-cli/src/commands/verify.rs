@@ -1,6 +1,6 @@
 //! `verify`: reads everything and checks that it fits together.
 
-use datafold::data_layer::{PoolOptions, VerifyReport};
+use datafold::data_layer::VerifyReport;
 use datafold::model::Value;
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::harmless::harmless;
 use crate::invocation::Invocation;
 use crate::output::{Format, Out, counted, int, print_rows};
-use crate::session::Session;
+use crate::session::{self, Session};
 
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
@@ -24,7 +24,7 @@ struct Answer<'a> {
 
 /// Checks the pages of the store, then the rows of the space.
 pub(crate) fn run(invocation: &Invocation) -> Done {
-    let mut options = PoolOptions::default();
+    let mut options = session::reading();
     options.store.check_integrity = true;
     let session = Session::open_with(invocation, options)?;
     let report = session.db.verify().map_err(|error| session.fail(&error))?;

@@ -109,9 +109,9 @@ fn positions(parsed: &Hir) -> u64 {
     }
 }
 
-/// See [`Pattern::overrun`]. What may go on behind a part is bounded if the pattern is, or if it ends
-/// with a repetition, the only part without a bound: that goes on as long as it fits, and what fits
-/// belongs to the part.
+/// See [`Pattern::overrun`]. What may go on behind a part is bounded if the pattern is, or if it
+/// ends with a repetition, the only part without a bound: that goes on as long as it fits, and what
+/// fits belongs to the part.
 fn overrun(parsed: &Hir) -> Option<u64> {
     if let Some(max) = parsed.properties().maximum_len() {
         return Some(max as u64);

@@ -75,7 +75,11 @@ impl Layout {
         let mut cells = Vec::new();
         for _ in 0..length / 2 {
             let schema = SchemaId(decoder.u32()?);
-            cells.push(CellPlace { schema, field: FieldId(decoder.u32()?) });
+            let field = FieldId(decoder.u32()?);
+            if field == FieldId::RECORD {
+                return Err(RowError::Malformed("fields are numbered from 1 on"));
+            }
+            cells.push(CellPlace { schema, field });
         }
         Ok(Self { records, cells: cells.into() })
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::clock::ManualClock;
 use crate::data_layer::{CommitNumber, DatabasePool, Moment, PoolOptions};
 use crate::model::fuzz::FLIGHT;
-use crate::model::{FieldName, SchemaName, Timestamp, Value};
+use crate::model::{FieldName, SchemaName, SchemaState, Timestamp, Value};
 use crate::{FoldDb, MutationRequest, QueryRequest};
 
 const ITEM: &str = r#"{"name": "Item", "key": ["id"], "fields": {
@@ -395,6 +395,10 @@ fn read_all(db: &FoldDb) -> Result<u64, FoldDbError> {
     let head = db.verify()?.commits;
     for entry in db.schemas().core().iter() {
         let name = &entry.schema.name;
+        // Any state is as good as the one that was there.
+        if entry.state != SchemaState::Approved {
+            db.schemas().approve_schema(name)?;
+        }
         for at in (1..=head).chain([head]) {
             let query =
                 QueryRequest { as_of: Some(at.to_string()), ..QueryRequest::new(name.clone()) };

@@ -274,3 +274,57 @@ fn what_is_wrong_is_told_with_its_place() {
         assert!(error.to_string().contains(words), "{rest}: {error}");
     }
 }
+
+#[test]
+fn what_a_query_keeps_has_a_bound_and_what_it_lets_go_does_not_count() {
+    let db = FoldDb::open("memory:").unwrap();
+    let schema = r#"{"name": "Item", "key": ["id"], "fields": {
+        "id": {"value": {"type": "integer"}}, "text": {"value": {"type": "string"}}}}"#;
+    let name = db.schemas().load_text(schema, None).unwrap().name;
+    db.schemas().approve_schema(&name).unwrap();
+    let record = |id: usize| format!(r#"{{"id": {id}, "text": "{:03}"}}"#, 999 - id);
+    let records = (0..120).map(record).collect::<Vec<_>>().join(",");
+    let create = format!(r#"{{"mutation": "create", "schema": "Item", "records": [{records}]}}"#);
+    db.mutate(&MutationRequest::parse(&create).unwrap()).unwrap();
+    let ask = |rest: &str| {
+        let request = format!(r#"{{"schema": "Item", {rest}}}"#);
+        let answer = db.query(&QueryRequest::parse(&request).unwrap());
+        answer.map(|answer| answer.records.len()).map_err(|error| error.code())
+    };
+    // 750,000 bytes for each of the 120 records; each next one sorts before all others.
+    let long = "repeat(text, 250000)";
+    let short = "repeat(text, id < 60 ? 1 : 250000)";
+    for (rest, expected) in [
+        (format!(r#""sort": ["{long}"]"#), Err("query_too_large")),
+        (format!(r#""sort": ["{long}"], "limit": 5"#), Ok(5)),
+        (format!(r#""sort": ["{long}"], "limit": 100"#), Err("query_too_large")),
+        (format!(r#""sort": ["{short}"]"#), Ok(120)),
+        // Long ones take the places of short ones, and of long ones.
+        (format!(r#""sort": ["{short}"], "limit": 50"#), Ok(50)),
+        (
+            r#""sort": ["repeat(text, id < 20 ? 1 : 250000)"], "limit": 95"#.to_owned(),
+            Err("query_too_large"),
+        ),
+        (format!(r#""group_by": ["t = {long}"]"#), Err("query_too_large")),
+        (format!(r#""group_by": ["t = id % 7"], "aggregates": ["m = min({long})"]"#), Ok(7)),
+        (
+            format!(r#""group_by": ["id"], "aggregates": ["m = max({long})"]"#),
+            Err("query_too_large"),
+        ),
+        (format!(r#""aggregates": ["n = count_distinct({long})"]"#), Err("query_too_large")),
+        // A null of an array is one byte of a key, and a whole value in memory.
+        (
+            r#""group_by": ["t = map(range(0, 20000 + id), n => null)"]"#.to_owned(),
+            Err("query_too_large"),
+        ),
+    ] {
+        assert_eq!(ask(&rest), expected, "{rest}");
+    }
+    // A sum grows with its first float.
+    let sums = |of: &str| {
+        let sums = (0..1_500).map(|at| format!(r#""s{at} = sum({of})""#)).collect::<Vec<_>>();
+        ask(&format!(r#""group_by": ["id"], "aggregates": [{}]"#, sums.join(", ")))
+    };
+    assert_eq!(sums("id"), Ok(120));
+    assert_eq!(sums("id + 0.5"), Err("query_too_large"));
+}

@@ -166,6 +166,21 @@ fn a_state_of_an_unknown_number_is_refused_and_not_taken_for_another() {
 }
 
 #[test]
+fn a_layout_with_a_field_of_no_number_is_refused() {
+    let rows = rows(Keyspace::Catalogue);
+    let layouts: Vec<_> = rows.iter().filter(|(_, key, _)| key[1] == LAYOUT).collect();
+    assert!(!layouts.is_empty());
+    for (_, key, row) in layouts {
+        // The records' schema, and then a schema and a field for each field.
+        let mut wrong = row.clone();
+        wrong[3] = 0;
+        let error = open(|batch| batch.put(Keyspace::Catalogue, key.clone(), wrong)).unwrap_err();
+        assert_eq!(error.code(), "corrupt_row");
+        assert!(describe(&error).contains("numbered from 1 on"), "{}", describe(&error));
+    }
+}
+
+#[test]
 fn an_index_that_is_not_that_of_the_records_is_found() {
     let entries = rows(Keyspace::Indexes);
     for (_, key, row) in &entries {

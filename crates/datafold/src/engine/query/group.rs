@@ -11,7 +11,7 @@ use super::program::{Bound, RowView, Surroundings};
 use crate::model::{Value, from_lang};
 
 /// The most bytes that groups and sets of distinct values take in memory.
-pub(super) const GROUP_BYTES_MAX: usize = 128 << 20;
+pub(super) const GROUP_BYTES_MAX: usize = 64 << 20;
 /// What a group, and a value in a set, take besides their bytes.
 const GROUP_BYTES: usize = 128;
 
@@ -71,10 +71,10 @@ impl Accumulator {
                 let taken = signed(bytes.len() + GROUP_BYTES / 2);
                 return Some(if set.insert(bytes.into()) { taken } else { 0 });
             }
-            Accumulator::Sum(sum) => return sum.add(value).then_some(0),
+            Accumulator::Sum(sum) => return add_to(sum, value),
             Accumulator::Average(sum, count) => {
                 *count += 1;
-                return sum.add(value).then_some(0);
+                return add_to(sum, value);
             }
             Accumulator::Min(least) => {
                 if least.as_ref().is_none_or(|least| value.cmp_values(least).is_lt()) {
@@ -106,15 +106,23 @@ impl Accumulator {
     }
 }
 
-/// Keeps a value in the place of another one; answers by how many bytes it is larger.
-fn replace(kept: &mut Option<lang::Value<'static>>, value: &lang::Value<'_>) -> i64 {
-    let bytes = |value: &lang::Value<'_>| i64::try_from(value.weight()).unwrap_or(i64::MAX);
-    let before = kept.as_ref().map_or(0, bytes);
-    *kept = Some(value.clone().into_owned());
-    bytes(value) - before
+/// Adds a value to a sum; answers by how many bytes it has grown, or `None` if it is no number.
+fn add_to(sum: &mut ExactSum, value: &lang::Value<'_>) -> Option<i64> {
+    let before = sum.weight();
+    sum.add(value).then(|| signed(sum.weight()) - signed(before))
 }
 
-fn signed(bytes: usize) -> i64 {
+/// Keeps a value in the place of another one; answers by how many bytes it is larger.
+fn replace(kept: &mut Option<lang::Value<'static>>, value: &lang::Value<'_>) -> i64 {
+    let before = kept.as_ref().map_or(0, |kept| signed(kept.weight()));
+    *kept = Some(value.clone().into_owned());
+    signed(value.weight()) - before
+}
+
+fn signed<T>(bytes: T) -> i64
+where
+    i64: TryFrom<T>,
+{
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -219,14 +227,18 @@ impl<'q> Groups<'q> {
             Some(at) => *at,
             None => {
                 let mut values = Vec::with_capacity(self.keys.len());
+                let taken = self.key.len() + GROUP_BYTES * (1 + self.aggregates.len());
+                self.bytes += signed(taken);
                 for key in self.keys {
-                    values.push(key.evaluate(row, around, |value| from_lang(&value))?);
+                    // An array takes far more than its part of the key.
+                    values.push(key.evaluate(row, around, |value| {
+                        self.bytes += signed(value.weight());
+                        from_lang(&value)
+                    })?);
                 }
                 let at = self.groups.len();
                 self.groups.push(self.start(values));
                 self.by_key.insert(self.key.as_slice().into(), at);
-                let taken = 2 * self.key.len() + GROUP_BYTES * (1 + self.aggregates.len());
-                self.bytes += signed(taken);
                 at
             }
         };

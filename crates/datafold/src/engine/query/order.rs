@@ -9,7 +9,7 @@ use super::super::error::{FoldDbError, QueryError};
 use super::program::{Bound, RowView, Surroundings};
 
 /// The most bytes that a sort keeps in memory.
-pub(super) const SORT_BYTES_MAX: usize = 128 << 20;
+pub(super) const SORT_BYTES_MAX: usize = 64 << 20;
 /// What an item of a sort takes besides its bytes.
 const ITEM_BYTES: usize = 48;
 
@@ -190,13 +190,13 @@ impl<P> Sorter<P> {
                 }
                 _ => {}
             }
-            return Ok(());
+        } else {
+            self.bytes += order.len() + ITEM_BYTES;
+            self.kept.push(Ranked { order: order.into(), payload: payload() });
         }
-        self.bytes += order.len() + ITEM_BYTES;
         if self.bytes > SORT_BYTES_MAX {
             return Err(QueryError::TooLarge { what: "sort", limit: SORT_BYTES_MAX });
         }
-        self.kept.push(Ranked { order: order.into(), payload: payload() });
         Ok(())
     }
 

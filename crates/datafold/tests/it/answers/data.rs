@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use datafold::engine::{ImportFormat, ImportOptions, Mutation, RecordInput};
 use datafold::model::{FieldName, IndexDefinition, Timestamp, Value};
@@ -40,7 +41,7 @@ pub(super) struct Column {
 }
 
 /// A table, and the schema with the same rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) name: &'static str,
     /// So many of the first columns are the key.
@@ -366,6 +367,15 @@ impl Stores {
             indexed: FoldDb::open("memory:").unwrap(),
             sqlite: Connection::open_in_memory().unwrap(),
         }
+    }
+
+    /// The same stores for another thread, with the rows of SQLite in a file of its own.
+    pub(super) fn copy(&self, file: &Path) -> Stores {
+        self.sqlite.execute("VACUUM INTO ?", [file.to_str().unwrap()]).unwrap();
+        let sqlite = Connection::open(file).unwrap();
+        sqlite.pragma_update(None, "cache_size", -64_000).unwrap();
+        let (plain, indexed) = (self.plain.clone(), self.indexed.clone());
+        Stores { tables: self.tables.clone(), plain, indexed, sqlite }
     }
 
     /// Gives all stores the rows, or those that the plain one has.

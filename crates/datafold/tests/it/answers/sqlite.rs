@@ -1,6 +1,8 @@
 //! Generated queries answer what SQLite answers of the same rows, with and without indexes, and
 //! page by page what they answer at once.
 
+use std::thread;
+
 use datafold::model::Value;
 use datafold::{FoldDb, QueryRequest};
 use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
@@ -13,12 +15,19 @@ use crate::harness::describe;
 const SEED: u64 = 0x05EE_D501;
 /// At most so many pages of an answer are read.
 const PAGES_MAX: usize = 6;
+/// So many threads share the queries of the long form.
+const THREADS: u64 = 2;
+/// Of the queries of the long form one in so many is also read in pages: each page of a sorted
+/// answer reads all rows again.
+const PAGED_ONE_IN: usize = 8;
 
 /// How queries were answered: what the comparison has seen.
 #[derive(Debug, Default)]
 struct Ways {
     queries: usize,
     empty: usize,
+    /// Queries that were read in pages too.
+    paged: usize,
     pages: usize,
     by_key: usize,
     by_index: usize,
@@ -36,6 +45,18 @@ impl Ways {
         self.in_index_order += has("in its order");
         self.counted += has("count the entries") + has("take the counter");
         self.grouped += has("group by");
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.queries += other.queries;
+        self.empty += other.empty;
+        self.paged += other.paged;
+        self.pages += other.pages;
+        self.by_key += other.by_key;
+        self.by_index += other.by_index;
+        self.in_index_order += other.in_index_order;
+        self.counted += other.counted;
+        self.grouped += other.grouped;
     }
 }
 
@@ -128,6 +149,7 @@ fn check(
 ) -> Result<(), String> {
     let request = query.request();
     let statement = query.sql(fault);
+    let is_paged = !is_full_size() || random.one_in(PAGED_ONE_IN);
     for (which, db) in [("plain", &stores.plain), ("indexed", &stores.indexed)] {
         let check = || {
             let (all, _) = answer(db, &request)?;
@@ -137,7 +159,7 @@ fn check(
                 count if random.one_in(2) => count / 3,
                 _ => 1 + random.below(20),
             };
-            let pages = check_pages(db, &request, limit, &all)?;
+            let pages = if is_paged { check_pages(db, &request, limit, &all)? } else { 0 };
             Ok((all.len(), pages, limit))
         };
         let checked: Result<_, String> = { check }();
@@ -148,31 +170,60 @@ fn check(
         if which == "indexed" {
             ways.queries += 1;
             ways.empty += usize::from(count == 0);
+            ways.paged += usize::from(is_paged);
             ways.count(db, &QueryRequest { limit: Some(limit), ..request.clone() });
         }
     }
     Ok(())
 }
 
-/// Carries out `count` queries.
-fn run(stores: &Stores, seed: u64, count: usize, fault: Option<Fault>) -> Result<Ways, String> {
+/// Carries out `count` queries, each `step`th from one on.
+fn run_some(
+    stores: &Stores,
+    seed: u64,
+    (first, step): (u64, u64),
+    count: usize,
+    fault: Option<Fault>,
+) -> Result<Ways, String> {
     let mut ways = Ways::default();
-    let mut index = 0;
+    let mut index = first;
     while ways.queries < count {
         let mut random = Random::part(seed, index);
-        index += 1;
         // Some tables have no column of a kind that is needed.
-        let Some(query) = Query::random(&mut random, &stores.tables) else { continue };
-        check(stores, &query, &mut random, fault, &mut ways)
-            .map_err(|problem| format!("query {}: {problem}", index - 1))?;
+        if let Some(query) = Query::random(&mut random, &stores.tables) {
+            check(stores, &query, &mut random, fault, &mut ways)
+                .map_err(|problem| format!("query {index}: {problem}"))?;
+        }
+        index += step;
     }
     Ok(ways)
+}
+
+/// Carries out `count` queries.
+fn run(stores: &Stores, seed: u64, count: usize, fault: Option<Fault>) -> Result<Ways, String> {
+    if !is_full_size() {
+        return run_some(stores, seed, (0, 1), count, fault);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    thread::scope(|scope| {
+        let start = |first| {
+            let stores = stores.copy(&folder.path().join(format!("rows-{first}.sqlite")));
+            let count = count.div_ceil(usize::try_from(THREADS).unwrap());
+            scope.spawn(move || run_some(&stores, seed, (first, THREADS), count, fault))
+        };
+        let running: Vec<_> = (0..THREADS).map(start).collect();
+        let mut ways = Ways::default();
+        for some in running {
+            ways.add(&some.join().unwrap()?);
+        }
+        Ok(ways)
+    })
 }
 
 fn must_agree(stores: &Stores, seed: u64, count: usize) {
     let ways = run(stores, seed, count, None)
         .unwrap_or_else(|problem| panic!("{problem}\n{}", replay(seed)));
-    eprintln!("{ways:?}");
+    eprintln!("seed {seed:#x}: {ways:?}");
     // All ways are gone.
     for many in [ways.by_key, ways.by_index, ways.in_index_order, ways.grouped] {
         assert!(many > count / 30, "{ways:?}");
