@@ -102,10 +102,9 @@ fn what_is_no_request_for_elements_is_refused() {
 fn an_export_has_more_elements_than_an_answer() {
     let folder = shop();
     let elements: Vec<String> = (0..1_500).map(|n| format!(r#""n:{n:04}": {n}"#)).collect();
-    let put = format!(
-        r#"{{"mutation": "put", "schema": "Shop", "key": 1, "field": "stock", "elements": {{{}}}}}"#,
-        elements.join(", ")
-    );
+    let elements = elements.join(", ");
+    let put = r#"{"mutation": "put", "schema": "Shop", "key": 1, "field": "stock", "elements": "#;
+    let put = format!("{put}{{{elements}}}}}");
     folder.pipe(["mutate", "-"], put).done();
     let refused = folder.run(["query", "Shop"]);
     assert_eq!(refused.code, 5, "{refused:?}");

@@ -12,7 +12,8 @@ use super::error::{FoldDbError, QueryError, RequestError};
 use super::fold_db::FoldDb;
 use super::glob::Glob;
 use super::query::{
-    QueryEnd, commit_number, key_of, pinned, readable, time_of, unknown_field, write_cursor,
+    QueryEnd, commit_number, key_of, mark_of, pinned, readable, time_of, unknown_field,
+    write_cursor,
 };
 use super::request::{Object, key, parse, texts};
 use crate::data_layer::internal::{
@@ -206,14 +207,17 @@ impl FoldDb {
         query: &ElementQuery,
         visit: impl FnMut(&mut Element) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
-        let moment = match &query.cursor {
-            Some(_) => Moment::Now,
-            None => self.moment(query.as_of.as_deref())?,
-        };
+        let asked = self.moment(query.as_of.as_deref())?;
+        let is_first = query.cursor.is_none();
+        let moment = if is_first { asked } else { Moment::Now };
         let mut point = self.pool().operations().at(moment)?;
-        let after = pinned(&mut point, query.cursor.as_deref())?;
+        let cursor = pinned(&mut point, query.cursor.as_deref(), asked)?;
         let plan = ElementPlan::new(point, query)?;
-        let cursor = plan.run(after, query.limit, visit)?;
+        let after = |cursor: Vec<u8>| {
+            let after = cursor.strip_prefix(&plan.mark[..]).map(<[u8]>::to_vec);
+            after.ok_or(QueryError::InvalidCursor)
+        };
+        let cursor = plan.run(cursor.map(after).transpose()?, query.limit, visit)?;
         Ok(QueryEnd { cursor, commit: plan.point.at, time: time_of(&plan.point)? })
     }
 
@@ -297,6 +301,8 @@ struct ElementPlan {
     cell: CellPlace,
     filter: ElementFilter,
     order: Order,
+    /// What a cursor of this query begins with.
+    mark: [u8; 4],
 }
 
 impl ElementPlan {
@@ -306,7 +312,8 @@ impl ElementPlan {
         let (cell, field) = element_field(&entry, &query.field)?;
         let filter = settled(&query.filter, field);
         let order = if query.reverse { Order::Reverse } else { Order::Forward };
-        Ok(Self { point, key, cell, filter, order })
+        let mark = mark_of(&(&query.schema, &query.key, &query.field, &filter, query.reverse));
+        Ok(Self { point, key, cell, filter, order, mark })
     }
 
     /// Answers where to go on if the limit was reached.
@@ -334,7 +341,7 @@ impl ElementPlan {
             }
             if limit.is_some_and(|limit| visited >= limit) {
                 // There is more: the limit was reached by the element before.
-                cursor = Some(write_cursor(self.point.at, &last));
+                cursor = Some(write_cursor(self.point.at, &[&self.mark, &last[..]].concat()));
                 return Ok(ControlFlow::Break(()));
             }
             visited += 1;

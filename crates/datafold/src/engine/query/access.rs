@@ -19,7 +19,7 @@ use crate::data_layer::{DataLayerError, SchemaEntry};
 use crate::model::{FieldKind, FieldName, RecordKey};
 
 /// Lists of values are combined to at most so many ranges.
-const RANGES_MAX: usize = 1_000;
+const RANGES_MAX: usize = 20_000;
 /// Of each way to the rows so many rows are counted before one is chosen.
 const PROBE_ROWS: usize = 256;
 

@@ -217,7 +217,7 @@ impl<P> Sorter<P> {
             self.kept.push(Ranked { order: order.into(), payload: payload() });
         }
         if self.bytes > SORT_BYTES_MAX {
-            return Err(QueryError::TooLarge { what: "sort", limit: SORT_BYTES_MAX });
+            return Err(QueryError::TooLarge { limit: SORT_BYTES_MAX });
         }
         Ok(())
     }
