@@ -244,11 +244,7 @@ impl Check<'_> {
         }
     }
 
-    fn differs(
-        &mut self,
-        of: &Computed<'_>,
-        computed: Result<Option<Bytes>, Evaluation>,
-    ) -> Flow {
+    fn differs(&mut self, of: &Computed<'_>, computed: Result<Option<Bytes>, Evaluation>) -> Flow {
         self.report.differences += 1;
         let value = |raw: Option<&Bytes>| match raw {
             None => Ok(Value::Null),

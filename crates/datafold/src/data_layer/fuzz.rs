@@ -13,7 +13,8 @@ use minicbor::Decoder;
 
 use super::catalogue::{SchemaCore, encode_definition, encode_state, own_form};
 use super::commit::{
-    Change, ChangeKind, Commit, FailureChange, decode_changes, decode_header, encode_commit, encode_part,
+    Change, ChangeKind, Commit, FailureChange, decode_changes, decode_header, encode_commit,
+    encode_part,
 };
 use super::counters::SchemaCounters;
 use super::element::{ElementCell, ElementCount, ElementView};

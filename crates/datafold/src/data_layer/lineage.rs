@@ -141,8 +141,7 @@ impl<'p> Tracer<'p> {
         key: &RecordKey,
         field: &FieldName,
     ) -> Result<Lineage, DataLayerError> {
-        let read =
-            ReadCell { entry: Arc::clone(entry), key: key.clone(), field: field.clone() };
+        let read = ReadCell { entry: Arc::clone(entry), key: key.clone(), field: field.clone() };
         self.cell(&read, self.point.at, 0)
     }
 
@@ -170,9 +169,9 @@ impl<'p> Tracer<'p> {
         }
         let missing = || DataLayerError::not_found("field", format!("{}.{field}", found.schema));
         let (place, _) = entry.placed_field(field.as_str()).ok_or_else(missing)?;
-        found.mapped_from = self.root_of(place).filter(|(schema, name)| {
-            (schema, name) != (&entry.schema.name, field)
-        });
+        found.mapped_from = self
+            .root_of(place)
+            .filter(|(schema, name)| (schema, name) != (&entry.schema.name, field));
         let live = self.live(place.schema, key, at)?;
         let cell = live.as_ref().and_then(|live| live.cell(place.field));
         if let Some(cell) = cell {
@@ -329,9 +328,8 @@ impl<'p> Tracer<'p> {
         cell: &Cell,
     ) -> Result<Value, DataLayerError> {
         let Some(raw) = &cell.value else { return Ok(Value::Null) };
-        crate::model::decode_value(raw).map_err(|error| {
-            self.point.record_error(place.schema, key.as_bytes(), error.into())
-        })
+        crate::model::decode_value(raw)
+            .map_err(|error| self.point.record_error(place.schema, key.as_bytes(), error.into()))
     }
 
     fn atom(&mut self, place: CellPlace, cell: &Cell) -> Result<LineageAtom, DataLayerError> {

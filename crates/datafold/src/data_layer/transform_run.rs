@@ -49,9 +49,8 @@ impl Pipeline {
             scan = scan.after(&self.rows.failure(transform, after));
         }
         let page = self.published().snapshot.scan(&scan)?;
-        let record = |key: &[u8]| {
-            Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default())
-        };
+        let record =
+            |key: &[u8]| Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default());
         Ok(page.rows().map(|(key, _)| record(key)).collect())
     }
 }
@@ -70,9 +69,8 @@ impl ReadPoint {
             scan = scan.after(&self.rows.record(schema, after));
         }
         let page = self.published.snapshot.scan(&scan)?;
-        let record = |key: &[u8]| {
-            Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default())
-        };
+        let record =
+            |key: &[u8]| Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default());
         Ok(page.rows().map(|(key, _)| record(key)).collect())
     }
 }

@@ -150,8 +150,10 @@ impl Links {
 
     /// Leaves only what these are made from, and what is made from them.
     fn retain_around(&mut self, wanted: impl Fn(&Name) -> bool) {
-        let chosen: BTreeSet<Name> = self.fields.keys().filter(|name| wanted(name)).cloned().collect();
-        let mut kept = self.reach(chosen.clone(), |links, name| links.sources(name).cloned().collect());
+        let chosen: BTreeSet<Name> =
+            self.fields.keys().filter(|name| wanted(name)).cloned().collect();
+        let mut kept =
+            self.reach(chosen.clone(), |links, name| links.sources(name).cloned().collect());
         let into = self.readers();
         kept.extend(self.reach(chosen, |_, name| into.get(name).cloned().unwrap_or_default()));
         self.fields.retain(|name, _| kept.contains(name));
@@ -198,7 +200,8 @@ impl Links {
             for name in names {
                 let layers = self.sources(&name).filter_map(|from| self.fields.get(from));
                 let layer = layers.map(|from| from.layer + 1).max().unwrap_or(0);
-                if let Some(field) = self.fields.get_mut(&name).filter(|field| field.layer < layer) {
+                if let Some(field) = self.fields.get_mut(&name).filter(|field| field.layer < layer)
+                {
                     field.layer = layer;
                     is_settled = false;
                 }

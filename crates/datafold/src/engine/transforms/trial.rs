@@ -149,7 +149,8 @@ impl<'p> Sandbox<'p> {
         let name = &entry.schema.name;
         let wanted = entry.schema.fields.iter().map(|found| &found.name);
         let wanted = wanted.filter(|found| field.is_none_or(|field| field == *found));
-        let found = wanted.filter_map(|found| self.catalogue.transform_of(&format!("{name}.{found}")));
+        let found =
+            wanted.filter_map(|found| self.catalogue.transform_of(&format!("{name}.{found}")));
         let found: Vec<_> = found.cloned().collect();
         match (found.is_empty(), field) {
             (false, _) => Ok(found),

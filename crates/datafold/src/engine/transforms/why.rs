@@ -81,11 +81,8 @@ impl FoldDb {
             let rule = "has elements, which are written and never computed".to_owned();
             return Err(DataLayerError::InvalidData { what, rule }.into());
         }
-        let records = if entry.schema.is_key_field(field.as_str()) {
-            entry.records()
-        } else {
-            place.schema
-        };
+        let records =
+            if entry.schema.is_key_field(field.as_str()) { entry.records() } else { place.schema };
         if entry.schema.is_keyed() && point.birth(records, key.as_bytes())?.is_none() {
             let name = format!("{key} of {schema}");
             return Err(DataLayerError::not_found("record", name).into());
