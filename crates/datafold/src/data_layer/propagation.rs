@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::draft::{After, Draft};
 use super::ids::{FieldId, TransformId, WriterId};
 use super::transform::{Evaluation, Transform, TransformState};
+use crate::planted::{Fault, is_planted};
 
 /// All transforms whose results are cells of the records of one schema.
 ///
@@ -143,7 +144,8 @@ impl Propagation {
             let Some(transform) = self.order.get(at) else { continue };
             let result = transform.evaluate(record, draft);
             let outcome = result.map(|value| {
-                if draft.value(transform.output) != value.as_ref() {
+                let is_new = draft.value(transform.output) != value.as_ref();
+                if is_new && !is_planted(Fault::ResultKept) {
                     draft.merge([(transform.output, value)].into());
                     // They all stand behind this one.
                     due.extend(self.reading([transform.output].iter()));

@@ -20,6 +20,7 @@ use crate::model::{
     Field, FieldName, RecordKey, Schema, SchemaName, TransformDefinition, Value, decode_lang,
     from_lang, to_lang,
 };
+use crate::planted::{Fault, is_planted};
 
 /// What one evaluation may use. It runs where commits get their order, so that the bounds are
 /// tighter than those of a query.
@@ -166,6 +167,9 @@ impl Transform {
         let inputs = RecordInputs { sources: &logic.sources, record, key, draft };
         // A fault of the evaluator is a failure of this one field, not the end of the node.
         let run = panic::catch_unwind(AssertUnwindSafe(|| {
+            if is_planted(Fault::EvaluationPanics) {
+                panic::resume_unwind(Box::new("planted"));
+            }
             let result = logic.program.evaluate_within(&inputs, &TRANSFORM_LIMITS);
             result.map(|value| from_lang(&value)).map_err(|error| Evaluation::of_run(&error))
         }));

@@ -3,6 +3,8 @@
 
 mod graph;
 mod run;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod why;
 
