@@ -27,7 +27,7 @@ use super::plain_row::project_plain;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Stamp};
 use super::row_reader::RowReader;
 use super::rows::{CatalogueKind, FieldAddress, Rows};
-use super::transform::{ComputedRow, TransformState};
+use super::transform::{ComputedRow, Evaluation, TransformState};
 use super::transform_repository::encode as encode_transform;
 use super::verify_catalogue::read_catalogue_key;
 use crate::model::fuzz::{CBOR_WORDS, FLIGHT, stored_values};
