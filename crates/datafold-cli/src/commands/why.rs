@@ -176,7 +176,10 @@ fn source_of(node: &Lineage) -> String {
             _ => "never written".to_owned(),
         };
     };
-    let taken = if node.value.is_null() { "taken away by " } else { "" };
+    let taken = match node.value {
+        Value::Null if writer.transform().is_none() => "taken away by ",
+        _ => "",
+    };
     let note = match &node.origin {
         Origin::Unregistered(_) => ", which is not registered any more",
         _ => "",

@@ -117,8 +117,8 @@ impl Editor<'_> {
         Ok(Defined::New)
     }
 
-    /// Stores a definition for a trial, which is never committed: one with the name of a schema takes
-    /// its place, and its fields are those of the schema with the same names.
+    /// Stores a definition for a trial, which is never committed: one with the name of a schema
+    /// takes its place, and its fields are those of the schema with the same names.
     pub(crate) fn suppose(&mut self, schema: &Arc<Schema>) -> Result<(), DataLayerError> {
         let hash = schema.content_hash();
         let found = self.catalogue.get(schema.name.as_str()).cloned();

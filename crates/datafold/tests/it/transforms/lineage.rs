@@ -259,7 +259,7 @@ fn impact_names_what_depends_on_a_field_in_order() {
     // What a mapped field shows is what its root is.
     assert_eq!(
         told("V", "x_of_s"),
-        ["S.b1*<S.x", "S.b2*<S.x", "V.twice*<V.x_of_s", "S.d<S.b1 S.b2"]
+        ["S.b1*<S.x", "S.b2*<S.x", "S.d<S.b1 S.b2", "V.twice*<V.x_of_s"]
     );
     assert_eq!(told("S", "id"), [""; 0]);
     let error = db.impact(&name("S"), &field("bl")).unwrap_err().to_string();

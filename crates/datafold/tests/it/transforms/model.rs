@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use datafold::FoldDb;
 use datafold::QueryRequest;
+use datafold::data_layer::{Lineage, Moment, Origin};
 use datafold::engine::{Mutation, RecordInput};
-use datafold::model::Value;
+use datafold::model::{FieldName, Value};
 use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
 
 use crate::harness::{Place, approve, check_sound, clock, fold_db, name};
@@ -311,25 +312,24 @@ impl Run {
             let id = ids[self.random.below(ids.len())];
             let (schema, field) = &fields[self.random.below(fields.len())];
             let (of, key) = (name(schema), [Value::Int(id)]);
-            let field = datafold::model::FieldName::parse(field).unwrap();
-            let moment = datafold::data_layer::Moment::Now;
+            let field = FieldName::parse(field).unwrap();
+            let moment = Moment::Now;
             let why = self.db().why(&of, &key, &field, moment).unwrap();
             let stored = self.db().get(&of, &key).unwrap().unwrap();
             assert_eq!(stored.get(field.as_str()), Some(&why.lineage.value));
-            self.check_lineage(&why.lineage);
+            self.check_lineage(&why.lineage, Moment::Now);
         }
     }
 
-    fn check_lineage(&self, node: &datafold::data_layer::Lineage) {
-        let datafold::data_layer::Origin::Computed(found) = &node.origin else { return };
-        let at = node.atom.map_or(datafold::data_layer::Moment::Now, |atom| {
-            datafold::data_layer::Moment::Commit(atom.commit)
-        });
+    /// `at` is the moment at which the value was read.
+    fn check_lineage(&self, node: &Lineage, at: Moment) {
+        let Origin::Computed(found) = &node.origin else { return };
+        let at = node.atom.map_or(at, |atom| Moment::Commit(atom.commit));
         for input in &found.inputs {
             let key = input.key.values().unwrap();
             let then = self.db().get_as_of(&input.schema, &key, at).unwrap().unwrap();
             assert_eq!(then.get(input.field.as_str()), Some(&input.value), "{input:?}");
-            self.check_lineage(input);
+            self.check_lineage(input, at);
         }
     }
 
