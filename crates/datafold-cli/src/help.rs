@@ -133,7 +133,7 @@ pub(crate) const CHANGES: &str = r#"A change is one of:
   deleted   a record ended, with all fields and elements
   set       a field or element got a value
   removed   a field lost its value, or an element was removed
-  loaded, dropped, state, index, transform   of schemas; the log does not hold the new state
+  loaded, dropped, state, index, transform   of schemas; the value of `state` is the new one
   failed    a field could not be computed and keeps its value; `value` tells the error
   recovered a field that had failed has a result again
 

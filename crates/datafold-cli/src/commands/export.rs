@@ -16,9 +16,13 @@ use crate::invocation::Invocation;
 use crate::output::{Format, Out, RowWriter, Sink, counted, footer};
 use crate::session::Session;
 
+/// A file may have more elements in a record than an answer: those of a field, or 16 MiB of them.
+const INLINE_ELEMENTS: usize = 100_000;
+
 /// Writes the records of a query.
 pub(crate) fn run(args: ExportArgs, invocation: &Invocation) -> Done {
-    let request = flags_request(QueryRequest::new(args.schema), args.flags)?;
+    let all = QueryRequest { inline_elements: INLINE_ELEMENTS, ..QueryRequest::new(args.schema) };
+    let request = flags_request(all, args.flags)?;
     let session = Session::open(invocation)?;
     // What is wrong with the request is told before a file is made.
     let columns = columns(&session, &request)?;

@@ -58,6 +58,8 @@ pub(crate) enum Change {
     /// Wrote or removed a row of the catalogue.
     Catalogue {
         key: Bytes,
+        /// The row, if it is the state of a schema.
+        row: Option<Bytes>,
     },
     /// Wrote or removed the row that tells why a transform has no result for a record.
     Failure {
@@ -158,7 +160,10 @@ impl Change {
                     ok(encoder.bytes(element));
                 }
             }
-            Change::Catalogue { key } => ok(encoder.array(1).and_then(|e| e.bytes(key))),
+            Change::Catalogue { key, row: None } => ok(encoder.array(1).and_then(|e| e.bytes(key))),
+            Change::Catalogue { key, row: Some(row) } => {
+                ok(encoder.array(2).and_then(|e| e.bytes(key)).and_then(|e| e.bytes(row)));
+            }
             Change::Failure { transform, record, what } => {
                 let number = match what {
                     FailureChange::Failed { again: false, .. } => FAILED,
@@ -185,7 +190,14 @@ impl Change {
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, RowError> {
         match decoder.array()? {
-            Some(1) => Ok(Change::Catalogue { key: Bytes::copy_from_slice(decoder.bytes()?) }),
+            Some(parts @ 1..=2) => {
+                let key = Bytes::copy_from_slice(decoder.bytes()?);
+                let row = match parts {
+                    1 => None,
+                    _ => Some(Bytes::copy_from_slice(decoder.bytes()?)),
+                };
+                Ok(Change::Catalogue { key, row })
+            }
             Some(5) => {
                 let schema = SchemaId(decoder.u32()?);
                 let record = Bytes::copy_from_slice(decoder.bytes()?);
@@ -224,7 +236,7 @@ impl Change {
                 let what = FailureChange::decode(decoder, parts)?;
                 Ok(Change::Failure { transform, record, what })
             }
-            _ => Err(RowError::Malformed("a change has one, three, five, six or seven parts")),
+            _ => Err(RowError::Malformed("a change has one, two, three, five, six or seven parts")),
         }
     }
 }
@@ -339,14 +351,18 @@ mod tests {
                 base,
                 fields: fields.into_iter().map(FieldId).collect(),
             }),
-            prop::collection::vec(any::<u8>(), 0..30)
-                .prop_map(|key| Change::Catalogue { key: key.into() }),
+            (bytes(), prop::option::of(bytes()))
+                .prop_map(|(key, row)| Change::Catalogue { key, row }),
             (any::<u32>(), 0_u8..4, ".{0,90}", 0_usize..99).prop_map(failure),
             (any::<u32>(), any::<u32>(), elements()).prop_map(|(schema, base, elements)| {
                 let (record, field) = (Bytes::from_static(b"r"), FieldId(schema % 9));
                 Change::Elements { schema: SchemaId(schema), record, base, field, elements }
             }),
         ]
+    }
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(any::<u8>(), 0..30).prop_map(Bytes::from)
     }
 
     fn failure((transform, what, message, line): (u32, u8, String, usize)) -> Change {

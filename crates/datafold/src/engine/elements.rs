@@ -27,6 +27,9 @@ use crate::model::{
 /// A query answers at most this many elements of a field inline.
 pub const INLINE_ELEMENTS_MAX: usize = 1_000;
 
+/// The most bytes that the elements of a field may have, keys and values, to stand in a record.
+pub const INLINE_BYTES_MAX: usize = 16 << 20;
+
 /// Which elements of one field of one record are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ElementQuery {
@@ -403,6 +406,7 @@ pub(super) fn text_of(key: &[u8]) -> Result<String, DataLayerError> {
 pub(super) fn inline(
     scan: &ElementScan<'_>,
     entry: &SchemaEntry,
+    limit: usize,
 ) -> Result<BTreeMap<String, Value>, FoldDbError> {
     // The newest state is counted, so that what is gone is not stepped over.
     let count = scan.count()?;
@@ -410,13 +414,15 @@ pub(super) fn inline(
     if count == Some(0) {
         return Ok(elements);
     }
-    let too_many = || too_many(entry, scan.address);
-    if count.is_some_and(|count| count > INLINE_ELEMENTS_MAX as u64) {
+    let too_many = || too_many(entry, scan.address, limit);
+    if count.is_some_and(|count| count > limit as u64) {
         return Err(too_many());
     }
+    let mut bytes = 0;
     let whole = (Bound::Unbounded, Bound::Unbounded);
     scan.for_each(whole, Order::Forward, |key, raw| {
-        if elements.len() >= INLINE_ELEMENTS_MAX {
+        bytes += key.len() + raw.len();
+        if elements.len() >= limit || bytes > INLINE_BYTES_MAX {
             return Err(too_many());
         }
         elements.insert(text_of(key)?, decode_cell(raw)?);
@@ -426,14 +432,18 @@ pub(super) fn inline(
     Ok(elements)
 }
 
-pub(super) fn too_many(entry: &SchemaEntry, address: FieldAddress<'_>) -> FoldDbError {
+pub(super) fn too_many(
+    entry: &SchemaEntry,
+    address: FieldAddress<'_>,
+    limit: usize,
+) -> FoldDbError {
     let place = CellPlace { schema: address.schema, field: address.field };
     let Some(field) = entry.field_at(place) else {
         return DataLayerError::missing("a field with elements").into();
     };
     let key = RecordKey::from_bytes(address.record.to_vec());
     let (schema, field) = (entry.schema.name.clone(), field.name.clone());
-    QueryError::TooManyElements { schema, key, field, limit: INLINE_ELEMENTS_MAX }.into()
+    QueryError::TooManyElements { schema, key, field, limit }.into()
 }
 
 #[cfg(test)]

@@ -371,10 +371,11 @@ pub enum QueryError {
         /// The field.
         field: FieldName,
     },
-    /// A query answers at most 1,000 elements of a field inline.
+    /// Few elements of a field stand in a record, and not more bytes than
+    /// [`super::INLINE_BYTES_MAX`].
     #[error(
-        "{schema}.{field} of record {key} has more than {limit} elements; leave it out of \
-         `select`, and read it by pages: `elements {schema} KEY {field}`"
+        "{schema}.{field} of record {key} has more than {limit} elements, or more than 16 MiB of \
+         them; leave it out of `select`, and read it by pages: `elements {schema} KEY {field}`"
     )]
     TooManyElements {
         /// The schema.

@@ -22,6 +22,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use self::clause::{Column, SortKey};
+use super::elements::INLINE_ELEMENTS_MAX;
 use super::error::QueryError;
 use super::suggest::closest;
 use crate::data_layer::internal::{BEHIND_PARTS, ReadPoint};
@@ -86,6 +87,11 @@ pub struct QueryRequest {
     /// The moment to read as of: a commit number, an RFC 3339 time, or a relative time such as
     /// `-2h`.
     pub as_of: Option<String>,
+    /// At most this many elements of a field stand in a record, [`INLINE_ELEMENTS_MAX`] by
+    /// default; a record with more is an error.
+    ///
+    /// [`INLINE_ELEMENTS_MAX`]: super::INLINE_ELEMENTS_MAX
+    pub inline_elements: usize,
 }
 
 impl QueryRequest {
@@ -106,6 +112,7 @@ impl QueryRequest {
             limit: None,
             cursor: None,
             as_of: None,
+            inline_elements: INLINE_ELEMENTS_MAX,
         }
     }
 

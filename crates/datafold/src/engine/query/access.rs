@@ -45,6 +45,22 @@ pub(super) struct IndexAccess {
     pub(super) in_key_order: bool,
 }
 
+impl IndexAccess {
+    /// The rest of one range from the entries on that begin with these parts, behind what all its
+    /// entries have in common.
+    pub(super) fn behind(&self, start: &[u8], reverse: bool) -> Self {
+        let rest = |(lower, upper): &KeyRange| {
+            let start = [bytes_of(lower), start].concat();
+            match reverse {
+                false => (Bound::Included(start), upper.clone()),
+                true => (lower.clone(), Bound::Excluded(behind(&start))),
+            }
+        };
+        let ranges = self.ranges.iter().map(rest).collect();
+        Self { index: Arc::clone(&self.index), ranges, in_key_order: self.in_key_order }
+    }
+}
+
 /// What was chosen.
 #[derive(Debug)]
 pub(super) struct Choice {

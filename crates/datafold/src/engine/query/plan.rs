@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafold_lang::{self as lang, CompileError, Compiler, Names, Scope};
 
+use super::super::elements::INLINE_ELEMENTS_MAX;
 use super::super::error::{FoldDbError, QueryError};
 use super::access::{
     Access, Choice, Conditions, KeyRange, choose, is_scalar, ordered_index, part_of,
@@ -40,6 +41,7 @@ pub(crate) struct Plan {
     /// Where an earlier answer ended: the place of a record in the order.
     pub(super) after: Option<Vec<u8>>,
     pub(super) limit: Option<usize>,
+    pub(super) inline_elements: usize,
     pub(super) counts: Counts,
 }
 
@@ -147,6 +149,7 @@ impl Plan {
             mark,
             after,
             limit: request.limit,
+            inline_elements: request.inline_elements,
             counts: Counts::default(),
         };
         if is_in_key_order {
@@ -171,7 +174,8 @@ impl Plan {
     ) -> Result<Option<Record>, FoldDbError> {
         let entry = readable(point, schema)?;
         let key = super::key_of(&entry, key)?;
-        RecordReader { point, entry: &entry, projection: &entry.projection }.one(&key)
+        let (projection, inline_elements) = (&entry.projection, INLINE_ELEMENTS_MAX);
+        RecordReader { point, entry: &entry, projection, inline_elements }.one(&key)
     }
 
     /// The fields that the query reads.

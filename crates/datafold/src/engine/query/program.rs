@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datafold_lang::{self as lang, Constraint, InputError, Inputs, Program};
 
+use super::super::elements::INLINE_ELEMENTS_MAX;
 use super::super::error::{FoldDbError, QueryError};
 use super::names::other_schema;
 use super::reader::RecordReader;
@@ -189,7 +190,8 @@ fn read_target(
 ) -> Result<lang::Value<'static>, FoldDbError> {
     let Target { entry, projection } = target;
     let mut value = [Value::Null];
-    RecordReader { point, entry, projection }.one_into(key, &mut value)?;
+    let inline_elements = INLINE_ELEMENTS_MAX;
+    RecordReader { point, entry, projection, inline_elements }.one_into(key, &mut value)?;
     let [value] = value;
     Ok(to_lang(&value).into_owned())
 }

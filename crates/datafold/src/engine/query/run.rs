@@ -10,7 +10,9 @@ use super::super::error::{FoldDbError, QueryError};
 use super::access::{Access, IndexAccess, KeyRange, whole};
 use super::explain::Counts;
 use super::group::Groups;
-use super::order::{OrderPart, Sorter, read_ties, write_order, write_ties, write_value};
+use super::order::{
+    OrderPart, Sorter, read_order, read_ties, write_order, write_ties, write_value,
+};
 use super::plan::{Columns, Grouping, Output, Plan, RecordOrder};
 use super::program::{RowLoader, RowView};
 use super::reader::RecordReader;
@@ -120,12 +122,12 @@ impl<'q> Run<'q> {
             point: &self.plan.point,
             entry: &self.plan.entry,
             projection: &self.plan.inputs,
+            inline_elements: self.plan.inline_elements,
         }
     }
 
     fn output_reader(&self, columns: &'q Columns) -> RecordReader<'q> {
-        let projection = &columns.projection;
-        RecordReader { point: &self.plan.point, entry: &self.plan.entry, projection }
+        RecordReader { projection: &columns.projection, ..self.input_reader() }
     }
 
     /// Hands over the records that pass the filter, with the columns that programs read.
@@ -286,11 +288,15 @@ impl<'q> Run<'q> {
             loader: RowLoader::new(self.input_reader()),
             record: self.output_reader(columns).empty(&columns.names),
             end: StreamEnd::new(self.plan.limit),
+            is_behind_cursor: self.plan.after.is_none(),
             block: Vec::new(),
             sorter: Sorter::new(None),
         };
         let base = self.plan.point.rows.index(access.index.id).len();
-        self.each_entry(access, reverse, &mut |entry, key| {
+        let after = self.plan.after.as_deref();
+        let start = after.and_then(|place| entry_start(place, sort.len(), reverse));
+        let rest = start.map(|start| access.behind(&start, reverse));
+        self.each_entry(rest.as_ref().unwrap_or(access), reverse, &mut |entry, key| {
             let parts = entry.get(base..).unwrap_or_default();
             run.entry(parts_behind(parts, fixed), key)
         })?;
@@ -645,6 +651,8 @@ struct IndexOrder<'q, 'v, V> {
     loader: RowLoader<'q>,
     record: Record,
     end: StreamEnd,
+    /// Whether an entry behind the cursor was met, so that all others are.
+    is_behind_cursor: bool,
     /// What the entries that are being sorted have in common.
     block: Vec<u8>,
     sorter: Sorter<RecordKey>,
@@ -690,10 +698,11 @@ impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
     }
 
     fn emit(&mut self, key: &RecordKey) -> Flow {
-        if let Some(after) = &self.run.plan.after
-            && self.order_of(key)?.is_none_or(|order| order <= *after)
-        {
-            return Ok(ControlFlow::Continue(()));
+        if !self.is_behind_cursor {
+            if self.order_of(key)? <= self.run.plan.after {
+                return Ok(ControlFlow::Continue(()));
+            }
+            self.is_behind_cursor = true;
         }
         if self.end.is_reached() {
             self.end.has_more = true;
@@ -729,6 +738,14 @@ fn cut_block(parts: &[u8], count: usize) -> &[u8] {
         }
     }
     &[]
+}
+
+/// What the entry at a place in the order of an index begins with, behind what all entries have in
+/// common; as much of it as a long text in it has whole. `None` if it is no such place.
+fn entry_start(place: &[u8], count: usize, descending: bool) -> Option<Vec<u8>> {
+    let parts = read_order(descending, place, count)?;
+    let block = cut_block(&parts, count).len();
+    Some(if block == 0 { parts } else { parts.get(..block)?.to_vec() })
 }
 
 fn parts_behind(parts: &[u8], fixed: usize) -> &[u8] {

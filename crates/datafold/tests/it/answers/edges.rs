@@ -52,6 +52,62 @@ fn a_condition_on_a_range_of_keys_is_tested() {
     assert_eq!(found, "[1] ");
 }
 
+/// A page in the order of an index begins where the one before ended, without a look at what is
+/// before; also among nulls, equal values and texts that an index has only the beginning of.
+#[test]
+fn a_page_in_the_order_of_an_index_begins_at_its_cursor() {
+    let db = memory();
+    approve(
+        &db,
+        r#"{"name": "Thing", "key": ["id"], "fields": {
+            "id": {"value": {"type": "integer"}}, "kind": {"value": {"type": "integer"}},
+            "n": {"value": {"type": ["integer", "null"]}},
+            "text": {"value": {"type": ["string", "null"]}}},
+            "indexes": [{"fields": ["kind", "n", "text"]}, {"fields": ["text"]}]}"#,
+    );
+    let records: Vec<String> = (0..300)
+        .map(|id| {
+            let n = if id % 11 == 0 { "null".into() } else { (id % 9 - 4).to_string() };
+            let text = match id % 13 {
+                0 => "null".to_owned(),
+                1..=4 => format!("\"{}{}\"", "long ".repeat(51), id % 17),
+                5 => format!("\"a\\u0000{}\"", id % 3),
+                _ => format!("\"{}\"", id % 40),
+            };
+            format!(r#"{{"id": {id}, "kind": {}, "n": {n}, "text": {text}}}"#, id % 2)
+        })
+        .collect();
+    let records = records.join(", ");
+    let create = format!(r#"{{"mutation": "create", "schema": "Thing", "records": [{records}]}}"#);
+    mutate(&db, &create).unwrap();
+    db.schemas().wait_for_indexes(&name("Thing")).unwrap();
+    for rest in [
+        r#""sort": ["text"]"#,
+        r#""sort": ["text desc"]"#,
+        r#""where": "kind == 1", "sort": ["n", "text"]"#,
+        r#""where": "kind == 1", "sort": ["n desc", "text desc"]"#,
+    ] {
+        let all = query(&db, &format!(r#"{{"schema": "Thing", {rest}}}"#)).unwrap().records;
+        let page = format!(r#"{{"schema": "Thing", {rest}, "limit": 7}}"#);
+        let mut request = QueryRequest::parse(&page).unwrap();
+        let mut found = Vec::new();
+        loop {
+            let explain = db.explain(&request).unwrap();
+            assert!(explain.to_string().contains("in its order"), "{explain}");
+            // Texts that an index cannot tell apart are sorted: at most as many as there are.
+            let read = explain.counts.entries_read.get();
+            assert!(read <= 7 + 1 + 93, "{rest}: {read} entries behind {}", found.len());
+            let answer = db.query(&request).unwrap();
+            found.extend(answer.records);
+            request.cursor = answer.cursor;
+            if request.cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, all, "{rest}");
+    }
+}
+
 #[test]
 fn keys_that_begin_with_each_other_descend() {
     let db = things();
