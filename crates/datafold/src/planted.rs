@@ -50,6 +50,8 @@ pub enum Fault {
     EvaluationPanics,
     /// A result that differs from what is there is not written.
     ResultKept,
+    /// The log of a commit does not say that a transform fails.
+    FailureUntold,
 }
 
 #[cfg(any(test, feature = "shuttle"))]

@@ -13,8 +13,8 @@ use super::pipeline::{Durability, Execution, Pipeline, Receipt};
 use super::read_point::ReadPoint;
 
 impl Pipeline {
-    /// Runs transforms for some records in one commit, on the records as they are then; what has the
-    /// result already is not written. Records that do not exist are passed over.
+    /// Runs transforms for some records in one commit, on the records as they are then; what has
+    /// the result already is not written. Records that do not exist are passed over.
     pub(crate) fn run_again(
         &self,
         schema: SchemaId,

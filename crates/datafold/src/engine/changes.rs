@@ -76,8 +76,8 @@ pub enum ChangeKind {
     Index,
     /// Registered or removed a transform.
     Transform,
-    /// A transform has failed for a record, whose field keeps the value that it had. What went wrong
-    /// is told as an object of `code`, `message`, `line` and `column`.
+    /// A transform has failed for a record, whose field keeps the value that it had. What went
+    /// wrong is told as an object of `code`, `message`, `line` and `column`.
     Failed,
     /// A transform that had failed for a record has a result again.
     Recovered,

@@ -1,8 +1,12 @@
 //! Faults that are planted must be stopped, or found.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use crate::data_layer::DerivedDifference;
+use datafold_store::Keyspace;
+
+use crate::data_layer::internal::{Published, ReadPoint, Tracer};
+use crate::data_layer::{DerivedDifference, Origin};
 use crate::engine::{RunReport, RunScope};
 use crate::model::{FieldName, SchemaName, Value};
 use crate::planted::{Fault, plant};
@@ -53,6 +57,45 @@ fn a_panic_in_an_evaluation_is_a_failure_of_its_field() {
     assert_eq!(value(&db, &schema, "x"), Value::Int(7));
     assert!(db.schemas().transform_failures(&schema, &field, 9).unwrap().is_empty());
     assert!(db.verify().unwrap().is_sound());
+}
+
+#[test]
+fn a_failure_that_no_commit_tells_is_found() {
+    let (db, ..) = db();
+    plant(Some(Fault::EvaluationPanics));
+    write(&db, "create", 1);
+    assert!(db.verify().unwrap().is_sound());
+    plant(None);
+    write(&db, "update", 2);
+    assert!(db.verify().unwrap().is_sound());
+    plant(Some(Fault::FailureUntold));
+    // The value is too large to be added to.
+    write(&db, "update", i64::MAX);
+    plant(None);
+    let problems = db.verify().unwrap().problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("fails for other records than it does"), "{problems:?}");
+}
+
+#[test]
+fn a_revision_that_is_not_registered_any_more_is_said_to_be_none() {
+    let (db, schema, field) = db();
+    write(&db, "create", 1);
+    let ops = db.pool().operations();
+    let point = ops.now();
+    let id = db.schemas().transforms(&schema).unwrap()[0].revision;
+    // No call of the library takes a transform away whose results stay.
+    let (keyspace, key) = point.rows.computed_field(id);
+    assert_eq!(keyspace, Keyspace::Catalogue);
+    let row = point.published.get(keyspace, &key).unwrap();
+    let rows = [(&key, row.as_ref(), None)].into_iter();
+    let catalogue = Arc::new(point.published.catalogue.with_rows(rows).unwrap());
+    let published = Arc::new(Published { catalogue, ..Published::clone(&point.published) });
+    let point = ReadPoint { published, ..point };
+    let entry = point.published.catalogue.get("S").unwrap();
+    let key = entry.schema.key_of(&[Value::Int(1)]).unwrap();
+    let found = Tracer::new(&point, ops.origin()).trace(entry, &key, &field).unwrap();
+    assert_eq!((found.value, found.origin), (Value::Int(2), Origin::Unregistered(id)));
 }
 
 #[test]
