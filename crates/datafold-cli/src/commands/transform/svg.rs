@@ -114,7 +114,7 @@ impl Columns {
             let (sum, count) =
                 joined.fold((0, 0), |(sum, count), slot| (sum + 2 * rank_of(slot) + 1, count + 1));
             // In thousandths, since floats have no order.
-            if count == 0 { (2 * own + 1) * 1_000 } else { sum * 1_000 / count }
+            (sum * 1_000_usize).checked_div(count).unwrap_or((2 * own + 1) * 1_000)
         };
         let Some(order) = self.orders.get(layer) else { return };
         let mut ranked: Vec<(usize, usize)> =
