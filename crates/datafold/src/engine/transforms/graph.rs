@@ -226,8 +226,8 @@ impl Links {
 }
 
 impl FoldDb {
-    /// The computed fields of a schema, or of all, with what they are made from to the end, and what
-    /// is made from them. Schemas that were never approved have none.
+    /// The computed fields of a schema, or of all, with what they are made from to the end, and
+    /// what is made from them. Schemas that were never approved have none.
     ///
     /// # Errors
     ///
