@@ -107,18 +107,20 @@ pub(crate) const HISTORY: &str = r#"Examples:
   datafold history Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' dep_delay --limit 5"#;
 
 /// Of `why`.
-pub(crate) const WHY: &str = r#"Below a computed value stand the values that its transform read in the commit in which it computed,
-and so on, down to those that people wrote. Each line names the atom's writer, commit and time. If the
-last computation failed, it tells the error and what it read then.
+pub(crate) const WHY: &str = r#"Below a computed value stand the values that its transform
+read in the commit in which it computed, and so on, down to those that people wrote. Each line names
+the atom's writer, commit and time. If the last computation failed, it tells the error and what it
+read then.
 
 Examples:
   datafold why Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' speed
-  datafold why Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' delay_class --as-of -2h --format json"#;
+  datafold why Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' delay_class --as-of -2h
+  datafold why Trip 1 mph --format json"#;
 
 /// Of `transform test`.
-pub(crate) const TRANSFORM_TEST: &str = r#"A file is checked as approval does, so that everything that is wrong is told with its place. It may
-have the name of a schema that is there: its logic is then tried on the records of that one. Exit code
-5 if something could not be computed.
+pub(crate) const TRANSFORM_TEST: &str = r#"A file is checked as approval does, so that everything that is
+wrong is told with its place. It may have the name of a schema that is there: its logic is then
+tried on the records of that one. Exit code 5 if something could not be computed.
 
 Examples:
   datafold transform test Flight.speed

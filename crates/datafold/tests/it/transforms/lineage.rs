@@ -238,7 +238,8 @@ fn impact_names_what_depends_on_a_field_in_order() {
         [("d", "b1 + b2"), ("b2", "x * 3"), ("b1", "x * 2"), ("x", "a + 1"), ("other", "c")];
     approve(&db, &schema(&computed));
     let view = r#"{"name": "V", "key": ["id"], "fields": {"id": {"value": {"type": "integer"}},
-        "x_of_s": {"field_mappers": {"S": "x"}}, "twice": {"transform": {"logic": "x_of_s * 2"}}}}"#;
+        "x_of_s": {"field_mappers": {"S": "x"}},
+        "twice": {"transform": {"logic": "x_of_s * 2"}}}}"#;
     approve(&db, view);
     write(&db, "create", r#"{"id": 1, "a": 1}"#);
     let told = |schema: &str, of: &str| -> Vec<String> {
