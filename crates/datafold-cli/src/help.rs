@@ -118,9 +118,9 @@ Examples:
   datafold why Trip 1 mph --format json"#;
 
 /// Of `transform test`.
-pub(crate) const TRANSFORM_TEST: &str = r#"A file is checked as approval does, so that everything that is
-wrong is told with its place. It may have the name of a schema that is there: its logic is then
-tried on the records of that one. Exit code 5 if something could not be computed.
+pub(crate) const TRANSFORM_TEST: &str = r#"A file is checked as approval does, so that
+everything that is wrong is told with its place. It may have the name of a schema that is there: its
+logic is then tried on the records of that one. Exit code 5 if something could not be computed.
 
 Examples:
   datafold transform test Flight.speed

@@ -103,10 +103,11 @@ fn an_export_has_more_elements_than_an_answer() {
     let folder = shop();
     let elements: Vec<String> = (0..1_500).map(|n| format!(r#""n:{n:04}": {n}"#)).collect();
     let put = format!(
-        r#"{{"mutation": "put", "schema": "Shop", "key": 1, "field": "stock", "elements": {{{}}}}}"#,
+        r#"{{"mutation": "put", "schema": "Shop", "key": 1, "field": "stock",
+            "elements": {{{}}}}}"#,
         elements.join(", ")
     );
-    folder.pipe(["mutate", "-"], put).done();
+    folder.pipe(["mutate", "-"], put.replace('\n', " ")).done();
     let refused = folder.run(["query", "Shop"]);
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(refused.err.contains("more than 1000 elements"), "{}", refused.err);

@@ -24,8 +24,8 @@ pub struct Why {
 
 impl FoldDb {
     /// Why a Single field of a record has its value: the tree from it down to the values that
-    /// people wrote. Each names who or what wrote it, and when; what a transform read is told as of the
-    /// commit in which it computed.
+    /// people wrote. Each names who or what wrote it, and when; what a transform read is told as
+    /// of the commit in which it computed.
     ///
     /// The tree has at most [`LINEAGE_VALUES_MAX`](crate::data_layer::LINEAGE_VALUES_MAX) values
     /// and [`LINEAGE_DEPTH_MAX`](crate::data_layer::LINEAGE_DEPTH_MAX) levels; what is left out is
