@@ -14,7 +14,7 @@ use flate2::read::GzDecoder;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use crate::bench_import::{KEY, TEXTS, example, write_lines};
+use crate::bench_import::{KEY, TEXTS, example, write_lines, written_only};
 use crate::fixture;
 use crate::table::{Table, median};
 
@@ -207,7 +207,7 @@ fn answer_sqlite(statement: &mut rusqlite::Statement<'_>) -> u64 {
 fn load(store: &Path, lines: &Path) -> FoldDb {
     let db = FoldDb::create(store.to_str().unwrap()).unwrap();
     let import = |schema: &str, file: Box<dyn Read>, format: ImportFormat| -> SchemaName {
-        let text = std::fs::read_to_string(example(&format!("schemas/{schema}.json"))).unwrap();
+        let text = written_only(&format!("schemas/{schema}.json"));
         let name = db.schemas().load_text(&text, None).unwrap().name;
         db.schemas().approve_schema(&name).unwrap();
         let mut options = ImportOptions::new(format);

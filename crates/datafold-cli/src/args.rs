@@ -21,6 +21,10 @@ const QUERY_USAGE: &str = "\
 datafold query [OPTIONS] <SCHEMA>
        datafold query --file <FILE>";
 
+const TEST_USAGE: &str = "\
+datafold transform test [OPTIONS] <SCHEMA[.FIELD]>
+       datafold transform test [OPTIONS] --file <FILE>";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "datafold", version, about = ABOUT, after_help = help::PROGRAM)]
@@ -129,8 +133,40 @@ pub(crate) enum Command {
         #[arg(long, value_name = "URL")]
         to: String,
     },
+    /// List, show, try and run computed fields
+    #[command(subcommand)]
+    Transform(TransformCommand),
+    /// Show why a field has its value: what it was computed from, down to what people wrote
+    #[command(after_long_help = help::WHY)]
+    Why {
+        /// The schema
+        #[arg(value_parser = SchemaName::parse)]
+        schema: SchemaName,
+        /// The record
+        #[arg(allow_hyphen_values = true)]
+        key: String,
+        /// The field
+        #[arg(value_parser = FieldName::parse)]
+        field: FieldName,
+        /// As it was at this moment
+        #[arg(long, value_name = "MOMENT", allow_hyphen_values = true, value_parser = moment)]
+        as_of: Option<String>,
+    },
+    /// List the fields that are computed or mapped from a field, directly and by way of others
+    Impact {
+        /// The schema
+        #[arg(value_parser = SchemaName::parse)]
+        schema: SchemaName,
+        /// The field
+        #[arg(value_parser = FieldName::parse)]
+        field: FieldName,
+    },
     /// Read everything and check that it fits together
-    Verify,
+    Verify {
+        /// Also compute every computed value again, and compare
+        #[arg(long)]
+        derived: bool,
+    },
     /// Carry out a query or mutation in the JSON of the first DataFold
     #[command(after_long_help = help::EXEC)]
     Exec {
@@ -197,6 +233,92 @@ pub(crate) enum SchemaCommand {
         #[arg(value_parser = SchemaName::parse)]
         name: SchemaName,
     },
+}
+
+/// What is to be done with computed fields.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TransformCommand {
+    /// List the computed fields, their states, and for how many records they fail
+    List {
+        /// Only those of this schema
+        #[arg(value_parser = SchemaName::parse)]
+        schema: Option<SchemaName>,
+    },
+    /// Show how a field is computed, and where that failed last
+    Show {
+        /// The field
+        #[arg(value_name = "SCHEMA.FIELD", value_parser = full_name)]
+        field: FullName,
+    },
+    /// Show what would be computed for some records; nothing is written
+    #[command(override_usage = TEST_USAGE, after_long_help = help::TRANSFORM_TEST)]
+    Test(TestArgs),
+    /// Compute a field again, for all records or some
+    ///
+    /// A result that is what the field has already writes nothing, so that it can be called any
+    /// number of times.
+    Run {
+        /// The field
+        #[arg(value_name = "SCHEMA.FIELD", value_parser = full_name)]
+        field: FullName,
+        /// Only the record with this key; may be given several times
+        #[arg(long, allow_hyphen_values = true)]
+        key: Vec<String>,
+    },
+    /// Compute again what has failed
+    Retry {
+        /// Only this field
+        #[arg(value_name = "SCHEMA.FIELD", value_parser = full_name)]
+        field: Option<FullName>,
+    },
+    /// Draw which fields are computed from which
+    Graph {
+        /// Only the computed fields of this schema, and what they are made from
+        #[arg(value_parser = SchemaName::parse)]
+        schema: Option<SchemaName>,
+        /// Write a drawing to this new file
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+}
+
+/// A trial of transforms.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// A schema that is approved, or one of its fields
+    #[arg(value_name = "SCHEMA[.FIELD]", required_unless_present = "file")]
+    pub(crate) name: Option<String>,
+    /// A schema file that is not approved yet
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    pub(crate) file: Option<PathBuf>,
+    /// Only this field of the file
+    #[arg(long, requires = "file", value_parser = FieldName::parse)]
+    pub(crate) field: Option<FieldName>,
+    /// The record with this key; may be given several times [default: the first records]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) key: Vec<String>,
+    /// A record as JSON, which needs not exist; may be given several times
+    #[arg(long, value_name = "JSON", conflicts_with = "key")]
+    pub(crate) record: Vec<String>,
+    /// So many of the first records
+    #[arg(long, value_name = "N", default_value = "10", value_parser = one_or_more)]
+    #[arg(conflicts_with_all = ["key", "record"])]
+    pub(crate) limit: NonZeroUsize,
+}
+
+/// A field with its schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FullName {
+    pub(crate) schema: SchemaName,
+    pub(crate) field: FieldName,
+}
+
+/// Reads `SCHEMA.FIELD`.
+pub(crate) fn full_name(text: &str) -> Result<FullName, String> {
+    let (schema, field) = text.split_once('.').ok_or("write it as SCHEMA.FIELD")?;
+    let schema = SchemaName::parse(schema).map_err(|error| error.to_string())?;
+    let field = FieldName::parse(field).map_err(|error| error.to_string())?;
+    Ok(FullName { schema, field })
 }
 
 /// Schemas, and why their state is changed.

@@ -106,6 +106,28 @@ pub(crate) const HISTORY: &str = r#"Examples:
   datafold history Plane N14228
   datafold history Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' dep_delay --limit 5"#;
 
+/// Of `why`.
+pub(crate) const WHY: &str = r#"Below a computed value stand the values that its transform
+read in the commit in which it computed, and so on, down to those that people wrote. Each line names
+the atom's writer, commit and time. If the last computation failed, it tells the error and what it
+read then.
+
+Examples:
+  datafold why Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' speed
+  datafold why Flight '["UA", 1545, "2013-01-01T10:00:00Z"]' delay_class --as-of -2h
+  datafold why Trip 1 mph --format json"#;
+
+/// Of `transform test`.
+pub(crate) const TRANSFORM_TEST: &str = r#"A file is checked as approval does, so that
+everything that is wrong is told with its place. It may have the name of a schema that is there: its
+logic is then tried on the records of that one. Exit code 5 if something could not be computed.
+
+Examples:
+  datafold transform test Flight.speed
+  datafold transform test Flight --key '["UA", 1545, "2013-01-01T10:00:00Z"]'
+  datafold transform test --file flight.json --limit 100
+  datafold transform test --file flight.json --record '{"distance": 1400, "air_time": 0}'"#;
+
 /// Of `changes`.
 pub(crate) const CHANGES: &str = r#"A change is one of:
 
@@ -113,7 +135,9 @@ pub(crate) const CHANGES: &str = r#"A change is one of:
   deleted   a record ended, with all fields and elements
   set       a field or element got a value
   removed   a field lost its value, or an element was removed
-  loaded, dropped, state, index, transform   of schemas; the log does not hold the new state
+  loaded, dropped, state, index, transform   of schemas; the value of `state` is the new one
+  failed    a field could not be computed and keeps its value; `value` tells the error
+  recovered a field that had failed has a result again
 
 Commits are not split: to go on, take the last commit and add 1.
 

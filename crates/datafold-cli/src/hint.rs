@@ -2,7 +2,6 @@
 
 use datafold::data_layer::DataLayerError;
 use datafold::engine::{MutationError, QueryError};
-use datafold::model::SchemaName;
 use datafold::{FoldDb, FoldDbError};
 
 use crate::invocation::Invocation;
@@ -31,6 +30,9 @@ pub(crate) fn hint(
         }
         FoldDbError::DataLayer(DataLayerError::NotFound { what: "space", .. }) => {
             return Some(format!("create it with {}", invocation.command("init")));
+        }
+        FoldDbError::DataLayer(DataLayerError::NotFound { what: "transform", name }) => {
+            return Some(closest_transform(name, invocation, db?));
         }
         FoldDbError::DataLayer(DataLayerError::NotFound { what: "field", name }) => {
             let schema = name.split('.').next().unwrap_or_default();
@@ -116,17 +118,29 @@ fn by_code(code: &str, invocation: &Invocation) -> Option<String> {
 }
 
 /// The schema that was perhaps meant, else how to list them.
+/// The computed field that may have been meant.
+fn closest_transform(wrong: &str, invocation: &Invocation, db: &FoldDb) -> String {
+    let catalogue = db.pool().operations().catalogue();
+    let names = catalogue.computed().map(|found| format!("{}.{}", found.schema, found.field));
+    match closest(wrong, names) {
+        Some((true, name)) => format!("did you mean `{name}`?"),
+        Some(_) => format!("{} names those that exist", invocation.command("transform list")),
+        None => "no field of an approved schema is computed; docs/transforms.md tells how".into(),
+    }
+}
+
+/// The nearest of some names, and whether it is near enough.
+fn closest(wrong: &str, names: impl Iterator<Item = String>) -> Option<(bool, String)> {
+    let lower = wrong.to_lowercase();
+    let distance = |name: &str| strsim::damerau_levenshtein(&lower, &name.to_lowercase());
+    let near = names.map(|name| (distance(&name), name)).min_by_key(|(distance, _)| *distance);
+    near.map(|(distance, name)| (distance <= (lower.chars().count() / 3).max(1), name))
+}
+
 fn closest_schema(wrong: &str, invocation: &Invocation, db: &FoldDb) -> String {
     let catalogue = db.pool().operations().catalogue();
-    let names = catalogue.iter().map(|entry| &entry.schema.name);
-    let lower = wrong.to_lowercase();
-    let distance =
-        |name: &SchemaName| strsim::damerau_levenshtein(&lower, &name.as_str().to_lowercase());
-    let near = names.map(|name| (distance(name), name)).min_by_key(|(distance, _)| *distance);
-    match near {
-        Some((distance, name)) if distance <= (lower.chars().count() / 3).max(1) => {
-            format!("did you mean `{name}`?")
-        }
+    match closest(wrong, catalogue.iter().map(|entry| entry.schema.name.to_string())) {
+        Some((true, name)) => format!("did you mean `{name}`?"),
         Some(_) => format!("{} names those that exist", invocation.command("schema list")),
         None => format!("there are none yet: {}", invocation.command("schema load PATH")),
     }

@@ -187,6 +187,23 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// A place in a source as [`Diagnostic::excerpt`] shows it: the source line with a caret below it.
+/// `None` if the source has no such line, counted from 1 on as columns are.
+///
+/// ```
+/// let shown = datafold_lang::excerpt("let x = a;\nx / b", 2, 3);
+/// assert_eq!(shown.as_deref(), Some(" --> line 2, column 3\n  |\n2 | x / b\n  |   ^\n"));
+/// ```
+#[must_use]
+pub fn excerpt(source: &str, line: usize, column: usize) -> Option<String> {
+    let text = source.split('\n').nth(line.checked_sub(1)?)?.trim_end_matches('\r');
+    let at = column.checked_sub(1)?.min(text.chars().count());
+    let (excerpt, at) = cut(text, at);
+    let (kind, span, caret) = (ErrorKind::Syntax, Span::default(), (at, 1));
+    let (message, hint) = (String::new(), None);
+    Some(Diagnostic { kind, message, hint, span, line, column, excerpt, caret }.excerpt())
+}
+
 /// The part of a line around a column, and where the column is in it.
 fn cut(line: &str, column: usize) -> (String, usize) {
     let clean = |c: char| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c };

@@ -40,7 +40,7 @@ mod value;
 
 pub use constraint::{Constraint, Constraints};
 pub use declaration::Declaration;
-pub use diagnostic::{Diagnostic, ErrorKind, Span};
+pub use diagnostic::{Diagnostic, ErrorKind, Span, excerpt};
 pub use exact_sum::ExactSum;
 pub use json::JsonError;
 pub use library::{FunctionInfo, functions};

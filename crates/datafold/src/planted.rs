@@ -1,6 +1,7 @@
 //! Faults of the commit pipeline that tests plant, to see that they are found.
 //!
-//! Without the feature `shuttle` none can be planted, and nothing of them is left in the code.
+//! Outside tests none can be planted without the feature `shuttle`, and nothing of them is left in
+//! the code.
 
 #![cfg_attr(not(feature = "shuttle"), allow(unreachable_pub))]
 
@@ -45,26 +46,32 @@ pub enum Fault {
     FollowerUntold,
     /// Who follows the commits looks for a new one, and says only then that it waits.
     FollowerLostWakeUp,
+    /// The evaluation of a transform panics.
+    EvaluationPanics,
+    /// A result that differs from what is there is not written.
+    ResultKept,
+    /// The log of a commit does not say that a transform fails.
+    FailureUntold,
 }
 
-#[cfg(feature = "shuttle")]
+#[cfg(any(test, feature = "shuttle"))]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
 }
 
 /// Plants a fault, or none, for all schedules that the calling thread runs from now on.
-#[cfg(feature = "shuttle")]
+#[cfg(any(test, feature = "shuttle"))]
 pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
 /// Whether this fault is planted. All threads of a schedule run on the one that runs the schedule.
-#[cfg(feature = "shuttle")]
+#[cfg(any(test, feature = "shuttle"))]
 pub(crate) fn is_planted(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
 }
 
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(any(test, feature = "shuttle")))]
 #[inline(always)]
 pub(crate) const fn is_planted(_: Fault) -> bool {
     false

@@ -39,7 +39,7 @@ impl Folded {
         }
         let db = FoldDb::create(&url).unwrap();
         fixture::approve(&db);
-        let text = std::fs::read_to_string(bench_import::example("schemas/Flight.json")).unwrap();
+        let text = bench_import::written_only("schemas/Flight.json");
         db.schemas().load_text(&text, None).unwrap();
         db.schemas().approve_schema(&flights).unwrap();
         Self { db, flights }

@@ -7,6 +7,7 @@ mod elements;
 mod exec;
 mod export;
 pub(crate) mod history;
+mod impact;
 pub(crate) mod import;
 pub(crate) mod init;
 mod input;
@@ -19,7 +20,9 @@ mod revert;
 mod schema;
 mod shell;
 pub(crate) mod stats;
+mod transform;
 mod verify;
+pub(crate) mod why;
 
 #[cfg(test)]
 pub(crate) use self::input::unpack;
@@ -49,7 +52,13 @@ pub(crate) fn run(command: Command, invocation: &Invocation) -> Done {
         Command::Import(import) => import::run(&import, invocation),
         Command::Stats => stats::run(invocation),
         Command::Migrate { from, to } => migrate::run(&from, &to, invocation),
-        Command::Verify => verify::run(invocation),
+        Command::Transform(command) => transform::run(command, invocation),
+        Command::Why { schema, key, field, as_of } => {
+            let cell = why::Cell { schema: &schema, key: &key, field: &field };
+            why::run(cell, as_of.as_deref(), invocation)
+        }
+        Command::Impact { schema, field } => impact::run(&schema, &field, invocation),
+        Command::Verify { derived } => verify::run(derived, invocation),
         Command::Exec { file } => exec::run(&file, invocation),
         Command::Man { dir } => man::run(dir.as_deref()),
         Command::Completions { shell } => completions::run(shell),

@@ -1,13 +1,16 @@
 //! `schema`: loading, approving and looking at schemas.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use datafold::FoldDbError;
-use datafold::data_layer::{DataLayerError, Receipt, SchemaEntry};
+use datafold::data_layer::{DataLayerError, Receipt, SchemaEntry, TransformId};
 use datafold::model::{
     Field, FieldName, IndexDefinition, SchemaName, SchemaPayment, SchemaState, Value,
 };
-use datafold::schema::{IndexStatus, SchemaFailure, SchemaLoadingReport, SchemaStatus};
+use datafold::schema::{
+    IndexStatus, SchemaFailure, SchemaLoadingReport, SchemaStatus, TransformStatus,
+};
 
 use crate::Done;
 use crate::args::{SchemaCommand, StateArgs};
@@ -114,13 +117,14 @@ fn tell_next(session: &Session<'_>, report: &SchemaLoadingReport) {
 }
 
 fn set_states(session: &Session<'_>, args: &StateArgs, state: SchemaState) -> Done {
+    let known: BTreeSet<TransformId> = ids_of_transforms(session).collect();
     let receipt = session.db.schemas().set_states(&args.names, state, args.reason.as_deref());
     let receipt = receipt.map_err(|error| session.fail(&error))?;
     let row = |name: &SchemaName| changed(name, state.as_str(), &receipt);
     let rows = args.names.iter().map(row).collect();
     print_changed(session, rows)?;
     if state == SchemaState::Approved {
-        args.names.iter().try_for_each(|name| await_transforms(session, name))?;
+        args.names.iter().try_for_each(|name| await_transforms(session, name, &known))?;
         args.names.iter().try_for_each(|name| await_indexes(session, name))?;
     }
     Ok(())
@@ -141,18 +145,39 @@ fn drop_index(session: &Session<'_>, name: &SchemaName, fields: &[FieldName]) ->
 }
 
 /// Waits until the computed fields of a schema are filled in, and tells of failures.
-fn await_transforms(session: &Session<'_>, name: &SchemaName) -> Done {
+fn await_transforms(
+    session: &Session<'_>,
+    name: &SchemaName,
+    known: &BTreeSet<TransformId>,
+) -> Done {
     let schemas = session.db.schemas();
     let found = || schemas.transforms(name).map_err(|error| session.fail(&error));
+    let records = schemas.get_status().into_iter().find(|status| status.name == *name);
+    let records = records.map_or(0, |status| status.records);
+    let is_new = |transform: &&TransformStatus| !known.contains(&transform.revision);
+    let new: Vec<_> = found()?.iter().filter(is_new).map(|new| new.field.clone()).collect();
+    if !new.is_empty() && records > 0 {
+        let (fields, of) = (joined(&new), counted(records, "record"));
+        footer(format_args!(
+            "computing {fields} of {name} for {of} that exist; it goes on later if you interrupt it"
+        ));
+    }
     if found()?.iter().any(|transform| transform.state == "filling") {
-        footer(format_args!("computing fields; it goes on later if you interrupt it"));
         schemas.wait_for_transforms(name).map_err(|error| session.fail(&error))?;
     }
     for transform in found()?.iter().filter(|transform| transform.failing > 0) {
-        let (field, failing) = (&transform.field, transform.failing);
-        note(format_args!("{name}.{field} could not be computed for {failing} records"));
+        let (field, failing) = (&transform.field, counted(transform.failing, "record"));
+        note(format_args!("{name}.{field} could not be computed for {failing}"));
+        let show = session.invocation.command(&format!("transform show {name}.{field}"));
+        footer(format_args!("{show} tells why"));
     }
     Ok(())
+}
+
+fn ids_of_transforms(session: &Session<'_>) -> impl Iterator<Item = TransformId> {
+    let core = session.db.schemas().core();
+    let ids: Vec<_> = core.computed().map(|transform| transform.id).collect();
+    ids.into_iter()
 }
 
 /// Waits until the indexes of a schema are built; fails if one failed.

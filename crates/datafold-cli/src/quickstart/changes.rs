@@ -1,6 +1,7 @@
 //! The changes that the tour makes, each of them once.
 
-use datafold::data_layer::{Atom, AtomStatus, CommitNumber};
+use datafold::data_layer::{Atom, AtomStatus, CommitNumber, Moment};
+use datafold::engine::Why;
 use datafold::model::{FieldName, SchemaName, Value};
 use datafold::{FoldDbError, MutationRequest};
 
@@ -58,7 +59,7 @@ pub(crate) const CHANGES: [Change; 4] = [
             r#""dep_delay": null, "arr_time": null, "arr_delay": null, "air_time": null}]}"#,
         ),
         schema: "Flight",
-        key: r#"["HA", 51, "2013-01-10T14:00:00Z"]"#,
+        key: CANCELLED,
         field: "dep_delay",
         value: None,
     },
@@ -74,6 +75,9 @@ pub(crate) const CHANGES: [Change; 4] = [
         value: None,
     },
 ];
+
+/// The key of the flight that is cancelled.
+pub(crate) const CANCELLED: &str = r#"["HA", 51, "2013-01-10T14:00:00Z"]"#;
 
 /// The key of the flight with the worst delay.
 pub(crate) const WORST: &str = r#"["HA", 51, "2013-01-09T14:00:00Z"]"#;
@@ -110,6 +114,20 @@ pub(crate) fn history_of_worst(session: &Session<'_>, limit: usize) -> Result<Ve
     let mut atoms = history(session, "Flight", WORST, None, limit)?;
     atoms.truncate(limit);
     Ok(atoms)
+}
+
+/// Why the flight that was cancelled has its class of delay.
+pub(crate) fn why_cancelled(session: &Session<'_>) -> Result<Why, Failure> {
+    let (schema, field) = names("Flight", "delay_class")?;
+    let why = session.db.why(&schema, &parse_key(CANCELLED)?, &field, Moment::Now);
+    why.map_err(|error| session.fail(&error))
+}
+
+fn names(schema: &str, field: &str) -> Result<(SchemaName, FieldName), Failure> {
+    match (SchemaName::parse(schema), FieldName::parse(field)) {
+        (Ok(schema), Ok(field)) => Ok((schema, field)),
+        _ => Err(Failure::new(Exit::Failed, "the names of the tour are wrong")),
+    }
 }
 
 fn history(

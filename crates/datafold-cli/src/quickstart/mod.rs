@@ -12,12 +12,12 @@ use datafold::data_layer::CommitNumber;
 use datafold::engine::{ImportFormat, ImportOptions, KeyCondition};
 use datafold::model::{SchemaName, SchemaState};
 
-use self::changes::{CHANGES, Change, WORST};
+use self::changes::{CANCELLED, CHANGES, Change, WORST};
 use self::data::{TABLES, Table};
 use self::tour::Tour;
 use crate::Done;
 use crate::commands::init::Created;
-use crate::commands::{history, import, init, query, stats};
+use crate::commands::{history, import, init, query, stats, why};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::invocation::{Invocation, quote};
@@ -28,7 +28,7 @@ use crate::session::Session;
 /// The flights that the tour looks at: HA 51 from 8 to 12 January.
 const FROM: &str = r#"["HA", 51, "2013-01-08T00:00:00Z"]"#;
 const TO: &str = r#"["HA", 51, "2013-01-13T00:00:00Z"]"#;
-const SELECT: &str = "time_hour,tailnum,dep_time,dep_delay,arr_delay,dest";
+const SELECT: &str = "time_hour,tailnum,dep_time,dep_delay,arr_delay,dest,speed,delay_class";
 
 /// So many versions of a record are shown: those before and behind the change.
 const VERSIONS_SHOWN: usize = 7;
@@ -179,6 +179,12 @@ fn show(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -> Done {
         rows.row(&history::row_of(atom))?;
     }
     rows.finish()?;
+    tour.step("Why a computed field has its value: what it read, and who wrote that")?;
+    let why = format!("why Flight {} delay_class", quote(CANCELLED));
+    tour.command(&session.invocation.command(&why))?;
+    let found = changes::why_cancelled(session)?;
+    tour.lines(&why::tree(&found.lineage))?;
+    tour.remark(why::as_of_line(&found))?;
     tour.step("The same query, as it would have been answered before the changes")?;
     show_flights(tour, session, Some(before))
 }
@@ -254,6 +260,14 @@ fn say_what_next(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -
                 quote("late desc"),
             )),
         ),
+        (
+            "how the flights left, by a computed field",
+            session.invocation.command(&format!(
+                "query Flight --group-by delay_class --aggregate {}",
+                quote("flights = count(), mph = avg(speed)"),
+            )),
+        ),
+        ("what depends on the delay", session.invocation.command("impact Flight dep_delay")),
         ("ask on, line by line, with completion", session.invocation.command("shell")),
         ("an airline of your own", format!("echo {} | {mutate}", quote(airline))),
         ("what a flight consists of", session.invocation.command("schema show Flight")),

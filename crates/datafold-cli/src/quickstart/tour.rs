@@ -65,6 +65,12 @@ impl Tour {
         self.indented(style(command).cyan())
     }
 
+    /// Lines below a command.
+    pub(crate) fn lines(&mut self, lines: &[String]) -> Done {
+        self.out.text("\n")?;
+        lines.iter().try_for_each(|line| self.indented(line))
+    }
+
     /// Begins a table below a command.
     pub(crate) fn table(&mut self, columns: Vec<String>) -> Result<RowWriter<'_>, Failure> {
         self.out.text("\n")?;

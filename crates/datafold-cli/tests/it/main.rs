@@ -20,6 +20,7 @@ mod quickstart;
 mod recorded;
 mod schemas;
 mod shell;
+mod transforms;
 mod wrong_inputs;
 
 use std::ffi::OsStr;

@@ -16,6 +16,8 @@ fn the_tour_is_given_and_given_again() {
         "✓ Flight: 27,004 rows imported in ",
         "5 records as of commit ",
         "4 records as of commit ",
+        "delay_class = \"not flown\"  transform-",
+        "└─ dep_delay = null  taken away by owner, commit ",
         "2013-01-09T14:00:00Z  N384HA        641       1301       1272  HNL",
         "2013-01-09T14:00:00Z  N384HA        621       1281       1272  HNL",
     ] {

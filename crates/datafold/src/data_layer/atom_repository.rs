@@ -259,7 +259,7 @@ fn written(changes: &[Change]) -> Vec<Written<'_>> {
                 };
                 out.extend((*base..).zip(elements).map(atom));
             }
-            Change::Catalogue { .. } => {}
+            Change::Catalogue { .. } | Change::Failure { .. } => {}
         }
     }
     out

@@ -347,6 +347,13 @@ impl SchemaCore {
         self.propagations.get(&records)
     }
 
+    /// All transforms, by the schema that has the records.
+    pub(crate) fn propagations(&self) -> impl Iterator<Item = (SchemaId, &Arc<Propagation>)> {
+        let mut found: Vec<_> = self.propagations.iter().map(|(id, of)| (*id, of)).collect();
+        found.sort_unstable_by_key(|(id, _)| *id);
+        found.into_iter()
+    }
+
     /// Whether a transform writes the cell.
     pub(crate) fn is_computed(&self, place: CellPlace) -> bool {
         let found = self.propagations.get(&place.schema);

@@ -10,7 +10,7 @@ use super::counters::SchemaCounters;
 use super::error::DataLayerError;
 use super::ids::{FieldId, IndexId, SchemaId, TransformId};
 use super::index::{INDEX_FIELDS_MAX, Index, IndexState, encode_index};
-use super::layout;
+use super::layout::{self, CellPlace, Layout};
 use super::pipeline::Execution;
 use super::propagation::Propagation;
 use super::record::ok;
@@ -115,6 +115,63 @@ impl Editor<'_> {
         let state = encode_state(SchemaState::Available, None);
         self.write(&rows.state(id), CatalogueWrite::Put(state.into()))?;
         Ok(Defined::New)
+    }
+
+    /// Stores a definition for a trial, which is never committed: one with the name of a schema
+    /// takes its place, and its fields are those of the schema with the same names.
+    pub(crate) fn suppose(&mut self, schema: &Arc<Schema>) -> Result<(), DataLayerError> {
+        let hash = schema.content_hash();
+        let found = self.catalogue.get(schema.name.as_str()).cloned();
+        let Some(old) = found.filter(|found| found.hash != hash) else {
+            return self.define(schema, None).map(|_| ());
+        };
+        let refuse = |rule: String| {
+            let name = schema.name.to_string();
+            Err(DataLayerError::Refused { what: "a trial of schema", name, rule })
+        };
+        if old.schema.key != schema.key {
+            return refuse("has another key than the schema that is there".into());
+        }
+        let mut next = self.next_field(&old)?;
+        let mut cells = Vec::with_capacity(schema.fields.len());
+        for field in &schema.fields {
+            let same = old.schema.field(field.name.as_str());
+            let same = same.filter(|same| same.mappers == field.mappers && same.kind == field.kind);
+            let place = same.and_then(|same| old.place(same.name.as_str()));
+            if place.is_none() && !field.mappers.is_empty() {
+                let name = &field.name;
+                return refuse(format!("maps `{name}`, which the schema that is there does not"));
+            }
+            cells.push(place.unwrap_or_else(|| {
+                next.0 = next.0.saturating_add(1);
+                CellPlace { schema: old.records(), field: next }
+            }));
+        }
+        let rows = self.working.rows;
+        let of_schema = |found: &&Arc<Transform>| found.schema == schema.name;
+        let replaced: Vec<_> = self.catalogue.computed().filter(of_schema).cloned().collect();
+        for transform in replaced {
+            self.write(&rows.computed_field(transform.id), CatalogueWrite::Delete)?;
+        }
+        let define = CatalogueWrite::Define { schema: Arc::clone(schema), hash, source: None };
+        self.write(&rows.schema(old.id), define)?;
+        let layout = Layout { records: old.records(), cells: cells.into() };
+        self.write(&rows.layout(old.id), CatalogueWrite::Put(layout.encode().into()))
+    }
+
+    /// The last number that a field has in the records of a schema.
+    fn next_field(&mut self, entry: &SchemaEntry) -> Result<FieldId, DataLayerError> {
+        let Some(root) = self.catalogue.by_id(entry.records()).cloned() else {
+            return Ok(FieldId::at(entry.schema.fields.len()));
+        };
+        let key = self.working.rows.next_field_id(root.id);
+        match self.working.catalogue_row(self.source, &key)? {
+            Some(row) => Decoder::new(&row)
+                .u32()
+                .map(FieldId)
+                .map_err(|error| DataLayerError::row(key.0, &key.1, error.into())),
+            None => Ok(FieldId::at(root.schema.fields.len())),
+        }
     }
 
     /// Sets the state of a schema; answers whether it had another one.

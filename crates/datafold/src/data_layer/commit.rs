@@ -4,10 +4,11 @@ use bytes::Bytes;
 use datafold_store::BatchKey;
 use minicbor::{Decoder, Encoder};
 
-use super::ids::{CommitNumber, FieldId, SchemaId, WriterId};
+use super::ids::{CommitNumber, FieldId, SchemaId, TransformId, WriterId};
 use super::record::ok;
 use super::rows::Rows;
 use super::serialization::RowError;
+use super::transform::Evaluation;
 use crate::model::Timestamp;
 
 /// One commit, without its changes.
@@ -60,7 +61,29 @@ pub(crate) enum Change {
         /// The row, if it is the state of a schema.
         row: Option<Bytes>,
     },
+    /// Wrote or removed the row that tells why a transform has no result for a record.
+    Failure {
+        transform: TransformId,
+        record: Bytes,
+        what: FailureChange,
+    },
 }
+
+/// What becomes of the failure of a transform for a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FailureChange {
+    /// It failed; `again` if it had no result before either.
+    Failed { again: bool, error: Evaluation },
+    /// It has a result again.
+    Recovered,
+    /// The record was deleted.
+    Gone,
+}
+
+const FAILED: u8 = 0;
+const FAILED_AGAIN: u8 = 1;
+const RECOVERED: u8 = 2;
+const GONE: u8 = 3;
 
 /// Stands for [`Change::Elements`] where the kind of the change of a record stands.
 const ELEMENTS: u8 = 3;
@@ -105,7 +128,7 @@ impl Change {
             Change::Record { kind: ChangeKind::Delete, .. } => 1,
             Change::Record { fields, .. } => u32::try_from(fields.len()).unwrap_or(u32::MAX),
             Change::Elements { elements, .. } => u32::try_from(elements.len()).unwrap_or(u32::MAX),
-            Change::Catalogue { .. } => 0,
+            Change::Catalogue { .. } | Change::Failure { .. } => 0,
         }
     }
 
@@ -140,6 +163,27 @@ impl Change {
             Change::Catalogue { key, row: None } => ok(encoder.array(1).and_then(|e| e.bytes(key))),
             Change::Catalogue { key, row: Some(row) } => {
                 ok(encoder.array(2).and_then(|e| e.bytes(key)).and_then(|e| e.bytes(row)));
+            }
+            Change::Failure { transform, record, what } => {
+                let number = match what {
+                    FailureChange::Failed { again: false, .. } => FAILED,
+                    FailureChange::Failed { again: true, .. } => FAILED_AGAIN,
+                    FailureChange::Recovered => RECOVERED,
+                    FailureChange::Gone => GONE,
+                };
+                let parts = if number > FAILED_AGAIN { 3 } else { 7 };
+                ok(encoder
+                    .array(parts)
+                    .and_then(|e| e.u32(transform.0))
+                    .and_then(|e| e.bytes(record))
+                    .and_then(|e| e.u8(number)));
+                if let FailureChange::Failed { error, .. } = what {
+                    ok(encoder
+                        .str(&error.code)
+                        .and_then(|e| e.str(&error.message))
+                        .and_then(|e| e.u64(error.line as u64))
+                        .and_then(|e| e.u64(error.column as u64)));
+                }
             }
         }
     }
@@ -186,8 +230,33 @@ impl Change {
                 }
                 Ok(Change::Elements { schema, record, base, field, elements })
             }
-            _ => Err(RowError::Malformed("a change has one, two, five or six parts")),
+            Some(parts @ (3 | 7)) => {
+                let transform = TransformId(decoder.u32()?);
+                let record = Bytes::copy_from_slice(decoder.bytes()?);
+                let what = FailureChange::decode(decoder, parts)?;
+                Ok(Change::Failure { transform, record, what })
+            }
+            _ => Err(RowError::Malformed("a change has one, two, three, five, six or seven parts")),
         }
+    }
+}
+
+impl FailureChange {
+    fn decode(decoder: &mut Decoder<'_>, parts: u64) -> Result<Self, RowError> {
+        let again = match (decoder.u8()?, parts) {
+            (FAILED, 7) => false,
+            (FAILED_AGAIN, 7) => true,
+            (RECOVERED, 3) => return Ok(FailureChange::Recovered),
+            (GONE, 3) => return Ok(FailureChange::Gone),
+            _ => return Err(RowError::Malformed("an unknown change of a failure")),
+        };
+        let code = decoder.str()?.to_owned().into();
+        let message = decoder.str()?.to_owned();
+        let mut place = || {
+            usize::try_from(decoder.u64()?).map_err(|_| RowError::Malformed("a place is too large"))
+        };
+        let error = Evaluation { code, message, line: place()?, column: place()? };
+        Ok(FailureChange::Failed { again, error })
     }
 }
 
@@ -284,6 +353,7 @@ mod tests {
             }),
             (bytes(), prop::option::of(bytes()))
                 .prop_map(|(key, row)| Change::Catalogue { key, row }),
+            (any::<u32>(), 0_u8..4, ".{0,90}", 0_usize..99).prop_map(failure),
             (any::<u32>(), any::<u32>(), elements()).prop_map(|(schema, base, elements)| {
                 let (record, field) = (Bytes::from_static(b"r"), FieldId(schema % 9));
                 Change::Elements { schema: SchemaId(schema), record, base, field, elements }
@@ -293,6 +363,18 @@ mod tests {
 
     fn bytes() -> impl Strategy<Value = Bytes> {
         prop::collection::vec(any::<u8>(), 0..30).prop_map(Bytes::from)
+    }
+
+    fn failure((transform, what, message, line): (u32, u8, String, usize)) -> Change {
+        let error = Evaluation { code: "overflow".into(), message, line, column: line + 2 };
+        let what = match what {
+            0 => FailureChange::Failed { again: false, error },
+            1 => FailureChange::Failed { again: true, error },
+            2 => FailureChange::Recovered,
+            _ => FailureChange::Gone,
+        };
+        let record = Bytes::from_static(b"r");
+        Change::Failure { transform: TransformId(transform), record, what }
     }
 
     fn elements() -> impl Strategy<Value = Vec<Bytes>> {

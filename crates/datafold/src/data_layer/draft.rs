@@ -40,6 +40,12 @@ impl Draft {
         Ok(Self { before, before_row: row, after: After::Untouched, life: 0 })
     }
 
+    /// The draft of a record that is read and never written.
+    pub(crate) fn found(live: Option<LiveRecord>) -> Self {
+        let before = live.map(RecordRow::Live);
+        Self { before, before_row: None, after: After::Untouched, life: 0 }
+    }
+
     pub(super) fn found_live(&self) -> Option<&LiveRecord> {
         self.before.as_ref().and_then(RecordRow::live)
     }

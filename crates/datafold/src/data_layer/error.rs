@@ -1,5 +1,6 @@
 //! The one error hierarchy of the data layer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafold_store::encoding::KeyError;
@@ -125,7 +126,7 @@ pub enum CommitError {
         /// The key of the record, as JSON.
         record: String,
         /// A name of the family of evaluation errors that never changes.
-        code: &'static str,
+        code: Cow<'static, str>,
         /// What went wrong, with its place in the logic.
         rule: String,
     },

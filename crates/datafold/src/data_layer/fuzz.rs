@@ -13,7 +13,8 @@ use minicbor::Decoder;
 
 use super::catalogue::{SchemaCore, encode_definition, encode_state, own_form};
 use super::commit::{
-    Change, ChangeKind, Commit, decode_changes, decode_header, encode_commit, encode_part,
+    Change, ChangeKind, Commit, FailureChange, decode_changes, decode_header, encode_commit,
+    encode_part,
 };
 use super::counters::SchemaCounters;
 use super::element::{ElementCell, ElementCount, ElementView};
@@ -26,7 +27,7 @@ use super::plain_row::project_plain;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Stamp};
 use super::row_reader::RowReader;
 use super::rows::{CatalogueKind, FieldAddress, Rows};
-use super::transform::{ComputedRow, TransformState};
+use super::transform::{ComputedRow, Evaluation, TransformState};
 use super::transform_repository::encode as encode_transform;
 use super::verify_catalogue::read_catalogue_key;
 use crate::model::fuzz::{CBOR_WORDS, FLIGHT, stored_values};
@@ -271,6 +272,12 @@ fn changes() -> Vec<Change> {
         base: 40,
         fields: fields.iter().copied().map(FieldId).collect(),
     };
+    let failure = |what| {
+        let (transform, record) = (TransformId(5), record.clone());
+        Change::Failure { transform, record, what }
+    };
+    let message = "a division by zero".to_owned();
+    let error = Evaluation { code: "division_by_zero".into(), message, line: 1, column: 4 };
     vec![
         written(ChangeKind::Create, &[2]),
         written(ChangeKind::Write, &[1, 30, 300]),
@@ -283,6 +290,9 @@ fn changes() -> Vec<Change> {
             elements,
         },
         Change::Catalogue { key: ROWS.schema(SchemaId(3)).1, row: None },
+        failure(FailureChange::Failed { again: true, error }),
+        failure(FailureChange::Recovered),
+        failure(FailureChange::Gone),
     ]
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use datafold_store::{BatchKey, Keyspace};
 
 use super::error::DataLayerError;
-use super::published::Published;
+pub(crate) use super::published::Published;
 use super::serialization::RowError;
 use crate::model::{CodecError, Value, decode_value, decode_value_into};
 
@@ -15,8 +15,11 @@ pub(crate) use datafold_store::encoding::part_region;
 
 pub(crate) use super::catalogue::{Projection, read_state};
 pub(crate) use super::catalogue_edit::Editor;
-pub(crate) use super::commit::{Change as Logged, ChangeKind as LoggedKind};
+pub(crate) use super::commit::{
+    Change as Logged, ChangeKind as LoggedKind, FailureChange as LoggedFailure,
+};
 pub(crate) use super::comparison::{ElementSides, changed_since};
+pub(crate) use super::derived::check_derived;
 pub(crate) use super::draft::{Draft, FieldWrites};
 pub(crate) use super::element::ElementCell;
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
@@ -26,6 +29,7 @@ pub(crate) use super::index::{
     Index, IndexPart, IndexState, TEXT_BYTES_MAX as INDEX_TEXT_BYTES, text_part as index_text,
 };
 pub(crate) use super::layout::CellPlace;
+pub(crate) use super::lineage::Tracer;
 pub(crate) use super::pipeline::Execution;
 pub(crate) use super::plain_row::{locate_plain, project_plain};
 pub(crate) use super::propagation::Cause;
@@ -34,8 +38,9 @@ pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::record::RecordRow;
 pub(crate) use super::rows::{BEHIND_PARTS, CatalogueKind, FieldAddress, Rows};
 pub(crate) use super::ticket::Ticket;
+pub(crate) use super::transform::Evaluation;
 pub(crate) use super::verify::verify;
-pub(crate) use super::working_set::{ElementName, RowSource};
+pub(crate) use super::working_set::{ElementName, RowSource, WorkingSet};
 
 /// Rows that were read before the writer lock was taken, with the state they are from.
 #[derive(Debug)]

@@ -41,6 +41,8 @@ pub(crate) struct CounterDelta {
 pub(crate) struct Materialized {
     pub(crate) writes: Vec<(BatchKey, Option<Bytes>)>,
     pub(crate) changes: Vec<Change>,
+    /// Changes of what is told of failures, which come last.
+    pub(crate) failures: Vec<Change>,
     pub(crate) counters: BTreeMap<SchemaId, CounterDelta>,
     /// The catalogue behind the commit, if it changes it.
     pub(crate) catalogue: Option<Arc<SchemaCore>>,
@@ -98,7 +100,7 @@ impl WorkingSet {
         let after = out.catalogue.clone();
         let catalogue = after.as_deref().unwrap_or(catalogue);
         Propagate { rows: self.rows, number: stamp.number, newest, counters, out: &mut out }
-            .records(catalogue, &mut self.records, &self.filling)?;
+            .records(catalogue, &mut self.records, &self.filling, &self.again)?;
         let entries = IndexWrites::default();
         let mut writer =
             Writer { rows: self.rows, stamp, catalogue, newest, next: 0, out, entries };
@@ -116,6 +118,7 @@ impl WorkingSet {
         }
         let Writer { newest, mut out, entries, .. } = writer;
         entries.finish(newest, &mut out.writes)?;
+        out.changes.append(&mut out.failures);
         Ok(out)
     }
 }

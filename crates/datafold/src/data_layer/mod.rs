@@ -13,6 +13,7 @@ mod comparison;
 mod connection_pool;
 mod counters;
 mod db_operations;
+mod derived;
 mod draft;
 mod element;
 mod element_scan;
@@ -28,6 +29,7 @@ mod index_build;
 mod index_writes;
 pub(crate) mod internal;
 mod layout;
+mod lineage;
 mod materialize;
 mod meter;
 mod migrate;
@@ -56,6 +58,7 @@ mod transform;
 mod transform_check;
 mod transform_fill;
 mod transform_repository;
+mod transform_run;
 mod verify;
 mod verify_catalogue;
 mod verify_elements;
@@ -69,11 +72,16 @@ pub use commit::Commit;
 pub use connection_pool::{DatabasePool, PoolOptions, RepositoryRegistry};
 pub use counters::SchemaCounters;
 pub use db_operations::DbOperations;
+pub use derived::{DerivedDifference, DerivedReport};
 pub use error::{CommitError, DataLayerError, SerializationError};
 pub use ids::{
     AtomId, AtomIdError, CommitNumber, FieldId, IndexId, SchemaId, TransformId, WriterId,
 };
 pub use index::{INDEX_FIELDS_MAX, Index, IndexState};
+pub use lineage::{
+    Derivation, FailedDerivation, LINEAGE_DEPTH_MAX, LINEAGE_VALUES_MAX, Lineage, LineageAtom,
+    Origin,
+};
 pub use meter::LockStats;
 pub use migrate::{CopyPhase, CopyProgress, Migration, migrate};
 pub use moment::Moment;

@@ -549,7 +549,7 @@ fn read_published(
     Ok(Published { number, time, snapshot, catalogue, cache })
 }
 
-fn read_counters(
+pub(super) fn read_counters(
     published: &Published,
     rows: Rows,
 ) -> Result<HashMap<SchemaId, SchemaCounters>, DataLayerError> {

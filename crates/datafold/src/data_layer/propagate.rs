@@ -7,6 +7,7 @@ use bytes::Bytes;
 use datafold_store::Keyspace;
 
 use super::catalogue::SchemaCore;
+use super::commit::{Change, FailureChange};
 use super::counters::SchemaCounters;
 use super::draft::{After, Draft};
 use super::error::{CommitError, DataLayerError};
@@ -16,8 +17,9 @@ use super::materialize::Materialized;
 use super::propagation::{Cause, Propagation};
 use super::rows::Rows;
 use super::transform::{Evaluation, Transform, TransformFailure};
-use super::working_set::RowSource;
+use super::working_set::{Again, RowSource};
 use crate::model::{OnError, RecordKey};
+use crate::planted::{Fault, is_planted};
 
 /// The records of a transaction, by schema and key.
 type Records = BTreeMap<(SchemaId, Bytes), Draft>;
@@ -41,6 +43,7 @@ impl Propagate<'_> {
         catalogue: &SchemaCore,
         records: &mut Records,
         filling: &BTreeSet<(SchemaId, Bytes)>,
+        again: &Again,
     ) -> Result<(), CommitError> {
         if !catalogue.computes() {
             return Ok(());
@@ -54,34 +57,59 @@ impl Propagate<'_> {
             };
             let Some(propagation) = found.clone() else { continue };
             let is_filling = filling.contains(name);
+            let again = again.get(name);
             // What reads a result that was never computed would compute something else.
             let fills = is_filling || (propagation.is_filling() && draft.is_written());
-            let cause = if fills { Cause::Filling } else { Cause::Written };
+            let cause = match again {
+                Some(transforms) => Cause::Again(transforms),
+                None if fills => Cause::Filling,
+                None => Cause::Written,
+            };
+            let is_refusable = !is_filling && again.is_none();
             if matches!(draft.after, After::Deleted) {
                 for transform in propagation.transforms() {
-                    self.succeeded(transform, record).map_err(unreadable)?;
+                    let gone = self.ended(transform, record, FailureChange::Gone);
+                    gone.map_err(unreadable)?;
                 }
                 continue;
             }
             propagation.run(record, draft, cause, |transform, outcome| match outcome {
-                Ok(()) => self.succeeded(transform, record).map_err(unreadable),
-                Err(found) if rejects(transform) && !is_filling => {
+                Ok(()) => {
+                    let recovered = self.ended(transform, record, FailureChange::Recovered);
+                    recovered.map_err(unreadable)
+                }
+                Err(found) if rejects(transform) && is_refusable => {
                     Err(rejection(transform, record, &found))
                 }
-                Err(found) => self.failed(transform, record, &found).map_err(unreadable),
+                Err(found) => self.failed(transform, record, found).map_err(unreadable),
             })?;
         }
         Ok(())
     }
 
     /// Removes what is told of a failure, if there was one.
-    fn succeeded(&mut self, transform: &Transform, record: &Bytes) -> Result<(), DataLayerError> {
+    fn ended(
+        &mut self,
+        transform: &Transform,
+        record: &Bytes,
+        how: FailureChange,
+    ) -> Result<(), DataLayerError> {
         if self.failure(transform, record)?.is_some() {
             let key = self.rows.failure(transform.id, record);
             self.out.writes.push(((Keyspace::Indexes, key), None));
             self.count(transform, -1);
+            self.tell(transform, record, how);
         }
         Ok(())
+    }
+
+    /// Says so in the log of the commit.
+    fn tell(&mut self, transform: &Transform, record: &Bytes, what: FailureChange) {
+        if is_planted(Fault::FailureUntold) {
+            return;
+        }
+        let (transform, record) = (transform.id, record.clone());
+        self.out.failures.push(Change::Failure { transform, record, what });
     }
 
     /// The cell stays as it is; the owner is told why.
@@ -89,16 +117,18 @@ impl Propagate<'_> {
         &mut self,
         transform: &Transform,
         record: &Bytes,
-        found: &Evaluation,
+        found: Evaluation,
     ) -> Result<(), DataLayerError> {
-        let before = self.failure(transform, record)?;
+        let (found, before) = (found.cut(), self.failure(transform, record)?);
         let count = before.as_ref().map_or(0, |before| before.count).saturating_add(1);
-        let failure = TransformFailure::new(self.number, count, found);
+        let failure = TransformFailure::new(self.number, count, found.clone());
         let key = self.rows.failure(transform.id, record);
         self.out.writes.push(((Keyspace::Indexes, key), Some(failure.encode())));
         if before.is_none() {
             self.count(transform, 1);
         }
+        let again = before.is_some();
+        self.tell(transform, record, FailureChange::Failed { again, error: found });
         Ok(())
     }
 
@@ -128,13 +158,11 @@ fn rejects(transform: &Transform) -> bool {
 }
 
 fn rejection(transform: &Transform, record: &Bytes, found: &Evaluation) -> CommitError {
-    let Evaluation { code, message, line, column } = found.clone();
-    let place = if line == 0 { String::new() } else { format!("line {line}, column {column}: ") };
     CommitError::NotComputed {
         schema: transform.schema.clone(),
         field: transform.field.clone(),
         record: RecordKey::from_bytes(record.clone()).to_string(),
-        code,
-        rule: format!("{place}{message}"),
+        code: found.code.clone(),
+        rule: found.to_string(),
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::draft::{After, Draft};
-use super::ids::{FieldId, WriterId};
+use super::ids::{FieldId, TransformId, WriterId};
 use super::transform::{Evaluation, Transform, TransformState};
+use crate::planted::{Fault, is_planted};
 
 /// All transforms whose results are cells of the records of one schema.
 ///
@@ -25,11 +26,13 @@ pub(crate) struct Propagation {
 
 /// Which transforms are to run for a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum Cause<'c> {
     /// Those that read what the transaction has written, and all in a new record.
     Written,
     /// Also those that have not computed all records yet.
     Filling,
+    /// Also these, and those that have not computed all records yet.
+    Again(&'c BTreeSet<TransformId>),
 }
 
 impl Propagation {
@@ -116,7 +119,7 @@ impl Propagation {
         &self,
         record: &Bytes,
         draft: &mut Draft,
-        cause: Cause,
+        cause: Cause<'_>,
         mut tell: impl FnMut(&Transform, Result<(), Evaluation>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut due: BTreeSet<usize> = match &draft.after {
@@ -124,16 +127,25 @@ impl Propagation {
             After::Merged(writes) => self.reading(writes.keys()).collect(),
             After::Untouched | After::Deleted => BTreeSet::new(),
         };
-        if cause == Cause::Filling && draft.exists() {
-            let filling = self.order.iter().enumerate();
-            let filling = filling.filter(|(_, found)| found.state == TransformState::Filling);
-            due.extend(filling.map(|(at, _)| at));
+        if draft.exists() {
+            let is_wanted = |found: &Transform| match cause {
+                Cause::Written => false,
+                Cause::Filling => found.state == TransformState::Filling,
+                Cause::Again(wanted) => {
+                    wanted.contains(&found.id) || found.state == TransformState::Filling
+                }
+            };
+            if cause != Cause::Written {
+                let wanted = self.order.iter().enumerate().filter(|(_, found)| is_wanted(found));
+                due.extend(wanted.map(|(at, _)| at));
+            }
         }
         while let Some(at) = due.pop_first() {
             let Some(transform) = self.order.get(at) else { continue };
             let result = transform.evaluate(record, draft);
             let outcome = result.map(|value| {
-                if draft.value(transform.output) != value.as_ref() {
+                let is_new = draft.value(transform.output) != value.as_ref();
+                if is_new && !is_planted(Fault::ResultKept) {
                     draft.merge([(transform.output, value)].into());
                     // They all stand behind this one.
                     due.extend(self.reading([transform.output].iter()));

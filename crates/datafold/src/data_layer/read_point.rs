@@ -12,7 +12,7 @@ use super::commit::{Change, Commit, decode_changes, decode_header};
 use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::published::Published;
-use super::record::{Cell, PastCell, RecordView, RowHeader, Values};
+use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Values};
 use super::rows::Rows;
 use super::serialization::RowError;
 use crate::model::{Timestamp, Value, decode_value};
@@ -81,6 +81,55 @@ impl ReadPoint {
         let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
         let header = RowHeader::read(&earlier).map_err(error)?;
         Ok(header.values.map(|_| header.birth))
+    }
+
+    /// The record as of this moment, with who wrote its cells; `None` if it does not exist.
+    ///
+    /// One row, and one seek for each cell that was overwritten since.
+    pub(crate) fn live(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+    ) -> Result<Option<LiveRecord>, DataLayerError> {
+        let key = self.rows.record(schema, record);
+        match self.published.record(&key)? {
+            Some(row) => self.live_of(schema, record, &row.into()),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`ReadPoint::live`], of a current row.
+    pub(crate) fn live_of(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        row: &Bytes,
+    ) -> Result<Option<LiveRecord>, DataLayerError> {
+        let decode = |row: &Bytes| {
+            RecordRow::decode(row).map_err(|error| self.record_error(schema, record, error))
+        };
+        let mut found = decode(row)?;
+        if found.birth().commit > self.at {
+            let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
+            found = decode(&earlier)?;
+        }
+        let RecordRow::Live(mut live) = found else { return Ok(None) };
+        if live.changed() <= self.at {
+            return Ok(Some(live));
+        }
+        let mut cells = Vec::with_capacity(live.cells.len());
+        for (field, mut cell) in live.cells {
+            if cell.stamp.commit > self.at {
+                let past = self.past_cell(schema, record, field)?;
+                // A version of an earlier life is none of this one.
+                let past = past.filter(|past| past.stamp.commit >= live.birth.commit);
+                let Some(past) = past else { continue };
+                cell = past;
+            }
+            cells.push((field, cell));
+        }
+        live.cells = cells;
+        Ok(Some(live))
     }
 
     /// The cells of a life that began at or before this moment, as they were.

@@ -1,6 +1,9 @@
 //! A computed field: the compiled program, where it reads and where its result goes.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -17,6 +20,7 @@ use crate::model::{
     Field, FieldName, RecordKey, Schema, SchemaName, TransformDefinition, Value, decode_lang,
     from_lang, to_lang,
 };
+use crate::planted::{Fault, is_planted};
 
 /// What one evaluation may use. It runs where commits get their order, so that the bounds are
 /// tighter than those of a query.
@@ -135,6 +139,14 @@ impl Transform {
         names
     }
 
+    /// The fields of its own record that it reads, each once, in the order of the logic.
+    pub(crate) fn input_fields(&self) -> impl Iterator<Item = FieldName> + '_ {
+        let inputs = self.logic.iter().flat_map(|logic| logic.program.inputs());
+        let fields = inputs.filter_map(|input| FieldName::parse(&input.path.field).ok());
+        let mut seen = BTreeSet::new();
+        fields.filter(move |field| seen.insert(field.clone()))
+    }
+
     /// The cells that it reads.
     pub(crate) fn cells(&self) -> impl Iterator<Item = FieldId> + '_ {
         let sources = self.logic.iter().flat_map(|logic| logic.sources.iter());
@@ -155,6 +167,9 @@ impl Transform {
         let inputs = RecordInputs { sources: &logic.sources, record, key, draft };
         // A fault of the evaluator is a failure of this one field, not the end of the node.
         let run = panic::catch_unwind(AssertUnwindSafe(|| {
+            if is_planted(Fault::EvaluationPanics) {
+                panic::resume_unwind(Box::new("planted"));
+            }
             let result = logic.program.evaluate_within(&inputs, &TRANSFORM_LIMITS);
             result.map(|value| from_lang(&value)).map_err(|error| Evaluation::of_run(&error))
         }));
@@ -214,7 +229,7 @@ impl Inputs for RecordInputs<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Evaluation {
     /// A name of the family that never changes.
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
     /// The line and column in the logic; 0 without a place.
     pub(crate) line: usize,
@@ -225,13 +240,13 @@ impl Evaluation {
     fn of_run(error: &EvalError) -> Self {
         let found = &error.diagnostic;
         let message = found.message.clone();
-        Self { code: found.code(), message, line: found.line, column: found.column }
+        Self { code: found.code().into(), message, line: found.line, column: found.column }
     }
 
     fn of_compiler(error: &CompileError) -> Self {
         let place = error.diagnostics.first().map_or((0, 0), |found| (found.line, found.column));
         let message = format!("the logic can no longer be compiled: {error}");
-        Self { code: error.code(), message, line: place.0, column: place.1 }
+        Self { code: error.code().into(), message, line: place.0, column: place.1 }
     }
 
     fn of_panic() -> Self {
@@ -239,7 +254,25 @@ impl Evaluation {
     }
 
     fn of_result(code: &'static str, message: String) -> Self {
-        Self { code, message, line: 0, column: 0 }
+        Self { code: code.into(), message, line: 0, column: 0 }
+    }
+
+    /// The same with a message that is no longer than is stored.
+    pub(crate) fn cut(mut self) -> Self {
+        let end = (0..=MESSAGE_BYTES_MAX.min(self.message.len())).rev();
+        let end = end.into_iter().find(|at| self.message.is_char_boundary(*at)).unwrap_or(0);
+        self.message.truncate(end);
+        self
+    }
+}
+
+/// What went wrong, with its place in the logic.
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}, column {}: ", self.line, self.column)?;
+        }
+        f.write_str(&self.message)
     }
 }
 
@@ -261,12 +294,9 @@ pub struct TransformFailure {
 }
 
 impl TransformFailure {
-    pub(crate) fn new(commit: CommitNumber, count: u64, found: &Evaluation) -> Self {
-        let Evaluation { code, message, line, column } = found;
-        let end = (0..=MESSAGE_BYTES_MAX.min(message.len())).rev();
-        let end = end.into_iter().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-        let message = message.get(..end).unwrap_or_default().to_owned();
-        Self { commit, count, code: (*code).to_owned(), message, line: *line, column: *column }
+    pub(crate) fn new(commit: CommitNumber, count: u64, found: Evaluation) -> Self {
+        let Evaluation { code, message, line, column } = found.cut();
+        Self { commit, count, code: code.into_owned(), message, line, column }
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -357,8 +387,8 @@ mod tests {
             message in ".{0,200}",
             (schema, field, ready) in (any::<u32>(), any::<u32>(), any::<bool>()),
         ) {
-            let found = Evaluation { code: "overflow", message, line, column: line + 1 };
-            let failure = TransformFailure::new(CommitNumber(commit), count, &found);
+            let found = Evaluation { code: "overflow".into(), message, line, column: line + 1 };
+            let failure = TransformFailure::new(CommitNumber(commit), count, found);
             prop_assert!(failure.message.len() <= MESSAGE_BYTES_MAX);
             prop_assert_eq!(TransformFailure::decode(&failure.encode()).unwrap(), failure);
             let state = if ready { TransformState::Ready } else { TransformState::Filling };

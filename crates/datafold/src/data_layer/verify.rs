@@ -11,7 +11,9 @@ use datafold_store::{Keyspace, Scan};
 use minicbor::Decoder;
 
 use super::catalogue::SchemaCore;
-use super::commit::{Change, ChangeKind, Commit, decode_changes, decode_header, encode_part};
+use super::commit::{
+    Change, ChangeKind, Commit, FailureChange, decode_changes, decode_header, encode_part,
+};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
 use super::ids::{CommitNumber, FieldId, IndexId, SchemaId, TransformId};
@@ -69,11 +71,12 @@ impl VerifyReport {
 /// - elements belong to records, and each field's count of them is right;
 /// - the atoms and births found in records and history are those that the commits list, by schema;
 /// - the counters are what a count finds, and every schema has its state and its hash;
-/// - computed cells name their transform, and what is told of its failures is counted;
+/// - computed cells name their transform, what is told of its failures is counted, and the commits
+///   say for which records it fails;
 /// - indexes that are ready have the entries of all live records and no others.
 pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> {
-    let (report, found, entries, failures) = Default::default();
-    let mut check = Check { point, report, found, entries, failures };
+    let (report, found, entries, failures, told_failures) = Default::default();
+    let mut check = Check { point, report, found, entries, failures, told_failures };
     let listed = check.commits()?;
     check.records()?;
     check.elements()?;
@@ -92,6 +95,9 @@ pub(super) struct Check<'a> {
     entries: HashMap<IndexId, Entries>,
     /// How many records each transform fails for.
     failures: HashMap<TransformId, u64>,
+    /// By transform, the sum of the hashes of the records for which the commits say that it fails,
+    /// less those of the rows that tell why.
+    told_failures: HashMap<TransformId, u64>,
 }
 
 /// Entries of an index in any order, as sums of their hashes.
@@ -153,7 +159,7 @@ impl WriteSum {
                     self.add(record, *field, element, stamp(ordinal));
                 }
             }
-            Change::Catalogue { .. } => {}
+            Change::Catalogue { .. } | Change::Failure { .. } => {}
         }
     }
 }
@@ -239,6 +245,7 @@ impl Check<'_> {
                     let place = format_args!("commit {number}.{part}");
                     check.form(&place, row, &own_form);
                     for change in changes {
+                        check.tell_failure(&change);
                         let Some((commit, counted)) = &mut open else { continue };
                         *counted += change.atoms();
                         if let Change::Record { schema, .. } | Change::Elements { schema, .. } =
@@ -262,6 +269,18 @@ impl Check<'_> {
             self.report.problem(format!("the last commit is of {time}, the head says {found}"));
         }
         Ok(listed)
+    }
+
+    /// Notes that a transform begins or ends to fail for a record.
+    fn tell_failure(&mut self, change: &Change) {
+        let Change::Failure { transform, record, what } = change else { return };
+        let hash = entry_hash(record, &[]);
+        let told = self.told_failures.entry(*transform).or_default();
+        *told = match what {
+            FailureChange::Failed { again: false, .. } => told.wrapping_add(hash),
+            FailureChange::Failed { again: true, .. } => *told,
+            FailureChange::Recovered | FailureChange::Gone => told.wrapping_sub(hash),
+        };
     }
 
     fn close_commit(&mut self, commit: Option<(Commit, u32)>) {
@@ -326,7 +345,7 @@ impl Check<'_> {
         let catalogue = std::sync::Arc::clone(&self.point.published.catalogue);
         self.scan(keyspace, |check, key, row| {
             let place = || format!("{keyspace}: row {}", hex(key));
-            let Ok((id, _)) = rows.read_index(key) else {
+            let Ok((id, rest)) = rows.read_index(key) else {
                 return check.report.problem(format!("{}: is of no index", place()));
             };
             if id == IndexId(0) {
@@ -339,6 +358,8 @@ impl Check<'_> {
             if catalogue.transform(TransformId(id.0)).is_some() {
                 let found = TransformFailure::decode(row);
                 *check.failures.entry(TransformId(id.0)).or_default() += 1;
+                let told = check.told_failures.entry(TransformId(id.0)).or_default();
+                *told = told.wrapping_sub(entry_hash(rest, &[]));
                 match found {
                     Ok(failure) => check.form(&place(), row, &failure.encode()),
                     Err(error) => check.report.problem(format!("{}: {error}", place())),
@@ -369,6 +390,11 @@ impl Check<'_> {
                     "{schema}.{field}: the counters say that {said} records fail, there are {found}"
                 ));
             }
+        }
+        for (transform, _) in self.told_failures.drain().filter(|(_, told)| *told != 0) {
+            self.report.problem(format!(
+                "the commits say that transform {transform} fails for other records than it does"
+            ));
         }
         for index in catalogue.indexes().filter(|index| index.state == IndexState::Ready) {
             let entries = self.entries.remove(&index.id).unwrap_or_default();

@@ -12,7 +12,7 @@ use super::catalogue::encode_definition;
 use super::draft::{Draft, ElementDraft};
 use super::element::ElementCount;
 use super::error::DataLayerError;
-use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
 use super::rows::{FieldAddress, Rows};
 use crate::model::{ContentHash, Schema};
 
@@ -84,7 +84,12 @@ pub(crate) struct WorkingSet {
     pub(super) index_rows: BTreeMap<Bytes, Option<Bytes>>,
     /// Records in which what was never computed is to be.
     pub(super) filling: BTreeSet<(SchemaId, Bytes)>,
+    /// Transforms that are to run whatever is written.
+    pub(super) again: Again,
 }
+
+/// Transforms that are to run for a record, by schema and key.
+pub(crate) type Again = BTreeMap<(SchemaId, Bytes), Arc<BTreeSet<TransformId>>>;
 
 /// Drafts to go back to; `None` for a record or element that had none.
 #[derive(Debug)]
@@ -102,6 +107,7 @@ impl WorkingSet {
             catalogue: BTreeMap::new(),
             index_rows: BTreeMap::new(),
             filling: BTreeSet::new(),
+            again: Again::new(),
         }
     }
 
@@ -277,6 +283,7 @@ impl WorkingSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.catalogue.is_empty()
             && self.index_rows.is_empty()
+            && self.again.is_empty()
             && !self.records.values().any(Draft::is_written)
             && !self.elements.iter().any(|(name, draft)| self.is_element_written(name, draft))
     }

@@ -13,8 +13,8 @@ use datafold_store::encoding::KeyReader;
 use super::error::{FoldDbError, QueryError};
 use super::fold_db::FoldDb;
 use crate::data_layer::internal::{
-    CatalogueKind, CellPlace, Deadline, ElementScan, FieldAddress, Logged, LoggedKind, ReadPoint,
-    decode_cell, read_state,
+    CatalogueKind, CellPlace, Deadline, ElementScan, Evaluation, FieldAddress, Logged,
+    LoggedFailure, LoggedKind, ReadPoint, decode_cell, read_state,
 };
 use crate::data_layer::{
     AtomId, Commit, CommitNumber, DataLayerError, DbOperations, FieldId, IndexId, SchemaEntry,
@@ -76,6 +76,11 @@ pub enum ChangeKind {
     Index,
     /// Registered or removed a transform.
     Transform,
+    /// A transform has failed for a record, whose field keeps the value that it had. What went
+    /// wrong is told as an object of `code`, `message`, `line` and `column`.
+    Failed,
+    /// A transform that had failed for a record has a result again.
+    Recovered,
 }
 
 impl ChangeKind {
@@ -92,6 +97,8 @@ impl ChangeKind {
             ChangeKind::State => "state",
             ChangeKind::Index => "index",
             ChangeKind::Transform => "transform",
+            ChangeKind::Failed => "failed",
+            ChangeKind::Recovered => "recovered",
         }
     }
 }
@@ -115,7 +122,7 @@ pub struct Change {
     pub field: Option<FieldName>,
     /// The element, of a Collection or Range field.
     pub element: Option<String>,
-    /// The value that the commit gave; null otherwise.
+    /// The value that the commit gave, or what went wrong in a computation; null otherwise.
     pub value: Value,
     /// If it was asked for, the value before the commit. Of a record that was created or deleted,
     /// an object of the Single fields that its schema has, or null if it did not exist.
@@ -349,6 +356,9 @@ impl Feed<'_> {
                     let place = Place { commit: number, schema: *schema, record };
                     self.elements(&place, *field, *base, elements, &mut changes)?;
                 }
+                Logged::Failure { transform, record, what } => {
+                    self.failure(*transform, record, what, &mut changes)?;
+                }
                 Logged::Catalogue { .. } => {}
             }
         }
@@ -511,6 +521,39 @@ impl Feed<'_> {
         Ok(())
     }
 
+    /// That a transform failed for a record, or has a result again.
+    fn failure(
+        &self,
+        transform: TransformId,
+        record: &Bytes,
+        what: &LoggedFailure,
+        out: &mut Vec<Change>,
+    ) -> Result<(), DataLayerError> {
+        let found = self.point.published.catalogue.transform(transform);
+        let missing = || DataLayerError::missing(format!("the transform with number {transform}"));
+        let found = found.ok_or_else(missing)?;
+        if !self.shows(&found.schema) {
+            return Ok(());
+        }
+        let (kind, value) = match what {
+            LoggedFailure::Failed { error, .. } => (ChangeKind::Failed, told_failure(error)),
+            LoggedFailure::Recovered => (ChangeKind::Recovered, Value::Null),
+            // The record is told to be deleted.
+            LoggedFailure::Gone => return Ok(()),
+        };
+        out.push(Change {
+            kind,
+            schema: Some(found.schema.clone()),
+            key: Some(RecordKey::from_bytes(record.clone())),
+            field: Some(found.field.clone()),
+            element: None,
+            value,
+            before: None,
+            atom: None,
+        });
+        Ok(())
+    }
+
     /// The changes of the catalogue. Rows that only number things are none.
     fn catalogue(&self, logged: &[Logged], out: &mut Vec<Change>) -> Result<(), FoldDbError> {
         let keys = logged.iter().filter_map(|logged| match logged {
@@ -577,6 +620,20 @@ impl Feed<'_> {
         }
         Ok(())
     }
+}
+
+/// What went wrong, as an object; line and column are left out if there is no place.
+fn told_failure(error: &Evaluation) -> Value {
+    let int = |number: usize| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    let mut members = BTreeMap::from([
+        ("code".to_owned(), Value::from(&*error.code)),
+        ("message".to_owned(), Value::from(error.message.as_str())),
+    ]);
+    if error.line > 0 {
+        members.insert("line".to_owned(), int(error.line));
+        members.insert("column".to_owned(), int(error.column));
+    }
+    Value::Object(members)
 }
 
 /// The kind of a row of the catalogue, and the number in its key; 0 if it has none.

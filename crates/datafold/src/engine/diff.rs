@@ -221,7 +221,7 @@ impl Comparison {
                 let (schema, record) = match change {
                     Logged::Record { schema, record, .. } => (schema, record),
                     Logged::Elements { schema, record, .. } => (schema, record),
-                    Logged::Catalogue { .. } => continue,
+                    Logged::Catalogue { .. } | Logged::Failure { .. } => continue,
                 };
                 // Rows of a commit share their memory, which must not be kept for a key.
                 if schema == self.entry.records() && !touched.contains(&record) {

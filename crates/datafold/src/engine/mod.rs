@@ -24,6 +24,7 @@ mod request;
 mod revert;
 pub(crate) mod suggest;
 mod transaction;
+mod transforms;
 mod undo;
 
 pub use crate::data_layer::VALUE_BYTES_MAX;
@@ -50,3 +51,7 @@ pub use operation::{
 pub use query::{Counts, Explain, KeyCondition, QueryAnswer, QueryEnd, QueryRequest, Record};
 pub use revert::{Revert, RevertConflict, RevertError};
 pub use transaction::FoldTransaction;
+pub use transforms::{
+    Dependent, FieldRole, GraphField, Impact, RunReport, RunScope, TRIAL_RECORDS_MAX,
+    TransformGraph, Trial, TrialRecord, TrialRecords, TrialReport, TrialValue, Why,
+};

@@ -2,8 +2,11 @@
 
 mod approval;
 mod failures;
+mod feed;
 mod filling;
+mod lineage;
 mod model;
+mod runs;
 
 use datafold::FoldDb;
 use datafold::engine::{Mutation, RecordInput};

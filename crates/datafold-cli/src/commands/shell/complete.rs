@@ -57,6 +57,8 @@ impl ShellHelper {
             }
             names.push(name.to_owned());
         }
+        let computed = catalogue.computed();
+        names.extend(computed.map(|found| format!("{}.{}", found.schema, found.field)));
         names.extend(lang::functions().iter().map(|function| function.name.to_owned()));
         names.sort_unstable();
         names.dedup();

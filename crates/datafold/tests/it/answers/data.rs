@@ -61,6 +61,11 @@ pub(super) struct Stores {
     pub(super) sqlite: Connection,
 }
 
+/// A schema without its computed fields, each of which stands in a line of its own.
+fn written_only(schema: &str) -> String {
+    schema.lines().filter(|line| !line.contains("\"transform\"")).collect()
+}
+
 /// A table to be: its name, schema, kinds of columns, lookups and indexes (`!` for unique).
 struct Plan {
     name: &'static str,
@@ -265,7 +270,7 @@ pub(super) fn flights(full: bool) -> Stores {
             some.push_str(line);
             some.push('\n');
         }
-        approve(&stores.plain, plan.schema);
+        approve(&stores.plain, &written_only(plan.schema));
         let options =
             ImportOptions { nulls: vec!["NA".into()], ..ImportOptions::new(ImportFormat::Csv) };
         let go_on = |_| ControlFlow::Continue(());
@@ -291,7 +296,7 @@ pub(super) fn generated(random: &mut Random, count: usize) -> Stores {
     let mut stores = Stores::new();
     let mut texts = texts();
     for (plan, count) in GENERATED.iter().zip([texts.len(), count]) {
-        approve(&stores.plain, plan.schema);
+        approve(&stores.plain, &written_only(plan.schema));
         let mut rows = std::collections::BTreeMap::new();
         for at in 0..count {
             let mut row = Vec::new();
@@ -380,7 +385,7 @@ impl Stores {
 
     /// Gives all stores the rows, or those that the plain one has.
     fn add(&mut self, plan: &Plan, rows: Option<Vec<Vec<Value>>>) {
-        approve(&self.indexed, plan.schema);
+        approve(&self.indexed, &written_only(plan.schema));
         let schema = name(plan.name);
         for index in plan.indexes {
             let unique = index[0] == "!";

@@ -172,6 +172,40 @@ fn hostile_logic_is_stopped_by_limits_and_everything_goes_on() {
     assert_eq!(error.code(), "invalid_transform");
 }
 
+#[test]
+fn regular_expressions_that_explode_elsewhere_are_bounded_in_a_mutation() {
+    // Nested repetitions, alternatives that overlap, and counted groups over a long text.
+    for pattern in ["^(a+)+$", "^(a|a|aa)*$", "(a*)*(a*)*(a*)*b", "^(([a-z])+.)+[A-Z]([a-z])+$"] {
+        let db = memory();
+        let text = schema(&[("q", &format!("matches(c, '{pattern}')"))]);
+        let text = text.replace(
+            r#""c": {"value": {"type": "integer"}}"#,
+            r#""c": {"value": {"type": "string"}}"#,
+        );
+        approve(&db, &text);
+        let long = format!("{}!", "a".repeat(200_000));
+        write(&db, "create", &format!(r#"{{"id": 1, "a": 1, "c": "{long}"}}"#));
+        write(&db, "update", r#"{"id": 1, "a": 2}"#);
+        assert_eq!(value(&db, 1, "a"), Value::Int(2));
+        // It is false in linear time, or takes more steps than there are: both end.
+        match failing(&db).first() {
+            Some((_, failure)) => assert_eq!(failure.code, "too_many_steps", "{pattern}"),
+            None => assert_eq!(value(&db, 1, "q"), Value::Bool(false), "{pattern}"),
+        }
+        write(&db, "update", r#"{"id": 1, "c": "aaa!"}"#);
+        assert_eq!(value(&db, 1, "q"), Value::Bool(false), "{pattern}");
+        assert!(failing(&db).is_empty());
+    }
+    // Those that are too large, or not known before anything runs, are not approved.
+    for pattern in [r#""(a{1000}){1000}""#, r#""((((a{9}){9}){9}){9}){9}""#, "repeat(\"a\", a)"] {
+        let db = memory();
+        let text = schema(&[("q", &format!("matches(\"aaa\", {pattern})"))]);
+        let name = db.schemas().load_text(&text, None).unwrap().name;
+        let error = db.schemas().approve_schema(&name).unwrap_err();
+        assert_eq!(error.code(), "invalid_transform", "{pattern}");
+    }
+}
+
 fn last(n: usize) -> String {
     if n == 0 { "s".to_owned() } else { format!("s{}", n - 1) }
 }

@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use datafold::FoldDb;
 use datafold::QueryRequest;
+use datafold::data_layer::{Lineage, Moment, Origin};
 use datafold::engine::{Mutation, RecordInput};
-use datafold::model::Value;
+use datafold::model::{FieldName, Value};
 use datafold_testkit::{Random, is_full_size, replay, seed_from_env};
 
 use crate::harness::{Place, approve, check_sound, clock, fold_db, name};
@@ -280,12 +281,56 @@ impl Run {
             let expected: usize = self.records.values().map(|cells| schema.failing(cells)).sum();
             assert_eq!(found, expected as u64, "records that fail");
         }
+        let failing: u64 = self.schemas.iter().filter(approved).fold(0, |sum, schema| {
+            let of_records = self.records.values().map(|cells| schema.failing(cells) as u64);
+            sum + of_records.sum::<u64>()
+        });
+        let derived = self.db().verify_derived(|found| panic!("{found:?}")).unwrap();
+        assert_eq!((derived.failing, derived.filling), (failing, 0));
+        self.check_why();
         for _ in 0..3 {
             let Some((commit, _, records)) = self.random.choose(&self.past) else { break };
             let past = self.compare(&self.schemas[0], Some(*commit), records);
             assert!(past.is_empty(), "as of {commit}: {past}");
         }
         check_sound(self.db());
+    }
+
+    /// What a value is said to be made from are the values that were there in its commit.
+    fn check_why(&mut self) {
+        let ids: Vec<i64> = self.records.keys().copied().collect();
+        let of_schema = |schema: &Schema| {
+            let names = schema.computed.iter().map(|(field, _)| field.clone());
+            names.map(|field| (schema.name, field)).collect::<Vec<_>>()
+        };
+        let approved = self.schemas.iter().filter(|schema| schema.is_approved);
+        let fields: Vec<_> = approved.flat_map(of_schema).collect();
+        for _ in 0..5 {
+            if ids.is_empty() || fields.is_empty() {
+                return;
+            }
+            let id = ids[self.random.below(ids.len())];
+            let (schema, field) = &fields[self.random.below(fields.len())];
+            let (of, key) = (name(schema), [Value::Int(id)]);
+            let field = FieldName::parse(field).unwrap();
+            let moment = Moment::Now;
+            let why = self.db().why(&of, &key, &field, moment).unwrap();
+            let stored = self.db().get(&of, &key).unwrap().unwrap();
+            assert_eq!(stored.get(field.as_str()), Some(&why.lineage.value));
+            self.check_lineage(&why.lineage, Moment::Now);
+        }
+    }
+
+    /// `at` is the moment at which the value was read.
+    fn check_lineage(&self, node: &Lineage, at: Moment) {
+        let Origin::Computed(found) = &node.origin else { return };
+        let at = node.atom.map_or(at, |atom| Moment::Commit(atom.commit));
+        for input in &found.inputs {
+            let key = input.key.values().unwrap();
+            let then = self.db().get_as_of(&input.schema, &key, at).unwrap().unwrap();
+            assert_eq!(then.get(input.field.as_str()), Some(&input.value), "{input:?}");
+            self.check_lineage(input, at);
+        }
     }
 
     /// What differs of a schema.

@@ -1,0 +1,274 @@
+//! Computes computed values again and compares.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafold_store::encoding::KeyReader;
+use datafold_store::{Keyspace, Scan};
+
+use super::counters::SchemaCounters;
+use super::draft::Draft;
+use super::error::DataLayerError;
+use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::lineage::read_failure;
+use super::pipeline::read_counters;
+use super::propagation::Propagation;
+use super::read_point::ReadPoint;
+use super::record::{Cell, LiveRecord, PastCell, RecordRow};
+use super::transform::{Evaluation, Transform, TransformState};
+use crate::model::{FieldName, RecordKey, SchemaName, Value, decode_value};
+
+/// What the computed values of a space were found to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DerivedReport {
+    /// Live records with computed fields.
+    pub records: u64,
+    /// Values that were computed again, current ones and past ones, null included.
+    pub values: u64,
+    /// Values whose transform fails for the record at present.
+    pub failing: u64,
+    /// Values that are not computed yet, as their transform is filling.
+    pub filling: u64,
+    /// Values of revisions that are not registered any more, which cannot be computed again.
+    pub unregistered: u64,
+    /// Values that are other ones than what is computed.
+    pub differences: u64,
+}
+
+/// A computed value that is not what its inputs give.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DerivedDifference {
+    /// The schema of the transform.
+    pub schema: SchemaName,
+    /// The record.
+    pub key: RecordKey,
+    /// The field.
+    pub field: FieldName,
+    /// The commit as of whose inputs it was computed; of a current value, the newest one.
+    pub commit: CommitNumber,
+    /// The value that is there.
+    pub stored: Value,
+    /// What its inputs give: a value, or an error in words.
+    pub computed: Result<Value, String>,
+}
+
+/// Computes again, in the space as of `point`, which must be the newest state:
+///
+/// - of each live record what its inputs give now, but for what fails or is not computed yet; what
+///   fails must fail again;
+/// - each value that was computed, past ones included, as of its own commit.
+///
+/// Reads the rows of the schemas that have computed fields one after the other; memory for one.
+pub(crate) fn check_derived(
+    point: &ReadPoint,
+    visit: &mut dyn FnMut(DerivedDifference) -> ControlFlow<()>,
+) -> Result<DerivedReport, DataLayerError> {
+    let counters = read_counters(&point.published, point.rows)?;
+    let mut check = Check { point, counters, visit, report: DerivedReport::default() };
+    let catalogue = Arc::clone(&point.published.catalogue);
+    for (schema, propagation) in catalogue.propagations() {
+        let is_over = check.scan(Keyspace::Records, schema, |check, record, row| {
+            check.current(schema, propagation, record, row)
+        })?;
+        if is_over.is_break() {
+            break;
+        }
+        let parts = catalogue.by_id(schema).map_or(0, |entry| entry.schema.key.len());
+        let is_over = check.scan(Keyspace::History, schema, |check, rest, row| {
+            check.past(schema, parts, propagation, rest, row)
+        })?;
+        if is_over.is_break() {
+            break;
+        }
+    }
+    Ok(check.report)
+}
+
+type Flow = Result<ControlFlow<()>, DataLayerError>;
+
+struct Check<'a> {
+    point: &'a ReadPoint,
+    counters: HashMap<SchemaId, SchemaCounters>,
+    visit: &'a mut dyn FnMut(DerivedDifference) -> ControlFlow<()>,
+    report: DerivedReport,
+}
+
+/// A value to be computed again.
+struct Computed<'a> {
+    transform: &'a Transform,
+    record: &'a Bytes,
+    at: CommitNumber,
+    stored: Option<&'a Bytes>,
+}
+
+impl Check<'_> {
+    /// Hands over what stands behind the schema in each key, and the row.
+    fn scan(
+        &mut self,
+        keyspace: Keyspace,
+        schema: SchemaId,
+        mut visit: impl FnMut(&mut Self, &[u8], &[u8]) -> Flow,
+    ) -> Flow {
+        let prefix = self.point.rows.records(schema);
+        let snapshot = Arc::clone(&self.point.published.snapshot);
+        let mut outcome = Ok(ControlFlow::Continue(()));
+        snapshot.for_each(&Scan::prefix(keyspace, &prefix), &mut |key, row| {
+            outcome = visit(self, key.get(prefix.len()..).unwrap_or_default(), row);
+            match outcome {
+                Ok(flow) => flow,
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        outcome
+    }
+
+    /// Checks a current record.
+    fn current(
+        &mut self,
+        schema: SchemaId,
+        propagation: &Propagation,
+        record: &[u8],
+        row: &[u8],
+    ) -> Flow {
+        let record = Bytes::copy_from_slice(record);
+        let row = RecordRow::decode(&Bytes::copy_from_slice(row))
+            .map_err(|error| self.point.record_error(schema, &record, error))?;
+        let RecordRow::Live(live) = row else { return Ok(ControlFlow::Continue(())) };
+        self.report.records += 1;
+        let draft = Draft::found(Some(live.clone()));
+        for transform in propagation.transforms() {
+            let cell = live.cell(transform.output);
+            let stored = cell.and_then(|cell| cell.value.as_ref());
+            let at = self.point.at;
+            let now = Computed { transform, record: &record, at, stored };
+            let flow = if self.fails(transform, &record)? {
+                self.report.failing += 1;
+                self.failing_again(&now, &draft)?
+            } else if transform.state == TransformState::Filling && cell.is_none() {
+                self.report.filling += 1;
+                ControlFlow::Continue(())
+            } else {
+                self.compare(&now, &draft)?
+            };
+            if flow.is_break() {
+                return Ok(flow);
+            }
+            let Some(cell) = cell else { continue };
+            if is_older_than_inputs(transform, cell, &live)
+                && self.as_of_commit(schema, transform, &record, cell)?.is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Checks a row of the history.
+    fn past(
+        &mut self,
+        schema: SchemaId,
+        key_parts: usize,
+        propagation: &Propagation,
+        rest: &[u8],
+        row: &[u8],
+    ) -> Flow {
+        let error = |error| DataLayerError::key(Keyspace::History, rest, error);
+        let mut reader = KeyReader::new(rest);
+        let record = Bytes::copy_from_slice(reader.skip_parts(key_parts).map_err(error)?);
+        let field = FieldId(reader.id().map_err(error)?);
+        let row = Bytes::copy_from_slice(row);
+        let malformed = |error| DataLayerError::row(Keyspace::History, rest, error);
+        if field == FieldId::RECORD {
+            let ended = RecordRow::decode(&row).map_err(malformed)?;
+            let Some(live) = ended.live() else { return Ok(ControlFlow::Continue(())) };
+            for transform in propagation.transforms() {
+                let Some(cell) = live.cell(transform.output) else { continue };
+                if self.as_of_commit(schema, transform, &record, cell)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            return Ok(ControlFlow::Continue(()));
+        }
+        let Some(transform) = propagation.computing(field) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let birth = CommitNumber(reader.descending().map_err(error)?);
+        let cell = PastCell::decode(&row).map_err(malformed)?.into_cell(birth);
+        self.as_of_commit(schema, transform, &record, &cell)
+    }
+
+    /// Compares a version with what its inputs gave as of its own commit.
+    fn as_of_commit(
+        &mut self,
+        schema: SchemaId,
+        transform: &Transform,
+        record: &Bytes,
+        cell: &Cell,
+    ) -> Flow {
+        if cell.stamp.writer.transform() != Some(transform.id) {
+            self.report.unregistered += 1;
+            return Ok(ControlFlow::Continue(()));
+        }
+        let at = cell.stamp.commit;
+        let point = ReadPoint { at, ..self.point.clone() };
+        let draft = Draft::found(point.live(schema, record)?);
+        let then = Computed { transform, record, at, stored: cell.value.as_ref() };
+        self.compare(&then, &draft)
+    }
+
+    fn fails(&self, transform: &Transform, record: &Bytes) -> Result<bool, DataLayerError> {
+        let counted = self.counters.get(&transform.id.counter());
+        if counted.is_none_or(|counted| counted.records == 0) {
+            return Ok(false);
+        }
+        Ok(read_failure(self.point, transform, record)?.is_some())
+    }
+
+    fn compare(&mut self, of: &Computed<'_>, inputs: &Draft) -> Flow {
+        self.report.values += 1;
+        let computed = of.transform.evaluate(of.record, inputs);
+        match &computed {
+            Ok(computed) if computed.as_ref() == of.stored => Ok(ControlFlow::Continue(())),
+            _ => self.differs(of, computed),
+        }
+    }
+
+    /// What is told to fail must fail.
+    fn failing_again(&mut self, of: &Computed<'_>, inputs: &Draft) -> Flow {
+        match of.transform.evaluate(of.record, inputs) {
+            Err(_) => Ok(ControlFlow::Continue(())),
+            Ok(computed) => self.differs(of, Ok(computed)),
+        }
+    }
+
+    fn differs(&mut self, of: &Computed<'_>, computed: Result<Option<Bytes>, Evaluation>) -> Flow {
+        self.report.differences += 1;
+        let value = |raw: Option<&Bytes>| match raw {
+            None => Ok(Value::Null),
+            Some(raw) => decode_value(raw).map_err(|error| {
+                self.point.record_error(of.transform.records, of.record, error.into())
+            }),
+        };
+        let computed = match computed {
+            Ok(raw) => Ok(value(raw.as_ref())?),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok((self.visit)(DerivedDifference {
+            schema: of.transform.schema.clone(),
+            key: RecordKey::from_bytes(of.record.clone()),
+            field: of.transform.field.clone(),
+            commit: of.at,
+            stored: value(of.stored)?,
+            computed,
+        }))
+    }
+}
+
+/// Whether something that a transform reads was written behind its result.
+fn is_older_than_inputs(transform: &Transform, result: &Cell, live: &LiveRecord) -> bool {
+    let mut inputs = transform.cells().filter_map(|field| live.cell(field));
+    inputs.any(|input| input.stamp.commit > result.stamp.commit)
+}

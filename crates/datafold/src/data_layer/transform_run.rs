@@ -1,0 +1,76 @@
+//! Running transforms again for records that are there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafold_store::{Keyspace, Scan};
+
+use super::error::DataLayerError;
+use super::ids::{SchemaId, TransformId, WriterId};
+use super::internal::Prefetch;
+use super::pipeline::{Durability, Execution, Pipeline, Receipt};
+use super::read_point::ReadPoint;
+
+impl Pipeline {
+    /// Runs transforms for some records in one commit, on the records as they are then; what has
+    /// the result already is not written. Records that do not exist are passed over.
+    pub(crate) fn run_again(
+        &self,
+        schema: SchemaId,
+        records: &[Bytes],
+        transforms: &Arc<BTreeSet<TransformId>>,
+    ) -> Result<Receipt, DataLayerError> {
+        let row = |record: &Bytes| (Keyspace::Records, self.rows.record(schema, record));
+        let keys = records.iter().map(row).collect();
+        let prefetch = Prefetch::read(self.published(), keys)?;
+        let run = |execution: &mut Execution<'_>| {
+            let editor = execution.editor();
+            for record in records {
+                editor.working.record(editor.source, schema, record)?;
+                editor.working.again.insert((schema, record.clone()), Arc::clone(transforms));
+            }
+            Ok::<_, DataLayerError>(())
+        };
+        let answer = self.execute(WriterId::OWNER, Durability::Durable, Some(&prefetch), run);
+        answer.map(|((), receipt)| receipt)
+    }
+
+    /// The records behind `after` for which a transform has no result, by key; at most `limit`.
+    pub(crate) fn failing_after(
+        &self,
+        transform: TransformId,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, DataLayerError> {
+        let prefix = self.rows.index(transform.rows());
+        let mut scan = Scan::prefix(Keyspace::Indexes, &prefix).rows(limit);
+        if let Some(after) = after {
+            scan = scan.after(&self.rows.failure(transform, after));
+        }
+        let page = self.published().snapshot.scan(&scan)?;
+        let record =
+            |key: &[u8]| Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default());
+        Ok(page.rows().map(|(key, _)| record(key)).collect())
+    }
+}
+
+impl ReadPoint {
+    /// The keys of records of a schema behind `after`, deleted ones included; at most `limit`.
+    pub(crate) fn records_after(
+        &self,
+        schema: SchemaId,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, DataLayerError> {
+        let prefix = self.rows.records(schema);
+        let mut scan = Scan::prefix(Keyspace::Records, &prefix).rows(limit);
+        if let Some(after) = after {
+            scan = scan.after(&self.rows.record(schema, after));
+        }
+        let page = self.published.snapshot.scan(&scan)?;
+        let record =
+            |key: &[u8]| Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default());
+        Ok(page.rows().map(|(key, _)| record(key)).collect())
+    }
+}
