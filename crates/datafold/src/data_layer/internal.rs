@@ -7,8 +7,12 @@ use bytes::Bytes;
 use datafold_store::{BatchKey, Keyspace};
 
 use super::error::DataLayerError;
-use super::published::Published;
+use super::ids::{FieldId, SchemaId};
+use super::propagate::dependents;
 use super::serialization::RowError;
+use super::transform::{Finder, Part};
+use super::transform_graph::Watcher;
+use super::transform_queue::rows_of;
 use crate::model::{CodecError, Value, decode_value, decode_value_into};
 
 pub(crate) use datafold_store::encoding::part_region;
@@ -26,10 +30,10 @@ pub(crate) use super::index::{
     Index, IndexPart, IndexState, TEXT_BYTES_MAX as INDEX_TEXT_BYTES, text_part as index_text,
 };
 pub(crate) use super::layout::CellPlace;
-pub(crate) use super::pipeline::Execution;
+pub(crate) use super::pipeline::{Execution, Pipeline};
 pub(crate) use super::plain_row::{locate_plain, project_plain};
-pub(crate) use super::propagation::Cause;
 pub(crate) use super::publication::Deadline;
+pub(crate) use super::published::Published;
 pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::record::RecordRow;
 pub(crate) use super::rows::{BEHIND_PARTS, CatalogueKind, FieldAddress, Rows};
@@ -45,6 +49,56 @@ pub(crate) struct Prefetch {
 }
 
 impl Prefetch {
+    /// Reads the rows that writing cells of some records reads, and those of the records that
+    /// depend on them. Without their fields, all are written.
+    pub(crate) fn with_dependents(
+        published: Arc<Published>,
+        rows: Rows,
+        mut keys: Vec<BatchKey>,
+        written: &[(SchemaId, Bytes, Option<Vec<FieldId>>)],
+        outputs_max: usize,
+    ) -> Result<Self, DataLayerError> {
+        let catalogue = Arc::clone(&published.catalogue);
+        let mut left = outputs_max;
+        for (schema, record, fields) in written {
+            if catalogue.is_local(*schema) {
+                continue;
+            }
+            let own = catalogue.propagation(*schema);
+            for transform in own.into_iter().flat_map(|found| found.transforms().iter()) {
+                keys.extend(rows_of(rows, transform, record));
+            }
+            let graph = catalogue.graph();
+            let is_written = |part: &Part| match (part, fields) {
+                (Part::Cell(field), Some(fields)) => fields.contains(field),
+                _ => true,
+            };
+            for part in graph.watched(*schema).filter(is_written) {
+                for Watcher { transform, finder } in graph.watchers(*schema, part) {
+                    let prefix = match finder {
+                        Finder::Same => {
+                            keys.extend(rows_of(rows, transform, record));
+                            continue;
+                        }
+                        Finder::One => rows.records(transform.records),
+                        Finder::Lookup => rows.askers(transform.id, *schema, record),
+                    };
+                    let scan = dependents(*finder, &prefix).rows(left.saturating_add(1));
+                    let found = published.keys(&scan)?;
+                    // More are not computed in the commit.
+                    if found.len() > left {
+                        continue;
+                    }
+                    left -= found.len();
+                    for key in found {
+                        keys.extend(rows_of(rows, transform, &key.slice(prefix.len()..)));
+                    }
+                }
+            }
+        }
+        Self::read(published, keys)
+    }
+
     /// Reads some rows at once.
     pub(crate) fn read(
         published: Arc<Published>,
