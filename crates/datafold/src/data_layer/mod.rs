@@ -63,6 +63,7 @@ mod transform_repository;
 mod verify;
 mod verify_catalogue;
 mod verify_elements;
+mod verify_transforms;
 mod working_set;
 
 pub use atom::{Atom, AtomRef, AtomStatus, CellName};

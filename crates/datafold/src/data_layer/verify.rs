@@ -22,7 +22,7 @@ use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
 use super::serialization::RowError;
-use super::transform::TransformFailure;
+use super::verify_transforms::FoundTransform;
 use crate::model::{FieldKind, Timestamp, Value, decode_value};
 
 /// At most this many problems are described; the others are counted.
@@ -69,11 +69,12 @@ impl VerifyReport {
 /// - elements belong to records, and each field's count of them is right;
 /// - the atoms and births found in records and history are those that the commits list, by schema;
 /// - the counters are what a count finds, and every schema has its state and its hash;
-/// - computed cells name their transform, and what is told of its failures is counted;
+/// - computed cells name their transform; its failures and what is left to compute are counted, and
+///   what it has looked up leads back to its records;
 /// - indexes that are ready have the entries of all live records and no others.
 pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> {
-    let (report, found, entries, failures) = Default::default();
-    let mut check = Check { point, report, found, entries, failures };
+    let (report, found, entries, transforms) = Default::default();
+    let mut check = Check { point, report, found, entries, transforms };
     let listed = check.commits()?;
     check.records()?;
     check.elements()?;
@@ -90,8 +91,7 @@ pub(super) struct Check<'a> {
     pub(super) report: VerifyReport,
     found: HashMap<SchemaId, Found>,
     entries: HashMap<IndexId, Entries>,
-    /// How many records each transform fails for.
-    failures: HashMap<TransformId, u64>,
+    pub(super) transforms: HashMap<TransformId, FoundTransform>,
 }
 
 /// Entries of an index in any order, as sums of their hashes.
@@ -326,7 +326,7 @@ impl Check<'_> {
         let catalogue = std::sync::Arc::clone(&self.point.published.catalogue);
         self.scan(keyspace, |check, key, row| {
             let place = || format!("{keyspace}: row {}", hex(key));
-            let Ok((id, _)) = rows.read_index(key) else {
+            let Ok((id, rest)) = rows.read_index(key) else {
                 return check.report.problem(format!("{}: is of no index", place()));
             };
             if id == IndexId(0) {
@@ -336,14 +336,9 @@ impl Check<'_> {
                 }
                 return;
             }
-            if catalogue.transform(TransformId(id.0)).is_some() {
-                let found = TransformFailure::decode(row);
-                *check.failures.entry(TransformId(id.0)).or_default() += 1;
-                match found {
-                    Ok(failure) => check.form(&place(), row, &failure.encode()),
-                    Err(error) => check.report.problem(format!("{}: {error}", place())),
-                }
-                return;
+            let transform = TransformId(id.0);
+            if catalogue.transform(transform).is_some() {
+                return check.transform_row(transform, key, row, rest);
             }
             let Some(index) = catalogue.index(id) else {
                 return check.report.problem(format!("{}: is of no index", place()));
@@ -354,22 +349,7 @@ impl Check<'_> {
             let sum = &mut check.entries.entry(id).or_default().found;
             *sum = sum.wrapping_add(entry_hash(key, row));
         })?;
-        for transform in catalogue.computed() {
-            let found = self.failures.remove(&transform.id).unwrap_or_default();
-            let (keyspace, key) = rows.counters(transform.id.counter());
-            let counted = match self.point.published.get(keyspace, &key)? {
-                Some(row) => SchemaCounters::decode(&row)
-                    .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
-                None => SchemaCounters::default(),
-            };
-            let expected = SchemaCounters { records: found, ..SchemaCounters::default() };
-            if counted != expected {
-                let (schema, field, said) = (&transform.schema, &transform.field, counted.records);
-                self.report.problem(format!(
-                    "{schema}.{field}: the counters say that {said} records fail, there are {found}"
-                ));
-            }
-        }
+        self.compare_transforms()?;
         for index in catalogue.indexes().filter(|index| index.state == IndexState::Ready) {
             let entries = self.entries.remove(&index.id).unwrap_or_default();
             if entries.of_records != entries.found {

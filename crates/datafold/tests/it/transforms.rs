@@ -4,6 +4,7 @@ mod approval;
 mod failures;
 mod filling;
 mod model;
+mod others;
 
 use datafold::FoldDb;
 use datafold::engine::{Mutation, RecordInput};
