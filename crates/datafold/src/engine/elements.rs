@@ -211,7 +211,9 @@ impl FoldDb {
         let after = pinned(&mut point, query.cursor.as_deref())?;
         let plan = ElementPlan::new(point, query)?;
         let cursor = plan.run(after, query.limit, visit)?;
-        Ok(QueryEnd { cursor, commit: plan.point.at, time: time_of(&plan.point)? })
+        let (commit, time) = (plan.point.at, time_of(&plan.point)?);
+        // Elements are not computed.
+        Ok(QueryEnd { cursor, commit, time, stale: Vec::new() })
     }
 
     /// The value of an element as it is now; `None` if it does not exist.

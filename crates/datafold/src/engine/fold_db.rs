@@ -159,7 +159,8 @@ impl FoldDb {
             records.push(record.take());
             ControlFlow::Continue(())
         })?;
-        Ok(QueryAnswer { records, cursor: end.cursor, commit: end.commit })
+        let QueryEnd { cursor, commit, stale, .. } = end;
+        Ok(QueryAnswer { records, cursor, commit, stale })
     }
 
     /// Answers a query record by record, in the order of the keys, until `visit` breaks. All

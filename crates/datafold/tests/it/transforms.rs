@@ -4,7 +4,9 @@ mod approval;
 mod failures;
 mod filling;
 mod model;
+mod model_others;
 mod others;
+mod queue;
 
 use datafold::FoldDb;
 use datafold::engine::{Mutation, RecordInput};

@@ -44,9 +44,8 @@ fn delete(db: &FoldDb, schema: &str, key: &str) {
 }
 
 fn flight(db: &FoldDb, id: i64, fields: &str) -> String {
-    let text = format!(
-        r#"{{"schema": "Flight", "select": [{fields}], "key": {{"exact": [{id}]}}}}"#
-    );
+    let text =
+        format!(r#"{{"schema": "Flight", "select": [{fields}], "key": {{"exact": [{id}]}}}}"#);
     crate::harness::lines(&query(db, &text).unwrap()).trim_end().to_owned()
 }
 
@@ -168,8 +167,9 @@ fn the_same_key_in_another_schema_and_chains_across_schemas() {
     write(&db, "create", "Last", &format!(r#"{{"id": "a", "date": "{day}"}}"#));
     write(&db, "create", "Same", &format!(r#"{{"date": "{day}", "number": 1, "y": 5}}"#));
     assert_eq!(all(&db, "Last"), format!("[\"a\",\"{day}\",0,1]\n"));
-    let text =
-        format!(r#"{{"mutation": "create", "schema": "Base", "records": [{{"day": "{day}", "n": 1, "x": 3}}]}}"#);
+    let text = format!(
+        r#"{{"mutation": "create", "schema": "Base", "records": [{{"day": "{day}", "n": 1, "x": 3}}]}}"#
+    );
     // x and the key parts are no atoms: x, twice; sum and day; sums and more.
     let atoms = mutate(&db, &text).unwrap().atoms;
     assert_eq!(all(&db, "Same"), format!("[\"{day}\",1,5,11,\"{day}\"]\n"));
