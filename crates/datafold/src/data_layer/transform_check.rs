@@ -78,7 +78,9 @@ pub(crate) fn check(
             of.place(name.as_str())
         });
         if named.is_none() {
-            let of = qualified(input).map_or_else(|| schema.clone(), |(of, _)| of);
+            let of = qualified(input).map(|(of, _)| of);
+            let of = of.filter(|of| catalogue.get(of.as_str()).is_some());
+            let of = of.unwrap_or_else(|| schema.clone());
             return refuse(format!("its input `{input}` is not a field of `{of}`"));
         }
     }

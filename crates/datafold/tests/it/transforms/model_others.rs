@@ -56,7 +56,7 @@ impl Logic {
     fn random(random: &mut Random, readable: &Readable, depth: usize) -> Self {
         let is_leaf = depth == 0 || random.one_in(5);
         let kind = random.below(if is_leaf { 4 } else { 9 });
-        let mut part = |random: &mut Random| Box::new(Self::random(random, readable, depth - 1));
+        let part = |random: &mut Random| Box::new(Self::random(random, readable, depth - 1));
         let other = |random: &mut Random| {
             let (schema, fields) = random.choose(&readable.others)?;
             Some((*schema, random.choose(fields)?.clone()))
@@ -297,6 +297,8 @@ impl Run {
     }
 
     fn mutate(&mut self) {
+        // What is filled meanwhile was not at the moment of the commit.
+        let is_filled = self.is_filled();
         let mut mutations = Vec::new();
         for _ in 0..1 + self.random.below(4) {
             let schema = ["One", "P", "P", "Q", "Q", "R"][self.random.below(6)];
@@ -340,9 +342,7 @@ impl Run {
         let commit = run.unwrap().1.commit.0;
         self.recompute();
         self.check_now();
-        if self.limits == (PropagationLimits { outputs: 1_000, steps: 2_000_000 })
-            && self.is_filled()
-        {
+        if self.limits == (PropagationLimits { outputs: 1_000, steps: 2_000_000 }) && is_filled {
             self.past.push((commit, self.approved, self.world.clone()));
         }
     }

@@ -304,7 +304,7 @@ fn what_cannot_be_read_is_told_with_its_place() {
     };
     check("1 +\n  Plane.seats", "`Plane` needs a key", 2, 3);
     check("Plane['N1'].seat", "Plane has no field `seat`", 1, 13);
-    check("Plane[a].seats", "this part of the key is text, not an integer", 1, 7);
+    check("Plane[a].seats", "this part of the key is text, not integer", 1, 7);
     check("Plane['N1', 2].seats", "the key of Plane has 1 parts, not 2", 1, 1);
     check("a + Later['N1'].seats", "`Later` is not approved", 1, 5);
     check("Settings[1].rate", "`Settings` has one record and no key", 1, 1);

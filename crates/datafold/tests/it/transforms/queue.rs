@@ -157,7 +157,7 @@ fn steps_are_bounded_for_own_records_too() {
     let db = fold_db_within(Arc::new(MemoryStore::new().unwrap()), propagation);
     let slow = r#"{"name": "Slow", "key": ["id"], "fields": {
         "id": {"value": {"type": "integer"}},
-        "sum": {"transform": {"logic": "sum(map(range(1000), i => i + id))"}},
+        "sum": {"transform": {"logic": "sum(map(range(0, 1000), i => i + id))"}},
         "next": {"transform": {"logic": "sum + 1"}}}}"#;
     approve(&db, slow);
     let ids = (0..50).map(|id| -> RecordInput { [("id".to_owned(), Value::Int(id))].into() });
