@@ -69,30 +69,33 @@ impl Prefetch {
                 keys.extend(rows_of(rows, transform, record));
             }
             let graph = catalogue.graph();
-            let is_written = |part: &Part| match (part, fields) {
-                (Part::Cell(field), Some(fields)) => fields.contains(field),
-                _ => true,
+            let written: Vec<Part> = match fields {
+                Some(fields) => {
+                    // Whether it begins to exist is not known yet.
+                    let key = catalogue.by_id(*schema).map_or(0, |entry| entry.schema.key.len());
+                    let fields = fields.iter().copied().map(Part::Cell);
+                    fields.chain((0..key).map(Part::Key)).collect()
+                }
+                None => graph.watched(*schema).collect(),
             };
-            for part in graph.watched(*schema).filter(is_written) {
-                for Watcher { transform, finder } in graph.watchers(*schema, part) {
-                    let prefix = match finder {
-                        Finder::Same => {
-                            keys.extend(rows_of(rows, transform, record));
-                            continue;
-                        }
-                        Finder::One => rows.records(transform.records),
-                        Finder::Lookup => rows.askers(transform.id, *schema, record),
-                    };
-                    let scan = dependents(*finder, &prefix).rows(left.saturating_add(1));
-                    let found = published.keys(&scan)?;
-                    // More are not computed in the commit.
-                    if found.len() > left {
+            for Watcher { transform, finder } in graph.watchers(*schema, written.into_iter()) {
+                let prefix = match finder {
+                    Finder::Same => {
+                        keys.extend(rows_of(rows, transform, record));
                         continue;
                     }
-                    left -= found.len();
-                    for key in found {
-                        keys.extend(rows_of(rows, transform, &key.slice(prefix.len()..)));
-                    }
+                    Finder::One => rows.records(transform.records),
+                    Finder::Lookup => rows.askers(transform.id, *schema, record),
+                };
+                let scan = dependents(*finder, &prefix).rows(left.saturating_add(1));
+                let found = published.keys(&scan)?;
+                // More are not computed in the commit.
+                if found.len() > left {
+                    continue;
+                }
+                left -= found.len();
+                for key in found {
+                    keys.extend(rows_of(rows, transform, &key.slice(prefix.len()..)));
                 }
             }
         }

@@ -65,9 +65,9 @@ impl Materialized {
 impl WorkingSet {
     /// The rows of the commit that these writes become.
     ///
-    /// `newest` is the state that the commit follows, `counters` are what it counts. Of it the counts
-    /// of elements, the entries of unique indexes and what transforms depend on are read, which are
-    /// therefore no part of what a transaction conflicts with.
+    /// `newest` is the state that the commit follows, `counters` are what it counts. Of it are read
+    /// the counts of elements, the entries of unique indexes and what transforms depend on, which
+    /// are therefore no part of what a transaction conflicts with.
     ///
     /// Fields that are computed from what is written are computed here, so that everything behind
     /// takes them for what they are: cells that the commit writes.

@@ -270,14 +270,15 @@ impl<'a> Propagate<'a> {
         if matches!(draft.after, After::Created(_) | After::Deleted) {
             changed.extend(self.catalogue.graph().watched(*schema));
         }
-        changed.retain(|part| has_changed(draft, *part));
+        if self.catalogue.graph().is_watched(*schema) {
+            changed.retain(|part| has_changed(draft, *part));
+        } else {
+            changed.clear();
+        }
         if draft.exists() && (is_filling || draft.is_written()) {
             self.add_filling(propagation.as_deref(), record);
         }
-        for part in changed {
-            self.fan_out(name, part, records)?;
-        }
-        Ok(())
+        self.fan_out(name, &changed, records)
     }
 
     fn add_due(&mut self, transform: &Transform, record: &Bytes) {
@@ -296,11 +297,11 @@ impl<'a> Propagate<'a> {
     fn fan_out(
         &mut self,
         (schema, record): &RecordName,
-        part: Part,
+        changed: &[Part],
         records: &mut Records,
     ) -> Result<(), CommitError> {
-        let catalogue = self.catalogue;
-        for Watcher { transform, finder } in catalogue.graph().watchers(*schema, part) {
+        let watchers = self.catalogue.graph().watchers(*schema, changed.iter().copied());
+        for Watcher { transform, finder } in watchers {
             let rows = self.reading.rows;
             let (prefix, task) = match finder {
                 Finder::Same => {
@@ -401,7 +402,7 @@ impl<'a> Propagate<'a> {
         if let Some(propagation) = self.catalogue.propagation(transform.records).cloned() {
             propagation.readers(output).for_each(|reader| self.add_due(reader, record));
         }
-        if has_changed { self.fan_out(&name, Part::Cell(output), records) } else { Ok(()) }
+        if has_changed { self.fan_out(&name, &[Part::Cell(output)], records) } else { Ok(()) }
     }
 
     /// Leaves something to the background.

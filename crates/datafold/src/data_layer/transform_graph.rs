@@ -62,9 +62,19 @@ impl TransformGraph {
         self.watchers.get(&records).into_iter().flat_map(|parts| parts.keys().copied())
     }
 
-    /// Who reads that of the records of a schema.
-    pub(crate) fn watchers(&self, records: SchemaId, part: Part) -> &[Watcher] {
-        self.watchers.get(&records).and_then(|parts| parts.get(&part)).map_or(&[], |found| found)
+    /// Who reads something of that of the records of a schema, each once.
+    pub(crate) fn watchers(
+        &self,
+        records: SchemaId,
+        parts: impl Iterator<Item = Part>,
+    ) -> Vec<&Watcher> {
+        let Some(watched) = self.watchers.get(&records) else { return Vec::new() };
+        let of_part = |part| watched.get(&part).into_iter().flat_map(|of| of.iter());
+        let mut found: Vec<&Watcher> = parts.flat_map(of_part).collect();
+        let order = |watcher: &&Watcher| (watcher.transform.id, watcher.finder);
+        found.sort_unstable_by_key(order);
+        found.dedup_by_key(|watcher| order(watcher));
+        found
     }
 }
 

@@ -434,6 +434,34 @@ impl Run {
     }
 }
 
+/// The canary: values that are not those of the model are found, now and in the past.
+#[test]
+fn the_model_finds_values_that_are_wrong() {
+    let (mut changed, mut told) = (0, 0);
+    for index in 0..10 {
+        let mut run = Run::new(Random::part(7, index).next_u64());
+        (0..15).for_each(|_| run.mutate());
+        run.settle();
+        let commit = run.past.last().unwrap().0;
+        let mut world = run.world.clone();
+        for computed in run.computed.iter().take(run.approved) {
+            let records = world.get_mut(root(computed.schema));
+            for cells in records.into_iter().flat_map(BTreeMap::values_mut) {
+                for (field, _) in &computed.fields {
+                    changed += 1;
+                    *cells.entry(field.clone()).or_insert(0) += 1;
+                }
+            }
+            for as_of in [None, Some(commit)] {
+                let found = run.compare(computed, as_of, run.approved, &world, true);
+                told += found.lines().count();
+            }
+        }
+    }
+    assert!(changed > 0);
+    assert_eq!(told, 2 * changed);
+}
+
 #[test]
 fn what_reads_other_records_is_what_a_full_recomputation_gives() {
     let seed = seed_from_env(0xFEED);

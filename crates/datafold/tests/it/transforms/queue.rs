@@ -1,13 +1,14 @@
 //! What is more than one commit computes: queued, drained in the background, stale until then.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafold::FoldDb;
 use datafold::data_layer::PropagationLimits;
 use datafold::engine::{Mutation, RecordInput};
 use datafold::model::{FieldName, Value};
 use datafold_store::{MemoryStore, Store};
-use datafold_testkit::{FaultStore, Random, SimDisk, seed_from_env};
+use datafold_testkit::{FaultStore, PowerCuts, Random, SimDisk, is_full_size, seed_from_env};
 
 use super::field;
 use crate::harness::{
@@ -213,21 +214,65 @@ fn it_is_exact_although_writers_go_on() {
             });
         }
     });
-    wait(&db);
-    let one = |text: &str| query(&db, text).unwrap().records;
-    let rate = one(r#"{"schema": "Rate"}"#)[0].values[0].clone();
-    let planes = one(r#"{"schema": "Plane"}"#);
+    assert_exact(&db);
+}
+
+/// Nothing is queued, and every flight has what its plane and the rate say.
+fn assert_exact(db: &FoldDb) {
+    wait(db);
+    let all = |text: &str| query(db, text).unwrap().records;
     let int = |value: &Value| match value {
         Value::Int(value) => Some(*value),
         _ => None,
     };
-    for record in one(r#"{"schema": "Flight"}"#) {
+    let rate = all(r#"{"schema": "Rate"}"#).first().and_then(|rate| int(&rate.values[0]));
+    let planes = all(r#"{"schema": "Plane"}"#);
+    for record in all(r#"{"schema": "Flight"}"#) {
         let plane = planes.iter().find(|plane| Some(&plane.values[0]) == record.get("tailnum"));
         let seats = plane.and_then(|plane| int(&plane.values[1]));
         assert_eq!(int(record.get("seats").unwrap()), seats, "{record:?}");
-        let more = seats.zip(int(&rate)).map(|(seats, rate)| seats + rate);
+        let more = seats.zip(rate).map(|(seats, rate)| seats + rate);
         assert_eq!(int(record.get("more").unwrap()), more, "{record:?}");
     }
-    assert_eq!(states(&db), [("ready", 0); 3]);
-    check_sound(&db);
+    assert_eq!(states(db), [("ready", 0); 3]);
+    check_sound(db);
+}
+
+#[test]
+fn no_power_cut_loses_what_is_queued() {
+    let seed = seed_from_env(0xC07);
+    let disk = SimDisk::new(seed);
+    let db = fold_db_within(Arc::new(open_sim(&disk, true).unwrap()), limits(3));
+    fill(&db, 150, "keep");
+    disk.start_trace();
+    for n in 0..if is_full_size() { 30 } else { 4 } {
+        let commit = set(&db, n).unwrap();
+        disk.acknowledge(commit);
+        if n % 2 == 1 {
+            wait(&db);
+        }
+        let text =
+            format!(r#"{{"mutation": "upsert", "schema": "Rate", "records": [{{"rate": {n}}}]}}"#);
+        disk.acknowledge(mutate(&db, &text).unwrap().commit.0);
+    }
+    wait(&db);
+    db.pool().close().unwrap();
+    drop(db);
+    let queued = AtomicUsize::new(0);
+    let check = |disk: SimDisk, acknowledged: u64, _: u64| {
+        let db = fold_db_within(Arc::new(open_sim(&disk, false).unwrap()), limits(3));
+        let found = db.stats().unwrap().commit.0;
+        if found < acknowledged {
+            return Err(format!("commit {found}, not {acknowledged}"));
+        }
+        let is_queued = states(&db).iter().any(|(state, _)| *state == "stale");
+        queued.fetch_add(usize::from(is_queued), Ordering::Relaxed);
+        assert_exact(&db);
+        Ok(())
+    };
+    let report = PowerCuts::new(seed).run(&disk.take_trace(), check);
+    report.assert_clean();
+    let queued = queued.into_inner();
+    eprintln!("{report}; something was queued after {queued}");
+    assert!(report.points >= 40 && queued > report.points / 8, "{report}, {queued} queued");
 }
