@@ -171,12 +171,15 @@ impl TaskProgress {
     }
 }
 
+/// A record: the schema that has it, and its key.
+pub(super) type RecordRef<'k> = (SchemaId, &'k [u8]);
+
 /// The record that a row of [`Rows::asker`] is of, and the one that was looked up; `parts` tells
 /// how many parts a key of a schema has.
 pub(super) fn read_asker(
     rest: &[u8],
     parts: impl FnOnce(SchemaId) -> Option<usize>,
-) -> Option<((SchemaId, &[u8]), &[u8])> {
+) -> Option<(RecordRef<'_>, &[u8])> {
     let mut reader = KeyReader::new(rest);
     let schema = SchemaId(reader.id().ok()?);
     let asked = reader.skip_parts(parts(schema)?).ok()?;

@@ -4,10 +4,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use datafold_store::Keyspace;
 
-use super::asked::{Task, TaskProgress, decode_asked, encode_asked, read_asker};
+use super::asked::{RecordRef, Task, TaskProgress, decode_asked, encode_asked, read_asker};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
-use super::ids::{SchemaId, TransformId};
+use super::ids::TransformId;
 use super::rows::{BEHIND_PARTS, Rows, TransformRow};
 use super::serialization::RowError;
 use super::transform::TransformFailure;
@@ -25,7 +25,7 @@ pub(super) struct FoundTransform {
     askers: u64,
 }
 
-fn asked_hash((schema, asked): (SchemaId, &[u8]), record: &[u8]) -> u64 {
+fn asked_hash((schema, asked): RecordRef<'_>, record: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (schema, asked, record).hash(&mut hasher);
     hasher.finish()
