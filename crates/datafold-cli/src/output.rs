@@ -119,6 +119,9 @@ pub(crate) struct RowWriter<'o> {
     out: &'o mut Out,
     columns: Vec<String>,
     form: Form,
+    /// What stands before the rows, until it is printed with the first of them or with the end: a
+    /// request that is refused prints nothing.
+    head: String,
 }
 
 #[derive(Debug)]
@@ -137,32 +140,40 @@ impl<'o> RowWriter<'o> {
         format: Format,
         columns: Vec<String>,
     ) -> Result<Self, Failure> {
-        let form = match format {
-            Format::Table => Form::Table(Table::new(&columns)),
-            Format::Json => {
-                out.text("[")?;
-                Form::Json(true)
+        let (form, head) = match format {
+            Format::Table => (Form::Table(Table::new(&columns)), String::new()),
+            Format::Json => (Form::Json(true), "[".to_owned()),
+            Format::Ndjson => (Form::Ndjson, String::new()),
+            Format::Csv => {
+                let header: Vec<_> = columns.iter().map(String::as_str).collect();
+                (Form::Csv, csv_line(&header)?)
             }
-            Format::Ndjson => Form::Ndjson,
-            Format::Csv => Form::Csv,
         };
-        let rows = Self { out, columns, form };
-        if let Form::Csv = rows.form {
-            let header: Vec<_> = rows.columns.iter().map(String::as_str).collect();
-            let line = csv_line(&header)?;
-            rows.out.text(&line)?;
+        Ok(Self { out, columns, form, head })
+    }
+
+    /// The rows as a member of an object, of which this is the part before them, if they are
+    /// printed as JSON.
+    pub(crate) fn behind(mut self, text: &str) -> Self {
+        if let Form::Json(_) = self.form {
+            self.head.insert_str(0, text);
         }
-        Ok(rows)
+        self
+    }
+
+    fn open(&mut self) -> Done {
+        self.out.text(&std::mem::take(&mut self.head))
     }
 
     /// Begins a table whose lines stand back by so many blanks.
     pub(crate) fn begin_table(out: &'o mut Out, columns: Vec<String>, indent: usize) -> Self {
         let form = Form::Table(Table::new(&columns).indent(indent));
-        Self { out, columns, form }
+        Self { out, columns, form, head: String::new() }
     }
 
     /// Prints a row, with one value a column.
     pub(crate) fn row(&mut self, values: &[Value]) -> Done {
+        self.open()?;
         match &mut self.form {
             Form::Table(table) => table.row(self.out, values),
             Form::Json(first) => {
@@ -182,6 +193,7 @@ impl<'o> RowWriter<'o> {
     /// Hands the rows that were printed to the operating system. Of a table, the widths of the
     /// columns are those of these rows from now on.
     pub(crate) fn flush(&mut self) -> Done {
+        self.open()?;
         if let Form::Table(table) = &mut self.form {
             table.settle(self.out)?;
         }
@@ -189,7 +201,8 @@ impl<'o> RowWriter<'o> {
     }
 
     /// Ends the output; answers the columns that the terminal had no room for.
-    pub(crate) fn finish(self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn finish(mut self) -> Result<Vec<String>, Failure> {
+        self.open()?;
         match self.form {
             Form::Table(table) => table.finish(self.out),
             Form::Json(empty) => {

@@ -7,7 +7,7 @@ use datafold::engine::QueryError;
 use datafold::lang::Diagnostic;
 
 use crate::Done;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::hint::hint;
 use crate::invocation::Invocation;
 
@@ -66,6 +66,16 @@ impl<'a> Session<'a> {
         explain(error, self.invocation, Some(&self.db))
     }
 
+    /// Fails if Ctrl-C was pressed in the shell.
+    pub(crate) fn look(&self) -> Done {
+        match &self.invocation.open {
+            Some(open) if open.interrupt.is_wanted() => {
+                Err(self.fail(&QueryError::Interrupted.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Closes the store, unless more commands follow.
     pub(crate) fn close(self) -> Done {
         if self.invocation.open.is_some() {
@@ -95,6 +105,9 @@ pub(crate) fn explain(
         }
         FoldDbError::Query(QueryError::Evaluation { error: wrong, .. }) => {
             Failure::from(error).excerpt(wrong.diagnostic.excerpt())
+        }
+        FoldDbError::Query(QueryError::Interrupted) => {
+            Failure::from(error).with_exit(Exit::Interrupted)
         }
         FoldDbError::DataLayer(DataLayerError::Transforms { problems, .. }) => {
             let diagnostics = problems.iter().flat_map(|problem| &problem.diagnostics);

@@ -34,14 +34,11 @@ pub(crate) fn run(args: ChangesArgs, invocation: &Invocation) -> Done {
         unapproved: true,
     };
     let mut out = Out::new();
-    if invocation.format == Format::Json {
-        out.text("{\"changes\":")?;
-    }
     let mut columns = COLUMNS.map(str::to_owned).to_vec();
     if query.before {
         columns.insert(BEFORE_AT, "before".to_owned());
     }
-    let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
+    let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?.behind("{\"changes\":");
     let is_more = match args.follow {
         true => follow(&mut query, invocation, &mut rows)?,
         false => {
@@ -82,7 +79,7 @@ fn print(
             .changes
             .iter()
             .try_for_each(|change| rows.row(&row_of(&commit, change, query.before)));
-        match written {
+        match written.and_then(|()| session.look()) {
             Ok(()) if pause.is_some_and(Interrupt::is_wanted) => ControlFlow::Break(()),
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {

@@ -20,16 +20,14 @@ pub(crate) fn run(args: DiffArgs, invocation: &Invocation) -> Done {
     let query = DiffQuery { schema: args.schema, key, from: args.from, to: args.to };
     let session = Session::open(invocation)?;
     let mut out = Out::new();
-    if invocation.format == Format::Json {
-        out.text("{\"differences\":")?;
-    }
     let columns = COLUMNS.map(str::to_owned).to_vec();
-    let mut rows = RowWriter::begin(&mut out, invocation.format, columns)?;
+    let rows = RowWriter::begin(&mut out, invocation.format, columns)?;
+    let mut rows = rows.behind("{\"differences\":");
     let (mut failed, mut count) = (None, 0);
     let visit = |difference: Difference| {
         // The record itself is told by its creation or deletion.
         count += u64::from(difference.field.is_none());
-        match rows.row(&row_of(difference)) {
+        match session.look().and_then(|()| rows.row(&row_of(difference))) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
                 failed = Some(failure);

@@ -63,7 +63,7 @@ fn each(
     let (mut count, mut failed) = (0, None);
     let visit = |element: &mut Element| {
         count += 1;
-        match print(element) {
+        match session.look().and_then(|()| print(element)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
                 failed = Some(failure);
@@ -80,15 +80,22 @@ fn each(
 
 /// The answer as one object.
 fn print_object(session: &Session<'_>, query: &ElementQuery, out: &mut Out) -> Done {
-    out.text("{\"elements\":{")?;
-    let mut separator = "\n";
+    // What is wrong with the request is told before anything is printed.
+    let begin = "{\"elements\":{";
+    let mut is_empty = true;
     let (end, _) = each(session, query, |element| {
-        out.text(std::mem::replace(&mut separator, ",\n"))?;
+        if std::mem::take(&mut is_empty) {
+            out.text(begin)?;
+            out.text("\n")?;
+        } else {
+            out.text(",\n")?;
+        }
         out.json(&element.key)?;
         out.text(":")?;
         out.json(&element.value)
     })?;
-    out.text(if separator == "\n" { "},\"cursor\":" } else { "\n},\"cursor\":" })?;
+    out.text(if is_empty { begin } else { "\n" })?;
+    out.text("},\"cursor\":")?;
     out.json(&end.cursor)?;
     out.line(format_args!(",\"commit\":{}}}", end.commit))
 }

@@ -12,13 +12,18 @@ use super::query::{as_of, columns, flags_request, print_records};
 use crate::Done;
 use crate::args::ExportArgs;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::invocation::Invocation;
 use crate::output::{Format, Out, RowWriter, Sink, counted, footer};
 use crate::session::Session;
 
+/// A file may have more elements in a record than an answer: those of a field, or 16 MiB of them.
+const INLINE_ELEMENTS: usize = 100_000;
+
 /// Writes the records of a query.
 pub(crate) fn run(args: ExportArgs, invocation: &Invocation) -> Done {
-    let request = flags_request(QueryRequest::new(args.schema), args.flags)?;
+    let all = QueryRequest { inline_elements: INLINE_ELEMENTS, ..QueryRequest::new(args.schema) };
+    let request = flags_request(all, args.flags)?;
     let session = Session::open(invocation)?;
     // What is wrong with the request is told before a file is made.
     let columns = columns(&session, &request)?;
@@ -26,11 +31,12 @@ pub(crate) fn run(args: ExportArgs, invocation: &Invocation) -> Done {
         Format::Table => Format::Ndjson,
         format => format,
     };
-    let out = match &args.output {
-        Some(file) => Out::to(create(file)?),
-        None => Out::new(),
+    // Ctrl-C ends an export to standard output at once, and one to a file when that is gone.
+    let (out, interrupt) = match &args.output {
+        Some(file) => (Out::to(create(file)?), Some(Interrupt::watch("")?)),
+        None => (Out::new(), session.invocation.open.as_ref().map(|open| open.interrupt.clone())),
     };
-    let written = write(&session, &request, format, columns, out);
+    let written = write(&session, &request, format, columns, out, interrupt.as_ref());
     if written.is_err()
         && let Some(file) = &args.output
     {
@@ -47,9 +53,10 @@ fn write(
     format: Format,
     columns: Vec<String>,
     mut out: Out,
+    interrupt: Option<&Interrupt>,
 ) -> Done {
     let rows = RowWriter::begin(&mut out, format, columns)?;
-    let (end, count, _) = print_records(session, request, rows)?;
+    let (end, count, _) = print_records(session, request, rows, interrupt)?;
     if format == Format::Json {
         out.text("\n")?;
     }

@@ -92,6 +92,9 @@ impl Run<'_> {
             return Err(failure.clone());
         }
         tell_refused(&name, &done.report);
+        for field in &done.report.computed {
+            note(format_args!("{name}: `{field}` is computed; its values were passed over"));
+        }
         match &done.summary {
             Some(summary) if self.args.files.len() > 1 => note(format_args!("{name}: {summary}")),
             Some(summary) => note(summary),

@@ -11,6 +11,7 @@ use super::{input, price};
 use crate::Done;
 use crate::args::{QueryArgs, QueryFlags};
 use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
 use crate::invocation::Invocation;
 use crate::key::parse_key;
 use crate::output::{Format, Out, RowWriter, counted, footer, note, tell_hidden};
@@ -110,11 +111,9 @@ fn answer(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done 
     let format = session.invocation.format;
     // What is wrong with the request is told before anything is printed.
     let columns = columns(session, request)?;
-    if format == Format::Json {
-        out.text("{\"records\":")?;
-    }
-    let rows = RowWriter::begin(out, format, columns)?;
-    let (end, count, hidden) = print_records(session, request, rows)?;
+    let rows = RowWriter::begin(out, format, columns)?.behind("{\"records\":");
+    let interrupt = session.invocation.open.as_ref().map(|open| &open.interrupt);
+    let (end, count, hidden) = print_records(session, request, rows, interrupt)?;
     match format {
         Format::Json => {
             out.text(",\"cursor\":")?;
@@ -144,12 +143,13 @@ fn answer(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done 
     }
 }
 
-/// Prints the records of an answer; answers its end, their number, and the columns that had no
-/// room.
+/// Prints the records of an answer until Ctrl-C; answers its end, their number, and the columns
+/// that had no room.
 pub(crate) fn print_records(
     session: &Session<'_>,
     request: &QueryRequest,
     mut rows: RowWriter<'_>,
+    interrupt: Option<&Interrupt>,
 ) -> Result<(QueryEnd, u64, Vec<String>), Failure> {
     let (mut count, mut failed) = (0, None);
     let visit = |record: &mut Record| {
@@ -162,10 +162,8 @@ pub(crate) fn print_records(
             }
         }
     };
-    let end = match &session.invocation.open {
-        Some(open) => session.db.query_each_until(request, || open.interrupt.is_wanted(), visit),
-        None => session.db.query_each(request, visit),
-    };
+    let is_interrupted = || interrupt.is_some_and(Interrupt::is_wanted);
+    let end = session.db.query_each_until(request, is_interrupted, visit);
     let end = end.map_err(|error| session.fail(&error))?;
     match failed {
         Some(failure) => Err(failure),
@@ -184,7 +182,9 @@ pub(crate) fn columns(
 
 /// Prints how a query runs and what it reads.
 fn explain_query(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done {
-    let explain = session.db.explain(request).map_err(|error| session.fail(&error))?;
+    let is_interrupted = || session.look().is_err();
+    let explain = session.db.explain_until(request, is_interrupted);
+    let explain = explain.map_err(|error| session.fail(&error))?;
     match session.invocation.format {
         Format::Json | Format::Ndjson => out.json_line(&explain),
         Format::Table | Format::Csv => out.text(&explain.to_string()),

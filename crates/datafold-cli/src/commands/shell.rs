@@ -171,8 +171,11 @@ impl Shell<'_> {
             Ok(read) => read,
             // Help is one of these.
             Err(error) => {
-                let printed = error.print();
-                return printed.map_err(|error| Failure::io("standard error", &error));
+                error.print().map_err(|error| Failure::io("standard error", &error))?;
+                return match error.use_stderr() {
+                    true => Err(Failure::new(Exit::Usage, "")),
+                    false => Ok(()),
+                };
             }
         };
         if let Command::Shell = cli.command {

@@ -197,7 +197,7 @@ fn show_flights(tour: &mut Tour, session: &Session<'_>, as_of: Option<CommitNumb
         ..QueryRequest::new(schema)
     };
     let rows = tour.table(query::columns(session, &request)?)?;
-    let (end, count, _) = query::print_records(session, &request, rows)?;
+    let (end, count, _) = query::print_records(session, &request, rows, None)?;
     tour.remark(format!("{}{}", counted(count, "record"), query::as_of(&end)))
 }
 

@@ -96,3 +96,28 @@ fn what_is_no_request_for_elements_is_refused() {
         assert!(notes.contains(message), "{args:?}: {notes}");
     }
 }
+
+/// A file has all elements of a record, more than an answer shows; an import reads them back.
+#[test]
+fn an_export_has_more_elements_than_an_answer() {
+    let folder = shop();
+    let elements: Vec<String> = (0..1_500).map(|n| format!(r#""n:{n:04}": {n}"#)).collect();
+    let elements = elements.join(", ");
+    let put = r#"{"mutation": "put", "schema": "Shop", "key": 1, "field": "stock", "elements": "#;
+    let put = format!("{put}{{{elements}}}}}");
+    folder.pipe(["mutate", "-"], put).done();
+    let refused = folder.run(["query", "Shop"]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.err.contains("more than 1000 elements"), "{}", refused.err);
+    folder.run(["export", "Shop", "-o", "shop.ndjson"]).done();
+    let other = Folder::empty();
+    other.write("shop.json", SHOP);
+    other.run(["init"]).done();
+    other.run(["schema", "load", "shop.json"]).done();
+    other.run(["schema", "approve", "Shop"]).done();
+    let file = folder.path("shop.ndjson");
+    other.run(["import", "Shop", file.to_str().unwrap()]).done();
+    let exported = other.run(["export", "Shop"]);
+    assert_eq!(exported.json_lines()[0]["stock"].as_object().unwrap().len(), 1_502);
+    assert_eq!(exported.out, folder.run(["export", "Shop"]).out);
+}

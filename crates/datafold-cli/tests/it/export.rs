@@ -1,6 +1,7 @@
 //! `export`, and an import of what it wrote.
 
 use std::io::Read;
+use std::process::Command;
 
 use flate2::read::GzDecoder;
 
@@ -55,5 +56,42 @@ fn an_import_of_the_export_gives_the_same_records() {
         // An empty cell of CSV is null, or it is an empty text.
         other.run(["import", "City", file, "--null", ""]).done();
         assert_eq!(other.run(["export", "City"]).out, folder.run(["export", "City"]).out);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_that_is_interrupted_leaves_no_file() {
+    let folder = Folder::with_cities();
+    let line = |n: u32| format!("{{\"name\": \"c{n}\", \"people\": {n}}}\n");
+    folder.write("cities.ndjson", (0..20_000).map(line).collect::<String>());
+    folder.run(["import", "City", "cities.ndjson", "--batch", "10000"]).done();
+    // It would run for a long time: every record goes through some thousand steps.
+    let filter = "sum(range(0, 9000), n => n % 7) > people - 1000000";
+    let mut child = folder.command(["export", "City", "--where", filter, "-o", "all.ndjson"]);
+    let mut child = child.spawn().unwrap();
+    let file = folder.path("all.ndjson");
+    while !file.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_request_that_is_refused_prints_nothing() {
+    let folder = Folder::with_cities();
+    for args in [
+        &["changes", "--schema", "Nope"][..],
+        &["diff", "Nope", "--from", "1"],
+        &["query", "Nope"],
+        &["elements", "City", "Ulm", "mayor"],
+    ] {
+        for format in ["json", "csv"] {
+            let answer = folder.run([args, &["--format", format]].concat());
+            assert!(answer.code != 0 && answer.out.is_empty(), "{args:?} {format}: {answer:?}");
+        }
     }
 }

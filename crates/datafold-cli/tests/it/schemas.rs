@@ -97,10 +97,11 @@ fn what_cannot_be_done_is_refused() {
     let unknown = folder.run(["schema", "approve", "City", "Ctiy"]).failed(3);
     assert!(unknown.ends_with("hint: did you mean `City`?\n"), "{unknown}");
     folder.run(["schema", "show", "Nowhere"]).failed(3);
-    let computed = r#"{"name": "R", "fields": {"a": {}, "b": {"transform": {"logic": "1"}}}}"#;
+    let computed = r#"{"name": "R", "fields": {"a": {}, "b": {"transform": {"logic": "a +"}}}}"#;
     folder.write("computed.json", computed);
     folder.run(["schema", "load", "computed.json"]).done();
-    let refused = folder.run(["schema", "approve", "R"]).failed(4);
-    assert!(refused.contains("this version cannot do yet"), "{refused}");
+    let refused = folder.run(["schema", "approve", "R"]).failed(5);
+    assert!(refused.contains("the transform of `b`"), "{refused}");
+    assert!(refused.contains("1 | a +\n  |    ^"), "{refused}");
     folder.run(["schema", "approve", "a b"]).failed(2);
 }

@@ -177,6 +177,10 @@ fn lines_that_are_piped_in_are_carried_out() {
     );
     assert_eq!(answer.out, "people\n126000\n{\"name\":\"Bonn\"}\n");
     assert_eq!((answer.err.as_str(), answer.code), ("", 0));
+    // What clap refuses is a failure too, and help is none.
+    for (line, code) in [("query", 2), ("frobnicate", 2), ("query --help", 0)] {
+        assert_eq!(folder.pipe(["shell"], line).code, code, "{line}");
+    }
     let answer = folder.pipe(["shell"], "query Nope\nstats\n");
     assert_eq!(answer.code, 3, "{answer:?}");
     assert!(answer.out.contains("records"), "{answer:?}");

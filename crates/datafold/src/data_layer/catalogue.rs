@@ -724,6 +724,11 @@ pub(crate) fn encode_definition(
     out
 }
 
+/// The state that a row of the catalogue gives a schema.
+pub(crate) fn read_state(row: &[u8]) -> Result<SchemaState, RowError> {
+    Ok(StateRow::decode(row)?.state)
+}
+
 impl StateRow {
     fn decode(row: &[u8]) -> Result<Self, RowError> {
         let mut decoder = Decoder::new(row);

@@ -57,6 +57,8 @@ pub(crate) enum Change {
     /// Wrote or removed a row of the catalogue.
     Catalogue {
         key: Bytes,
+        /// The row, if it is the state of a schema.
+        row: Option<Bytes>,
     },
 }
 
@@ -135,13 +137,23 @@ impl Change {
                     ok(encoder.bytes(element));
                 }
             }
-            Change::Catalogue { key } => ok(encoder.array(1).and_then(|e| e.bytes(key))),
+            Change::Catalogue { key, row: None } => ok(encoder.array(1).and_then(|e| e.bytes(key))),
+            Change::Catalogue { key, row: Some(row) } => {
+                ok(encoder.array(2).and_then(|e| e.bytes(key)).and_then(|e| e.bytes(row)));
+            }
         }
     }
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, RowError> {
         match decoder.array()? {
-            Some(1) => Ok(Change::Catalogue { key: Bytes::copy_from_slice(decoder.bytes()?) }),
+            Some(parts @ 1..=2) => {
+                let key = Bytes::copy_from_slice(decoder.bytes()?);
+                let row = match parts {
+                    1 => None,
+                    _ => Some(Bytes::copy_from_slice(decoder.bytes()?)),
+                };
+                Ok(Change::Catalogue { key, row })
+            }
             Some(5) => {
                 let schema = SchemaId(decoder.u32()?);
                 let record = Bytes::copy_from_slice(decoder.bytes()?);
@@ -174,7 +186,7 @@ impl Change {
                 }
                 Ok(Change::Elements { schema, record, base, field, elements })
             }
-            _ => Err(RowError::Malformed("a change has one, five or six parts")),
+            _ => Err(RowError::Malformed("a change has one, two, five or six parts")),
         }
     }
 }
@@ -270,13 +282,17 @@ mod tests {
                 base,
                 fields: fields.into_iter().map(FieldId).collect(),
             }),
-            prop::collection::vec(any::<u8>(), 0..30)
-                .prop_map(|key| Change::Catalogue { key: key.into() }),
+            (bytes(), prop::option::of(bytes()))
+                .prop_map(|(key, row)| Change::Catalogue { key, row }),
             (any::<u32>(), any::<u32>(), elements()).prop_map(|(schema, base, elements)| {
                 let (record, field) = (Bytes::from_static(b"r"), FieldId(schema % 9));
                 Change::Elements { schema: SchemaId(schema), record, base, field, elements }
             }),
         ]
+    }
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(any::<u8>(), 0..30).prop_map(Bytes::from)
     }
 
     fn elements() -> impl Strategy<Value = Vec<Bytes>> {

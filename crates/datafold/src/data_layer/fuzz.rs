@@ -282,7 +282,7 @@ fn changes() -> Vec<Change> {
             field: FieldId(4),
             elements,
         },
-        Change::Catalogue { key: ROWS.schema(SchemaId(3)).1 },
+        Change::Catalogue { key: ROWS.schema(SchemaId(3)).1, row: None },
     ]
 }
 

@@ -17,7 +17,7 @@ use crate::model::{CodecError, Value, decode_value, decode_value_into};
 
 pub(crate) use datafold_store::encoding::part_region;
 
-pub(crate) use super::catalogue::Projection;
+pub(crate) use super::catalogue::{Projection, read_state};
 pub(crate) use super::catalogue_edit::Editor;
 pub(crate) use super::commit::{Change as Logged, ChangeKind as LoggedKind};
 pub(crate) use super::comparison::{ElementSides, changed_since};

@@ -18,7 +18,7 @@ use super::index_writes::IndexWrites;
 use super::propagate::Propagate;
 use super::propagation::Propagation;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, Stamp};
-use super::rows::{FieldAddress, Rows};
+use super::rows::{CatalogueKind, FieldAddress, Rows};
 use super::transform::PropagationLimits;
 use super::working_set::{ElementName, RowSource, WorkingSet, read_count};
 
@@ -81,8 +81,10 @@ impl WorkingSet {
         let mut out = Materialized::default();
         let mut changed = self.catalogue_rows_at(stamp.number);
         changed.retain(|(_, before, after)| before != after);
+        let states = self.rows.catalogue_kind(CatalogueKind::State);
         for (key, _, after) in &changed {
-            out.changes.push(Change::Catalogue { key: key.clone() });
+            let row = after.clone().filter(|_| key.starts_with(&states));
+            out.changes.push(Change::Catalogue { key: key.clone(), row });
             out.writes.push(((Keyspace::Catalogue, key.clone()), after.clone()));
         }
         if !changed.is_empty() {

@@ -14,7 +14,7 @@ use super::error::{FoldDbError, QueryError};
 use super::fold_db::FoldDb;
 use crate::data_layer::internal::{
     CatalogueKind, CellPlace, Deadline, ElementScan, FieldAddress, Logged, LoggedKind, ReadPoint,
-    decode_cell,
+    decode_cell, read_state,
 };
 use crate::data_layer::{
     AtomId, Commit, CommitNumber, DataLayerError, DbOperations, FieldId, IndexId, SchemaEntry,
@@ -70,7 +70,7 @@ pub enum ChangeKind {
     Loaded,
     /// Deleted the definition of a schema.
     Dropped,
-    /// Set the state of a schema. The log does not say to which one.
+    /// Set the state of a schema. The value is the name of the state.
     State,
     /// Made, dropped or finished an index of a schema.
     Index,
@@ -514,14 +514,18 @@ impl Feed<'_> {
     /// The changes of the catalogue. Rows that only number things are none.
     fn catalogue(&self, logged: &[Logged], out: &mut Vec<Change>) -> Result<(), FoldDbError> {
         let keys = logged.iter().filter_map(|logged| match logged {
-            Logged::Catalogue { key } => Some(key),
+            Logged::Catalogue { key, row } => Some((key, row)),
             _ => None,
         });
-        let rows: Vec<_> = keys.map(|key| read_catalogue_key(key)).collect::<Result<_, _>>()?;
-        let numbers_one = rows.iter().any(|(kind, _)| *kind == CatalogueKind::NextSchemaId);
-        let computes = rows.iter().any(|(kind, _)| *kind == CatalogueKind::ComputedField);
+        let mut rows = Vec::new();
+        for (key, row) in keys {
+            let (kind, id) = read_catalogue_key(key)?;
+            rows.push((kind, id, key, row));
+        }
+        let numbers_one = rows.iter().any(|(kind, ..)| *kind == CatalogueKind::NextSchemaId);
+        let computes = rows.iter().any(|(kind, ..)| *kind == CatalogueKind::ComputedField);
         let mut loaded = BTreeSet::new();
-        for (kind, id) in rows {
+        for (kind, id, key, row) in rows {
             let catalogue = &self.point.published.catalogue;
             let by_id = |id| catalogue.by_id(SchemaId(id)).map(|entry| entry.schema.name.clone());
             let (kind, schema) = match kind {
@@ -556,13 +560,16 @@ impl Feed<'_> {
                 None => self.query.unapproved && self.query.schemas.is_empty(),
             };
             if is_shown {
+                let state = row.as_deref().map(read_state).transpose();
+                let state =
+                    state.map_err(|error| DataLayerError::row(Keyspace::Commits, key, error))?;
                 out.push(Change {
                     kind,
                     schema,
                     key: None,
                     field: None,
                     element: None,
-                    value: Value::Null,
+                    value: state.map_or(Value::Null, |state| Value::from(state.as_str())),
                     before: None,
                     atom: None,
                 });

@@ -12,7 +12,8 @@ use super::error::{FoldDbError, QueryError, RequestError};
 use super::fold_db::FoldDb;
 use super::glob::Glob;
 use super::query::{
-    QueryEnd, commit_number, key_of, pinned, readable, time_of, unknown_field, write_cursor,
+    QueryEnd, commit_number, key_of, mark_of, pinned, readable, time_of, unknown_field,
+    write_cursor,
 };
 use super::request::{Object, key, parse, texts};
 use crate::data_layer::internal::{
@@ -26,6 +27,9 @@ use crate::model::{
 
 /// A query answers at most this many elements of a field inline.
 pub const INLINE_ELEMENTS_MAX: usize = 1_000;
+
+/// The most bytes that the elements of a field may have, keys and values, to stand in a record.
+pub const INLINE_BYTES_MAX: usize = 16 << 20;
 
 /// Which elements of one field of one record are read.
 #[derive(Debug, Clone, PartialEq)]
@@ -203,14 +207,17 @@ impl FoldDb {
         query: &ElementQuery,
         visit: impl FnMut(&mut Element) -> ControlFlow<()>,
     ) -> Result<QueryEnd, FoldDbError> {
-        let moment = match &query.cursor {
-            Some(_) => Moment::Now,
-            None => self.moment(query.as_of.as_deref())?,
-        };
+        let asked = self.moment(query.as_of.as_deref())?;
+        let is_first = query.cursor.is_none();
+        let moment = if is_first { asked } else { Moment::Now };
         let mut point = self.pool().operations().at(moment)?;
-        let after = pinned(&mut point, query.cursor.as_deref())?;
+        let cursor = pinned(&mut point, query.cursor.as_deref(), asked)?;
         let plan = ElementPlan::new(point, query)?;
-        let cursor = plan.run(after, query.limit, visit)?;
+        let after = |cursor: Vec<u8>| {
+            let after = cursor.strip_prefix(&plan.mark[..]).map(<[u8]>::to_vec);
+            after.ok_or(QueryError::InvalidCursor)
+        };
+        let cursor = plan.run(cursor.map(after).transpose()?, query.limit, visit)?;
         let (commit, time) = (plan.point.at, time_of(&plan.point)?);
         // Elements are not computed.
         Ok(QueryEnd { cursor, commit, time, stale: Vec::new() })
@@ -296,6 +303,8 @@ struct ElementPlan {
     cell: CellPlace,
     filter: ElementFilter,
     order: Order,
+    /// What a cursor of this query begins with.
+    mark: [u8; 4],
 }
 
 impl ElementPlan {
@@ -305,7 +314,8 @@ impl ElementPlan {
         let (cell, field) = element_field(&entry, &query.field)?;
         let filter = settled(&query.filter, field);
         let order = if query.reverse { Order::Reverse } else { Order::Forward };
-        Ok(Self { point, key, cell, filter, order })
+        let mark = mark_of(&(&query.schema, &query.key, &query.field, &filter, query.reverse));
+        Ok(Self { point, key, cell, filter, order, mark })
     }
 
     /// Answers where to go on if the limit was reached.
@@ -333,7 +343,7 @@ impl ElementPlan {
             }
             if limit.is_some_and(|limit| visited >= limit) {
                 // There is more: the limit was reached by the element before.
-                cursor = Some(write_cursor(self.point.at, &last));
+                cursor = Some(write_cursor(self.point.at, &[&self.mark, &last[..]].concat()));
                 return Ok(ControlFlow::Break(()));
             }
             visited += 1;
@@ -405,6 +415,7 @@ pub(super) fn text_of(key: &[u8]) -> Result<String, DataLayerError> {
 pub(super) fn inline(
     scan: &ElementScan<'_>,
     entry: &SchemaEntry,
+    limit: usize,
 ) -> Result<BTreeMap<String, Value>, FoldDbError> {
     // The newest state is counted, so that what is gone is not stepped over.
     let count = scan.count()?;
@@ -412,13 +423,15 @@ pub(super) fn inline(
     if count == Some(0) {
         return Ok(elements);
     }
-    let too_many = || too_many(entry, scan.address);
-    if count.is_some_and(|count| count > INLINE_ELEMENTS_MAX as u64) {
+    let too_many = || too_many(entry, scan.address, limit);
+    if count.is_some_and(|count| count > limit as u64) {
         return Err(too_many());
     }
+    let mut bytes = 0;
     let whole = (Bound::Unbounded, Bound::Unbounded);
     scan.for_each(whole, Order::Forward, |key, raw| {
-        if elements.len() >= INLINE_ELEMENTS_MAX {
+        bytes += key.len() + raw.len();
+        if elements.len() >= limit || bytes > INLINE_BYTES_MAX {
             return Err(too_many());
         }
         elements.insert(text_of(key)?, decode_cell(raw)?);
@@ -428,14 +441,18 @@ pub(super) fn inline(
     Ok(elements)
 }
 
-pub(super) fn too_many(entry: &SchemaEntry, address: FieldAddress<'_>) -> FoldDbError {
+pub(super) fn too_many(
+    entry: &SchemaEntry,
+    address: FieldAddress<'_>,
+    limit: usize,
+) -> FoldDbError {
     let place = CellPlace { schema: address.schema, field: address.field };
     let Some(field) = entry.field_at(place) else {
         return DataLayerError::missing("a field with elements").into();
     };
     let key = RecordKey::from_bytes(address.record.to_vec());
     let (schema, field) = (entry.schema.name.clone(), field.name.clone());
-    QueryError::TooManyElements { schema, key, field, limit: INLINE_ELEMENTS_MAX }.into()
+    QueryError::TooManyElements { schema, key, field, limit }.into()
 }
 
 #[cfg(test)]

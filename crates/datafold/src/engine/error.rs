@@ -371,10 +371,11 @@ pub enum QueryError {
         /// The field.
         field: FieldName,
     },
-    /// A query answers at most 1,000 elements of a field inline.
+    /// Few elements of a field stand in a record, and not more bytes than
+    /// [`super::INLINE_BYTES_MAX`].
     #[error(
-        "{schema}.{field} of record {key} has more than {limit} elements; leave it out of \
-         `select`, and read it by pages: `elements {schema} KEY {field}`"
+        "{schema}.{field} of record {key} has more than {limit} elements, or more than 16 MiB of \
+         them; leave it out of `select`, and read it by pages: `elements {schema} KEY {field}`"
     )]
     TooManyElements {
         /// The schema.
@@ -416,15 +417,23 @@ pub enum QueryError {
         /// The rule.
         rule: String,
     },
-    /// The answer would take too much memory.
+    /// A sort would take too much memory.
     #[error(
-        "the {what} of this query takes more than {} MiB of memory; choose fewer records with \
+        "the sort of this query takes more than {} MiB of memory; choose fewer records with \
          `where` or a key, or set a `limit`",
         limit >> 20
     )]
     TooLarge {
-        /// What takes it: the sort or the groups.
-        what: &'static str,
+        /// The most bytes.
+        limit: usize,
+    },
+    /// The groups would take too much memory.
+    #[error(
+        "the groups of this query take more than {} MiB of memory; choose fewer records with \
+         `where` or a key, or group by fewer values",
+        limit >> 20
+    )]
+    TooManyGroups {
         /// The most bytes.
         limit: usize,
     },
@@ -451,7 +460,7 @@ impl QueryError {
             QueryError::Expression { error, .. } => error.code(),
             QueryError::Evaluation { error, .. } => error.code(),
             QueryError::InvalidClause { .. } => "invalid_clause",
-            QueryError::TooLarge { .. } => "query_too_large",
+            QueryError::TooLarge { .. } | QueryError::TooManyGroups { .. } => "query_too_large",
             QueryError::Interrupted => "interrupted",
             QueryError::Price(error) => error.code(),
         }

@@ -202,8 +202,21 @@ impl FoldDb {
     ///
     /// As the query.
     pub fn explain(&self, request: &QueryRequest) -> Result<Explain, FoldDbError> {
+        self.explain_until(request, || false)
+    }
+
+    /// As [`FoldDb::explain`], unless `is_interrupted`, as for [`FoldDb::query_each_until`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FoldDb::query_each_until`].
+    pub fn explain_until(
+        &self,
+        request: &QueryRequest,
+        is_interrupted: impl Fn() -> bool,
+    ) -> Result<Explain, FoldDbError> {
         let plan = self.plan(request)?;
-        plan.run(&|| false, |_| ControlFlow::Continue(()))?;
+        plan.run(&is_interrupted, |_| ControlFlow::Continue(()))?;
         Ok(plan.explain())
     }
 
@@ -217,13 +230,11 @@ impl FoldDb {
     }
 
     pub(super) fn plan(&self, request: &QueryRequest) -> Result<Plan, FoldDbError> {
+        let asked = self.moment(request.as_of.as_deref())?;
         // A cursor pins its commit, whatever has become of the moment since.
-        let moment = match &request.cursor {
-            Some(_) => Moment::Now,
-            None => self.moment(request.as_of.as_deref())?,
-        };
+        let moment = if request.cursor.is_none() { asked } else { Moment::Now };
         let operations = self.pool.operations();
-        Plan::new(operations.at(moment)?, request, operations.pipeline().now())
+        Plan::new(operations.at(moment)?, request, asked, operations.pipeline().now())
     }
 
     /// The record with this key as it is now; `None` if it does not exist.

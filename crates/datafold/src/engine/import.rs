@@ -1,7 +1,7 @@
 //! Reading records from CSV and NDJSON.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -90,6 +90,8 @@ pub struct ImportReport {
     pub errors: Vec<ImportRowError>,
     /// Whether it was stopped before the end of the input.
     pub stopped: bool,
+    /// The computed fields that rows had values for. These were passed over.
+    pub computed: BTreeSet<FieldName>,
 }
 
 /// Why an import ended early, and what it had done until then.
@@ -113,6 +115,8 @@ impl From<ImportError> for FoldDbError {
 impl FoldDb {
     /// Creates or merges one record for each row of `input`. Cells that have their value already
     /// are not written again. A null takes the value of a Single field away; elements stay.
+    ///
+    /// What a row says of a computed field is passed over: it follows from the others.
     ///
     /// A row that breaks a rule is refused, reported with its line, and skipped; the others are
     /// imported. Rows become durable in batches, in order. `progress` is called after each, and
@@ -145,6 +149,8 @@ impl FoldDb {
             let report = Box::default();
             ImportError { report, error: Box::new(error.into()) }
         })?;
+        let computed = entry.shape.fields.iter().filter(|field| field.transform.is_some());
+        let computed = computed.map(|field| field.name.clone()).collect();
         let mut import = Import {
             db: self,
             options,
@@ -155,6 +161,7 @@ impl FoldDb {
             in_flight: Vec::new(),
             read: ImportProgress::default(),
             report: ImportReport::default(),
+            computed,
             catalogue,
             entry,
         };
@@ -197,6 +204,7 @@ struct Import<'a, P> {
     options: &'a ImportOptions,
     catalogue: Arc<SchemaCore>,
     entry: Arc<SchemaEntry>,
+    computed: Box<[FieldName]>,
     progress: P,
     batch: Vec<Row>,
     /// Rows that were read since the last batch, refused ones too.
@@ -220,7 +228,7 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
             let end = reader.position().byte();
             let line = reader.get_mut().row_ends(end);
             match self.csv_record(&fields, &row) {
-                Ok(record) => self.record(line, &record)?,
+                Ok(record) => self.record(line, record)?,
                 Err(message) => self.refuse(line, message)?,
             }
             if self.report.stopped {
@@ -300,7 +308,7 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
                 continue;
             }
             match Value::parse_json(text.trim_end_matches(['\r', '\n'])) {
-                Ok(Value::Object(record)) => self.record(number, &record)?,
+                Ok(Value::Object(record)) => self.record(number, record)?,
                 Ok(other) => {
                     let message = format!("a row must be an object, not {}", other.type_name());
                     self.refuse(number, message)?;
@@ -311,10 +319,15 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
         Ok(())
     }
 
-    fn record(&mut self, line: u64, record: &RecordInput) -> Result<(), FoldDbError> {
+    fn record(&mut self, line: u64, mut record: RecordInput) -> Result<(), FoldDbError> {
+        for field in &*self.computed {
+            if record.remove(field.as_str()).is_some() && !self.report.computed.contains(field) {
+                self.report.computed.insert(field.clone());
+            }
+        }
         let place = &|| format!("of line {line}");
         let check = RecordCheck { catalogue: &self.catalogue, entry: &self.entry, place };
-        match check.step(record, |writes| Action::Import { writes }) {
+        match check.step(&record, |writes| Action::Import { writes }) {
             Ok(step) => {
                 self.batch_bytes += step.value_bytes();
                 self.batch.push(Row { line, step });

@@ -32,7 +32,7 @@ pub use changes::{
 };
 pub use diff::{DiffEnd, DiffQuery, Difference, DifferenceKind};
 pub use element_filter::ElementFilter;
-pub use elements::{Element, ElementAnswer, ElementQuery, INLINE_ELEMENTS_MAX};
+pub use elements::{Element, ElementAnswer, ElementQuery, INLINE_BYTES_MAX, INLINE_ELEMENTS_MAX};
 pub use error::{ErrorClass, FoldDbError, MutationError, QueryError, RequestError};
 pub use fold_db::FoldDb;
 pub use glob::Glob;

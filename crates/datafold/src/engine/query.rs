@@ -22,10 +22,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use self::clause::{Column, SortKey};
+use super::elements::INLINE_ELEMENTS_MAX;
 use super::error::QueryError;
 use super::suggest::closest;
 use crate::data_layer::internal::{BEHIND_PARTS, ReadPoint};
-use crate::data_layer::{CommitNumber, DataLayerError, SchemaEntry};
+use crate::data_layer::{CommitNumber, DataLayerError, Moment, SchemaEntry};
 use crate::model::{FieldName, RecordKey, Schema, SchemaName, SchemaState, Timestamp, Value};
 
 /// Which records of a schema a query reads.
@@ -86,6 +87,11 @@ pub struct QueryRequest {
     /// The moment to read as of: a commit number, an RFC 3339 time, or a relative time such as
     /// `-2h`.
     pub as_of: Option<String>,
+    /// At most this many elements of a field stand in a record, [`INLINE_ELEMENTS_MAX`] by
+    /// default; a record with more is an error.
+    ///
+    /// [`INLINE_ELEMENTS_MAX`]: super::INLINE_ELEMENTS_MAX
+    pub inline_elements: usize,
 }
 
 impl QueryRequest {
@@ -106,6 +112,7 @@ impl QueryRequest {
             limit: None,
             cursor: None,
             as_of: None,
+            inline_elements: INLINE_ELEMENTS_MAX,
         }
     }
 
@@ -135,19 +142,22 @@ impl QueryRequest {
         })
     }
 
-    /// Four bytes that tell the order of this query from that of others.
+    /// Tells the order of this query from that of others.
     fn mark(&self) -> Vec<u8> {
         let is_of_order = |column: &&String| self.is_grouped() || self.sorts_by(column);
         let select: Vec<&String> = self.select.iter().flatten().filter(is_of_order).collect();
-        let order = format!(
-            "{:?}",
-            (
-                (&self.schema, &self.filter, &self.parameters, &self.key, select),
-                (&self.group_by, &self.aggregates, &self.having, self.distinct, &self.sort),
-            )
-        );
-        blake3::hash(order.as_bytes()).as_bytes().iter().take(4).copied().collect()
+        let of_records = (&self.schema, &self.filter, &self.parameters, &self.key, select);
+        let of_groups = (&self.group_by, &self.aggregates, &self.having, self.distinct);
+        mark_of(&(of_records, of_groups, &self.sort)).to_vec()
     }
+}
+
+/// Four bytes that tell a request from others, for its cursors.
+pub(super) fn mark_of(request: &impl std::fmt::Debug) -> [u8; 4] {
+    let mut mark = [0; 4];
+    let request = format!("{request:?}");
+    blake3::Hasher::new().update(request.as_bytes()).finalize_xof().fill(&mut mark);
+    mark
 }
 
 /// The selected fields of one record, absent ones as null.
@@ -259,11 +269,19 @@ pub(super) fn time_of(point: &ReadPoint) -> Result<Timestamp, DataLayerError> {
 pub(super) fn pinned(
     point: &mut ReadPoint,
     cursor: Option<&str>,
+    asked: Moment,
 ) -> Result<Option<Vec<u8>>, QueryError> {
     let Some(cursor) = cursor else { return Ok(None) };
     let (at, key) = read_cursor(cursor).ok_or(QueryError::InvalidCursor)?;
     if at > point.published.number {
         return Err(QueryError::InvalidCursor);
+    }
+    // The same time may be that of a later commit by now, but a commit is what it is.
+    if let Moment::Commit(asked) = asked
+        && asked != at
+    {
+        let rule = format!("is commit {asked}, but the cursor goes on at commit {at}");
+        return Err(QueryError::InvalidClause { place: "as_of".into(), rule });
     }
     point.at = at;
     Ok(Some(key))

@@ -189,7 +189,7 @@ impl FoldTransaction<'_> {
         let limit = Some(INLINE_ELEMENTS_MAX + 1);
         let elements = self.read_elements(key, cell, &ElementFilter::All, limit)?;
         if elements.len() > INLINE_ELEMENTS_MAX {
-            return Err(too_many(entry, cell.address(key.as_bytes())));
+            return Err(too_many(entry, cell.address(key.as_bytes()), INLINE_ELEMENTS_MAX));
         }
         Ok(elements.into_iter().map(|element| (element.key, element.value)).collect())
     }

@@ -268,7 +268,7 @@ fn changes_are_told_with_lives_elements_and_states() {
         lines(&db, &all()),
         [
             "1 loaded Item;",
-            "2 state Item; index Item;",
+            "2 state Item=\"Approved\"; index Item;",
             "3 created Item [\"a\"]<null; set Item [\"a\"].n=1<null; \
              set Item [\"a\"].tags[x]=1<null; set Item [\"a\"].tags[y]=2<null;",
             "4 created Item [\"a\"]<{\"n\":1}; set Item [\"a\"].n=2<1;",
@@ -291,13 +291,14 @@ fn changes_of_schemas_that_are_not_approved_are_the_owners() {
     approve(&db, r#"{"name": "Other", "fields": {"f": {}}}"#);
     db.schemas().block_schema(&name("Item"), None).unwrap();
     let shown = lines(&db, &ChangesQuery::default());
-    assert_eq!(shown[2..], ["3", "4", "5", "6", "7", "8 loaded Other;", "9 state Other;", "10"]);
+    let other = r#"9 state Other="Approved";"#;
+    assert_eq!(shown[2..], ["3", "4", "5", "6", "7", "8 loaded Other;", other, "10"]);
     let mut query = ChangesQuery { schemas: vec![name("Item")], ..ChangesQuery::default() };
     assert_eq!(db.changes(&query).unwrap_err().code(), "schema_not_approved");
     assert_eq!(db.subscribe(query.clone()).unwrap_err().code(), "schema_not_approved");
     query.unapproved = true;
     let shown = lines(&db, &query);
-    assert_eq!((shown.len(), shown[7].as_str()), (8, "10 state Item;"));
+    assert_eq!((shown.len(), shown[7].as_str()), (8, r#"10 state Item="Blocked";"#));
     query.schemas = vec![name("Nothing")];
     assert_eq!(db.changes(&query).unwrap_err().code(), "schema_not_found");
     db.schemas().load_text(r#"{"name": "Gone", "fields": {"f": {}}}"#, None).unwrap();

@@ -19,7 +19,7 @@ use crate::data_layer::{DataLayerError, SchemaEntry};
 use crate::model::{FieldKind, FieldName, RecordKey};
 
 /// Lists of values are combined to at most so many ranges.
-const RANGES_MAX: usize = 1_000;
+const RANGES_MAX: usize = 20_000;
 /// Of each way to the rows so many rows are counted before one is chosen.
 const PROBE_ROWS: usize = 256;
 
@@ -43,6 +43,22 @@ pub(super) struct IndexAccess {
     pub(super) ranges: Vec<KeyRange>,
     /// Whether the entries are in the order of the records' keys.
     pub(super) in_key_order: bool,
+}
+
+impl IndexAccess {
+    /// The rest of one range from the entries on that begin with these parts, behind what all its
+    /// entries have in common.
+    pub(super) fn behind(&self, start: &[u8], reverse: bool) -> Self {
+        let rest = |(lower, upper): &KeyRange| {
+            let start = [bytes_of(lower), start].concat();
+            match reverse {
+                false => (Bound::Included(start), upper.clone()),
+                true => (lower.clone(), Bound::Excluded(behind(&start))),
+            }
+        };
+        let ranges = self.ranges.iter().map(rest).collect();
+        Self { index: Arc::clone(&self.index), ranges, in_key_order: self.in_key_order }
+    }
 }
 
 /// What was chosen.

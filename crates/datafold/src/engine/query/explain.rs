@@ -26,6 +26,9 @@ pub struct Counts {
     pub groups: Cell<u64>,
     /// Records or groups that were answered.
     pub rows_returned: Cell<u64>,
+    /// Whether the index led to so many records that all were read instead.
+    #[serde(skip)]
+    pub(super) has_left_index: Cell<bool>,
 }
 
 impl Counts {
@@ -40,7 +43,7 @@ impl fmt::Display for Explain {
         for (at, step) in self.steps.iter().enumerate() {
             writeln!(f, "{}. {step}", at + 1)?;
         }
-        let Counts { entries_read, rows_read, groups, rows_returned } = &self.counts;
+        let Counts { entries_read, rows_read, groups, rows_returned, .. } = &self.counts;
         let told = [
             ("index entries read", entries_read),
             ("rows read", rows_read),

@@ -8,7 +8,7 @@ use super::super::error::{FoldDbError, QueryError};
 use super::clause::AggregateKind;
 use super::order::write_value;
 use super::program::{Bound, RowView, Surroundings};
-use crate::model::{Value, from_lang};
+use crate::model::RecordKey;
 
 /// The most bytes that groups and sets of distinct values take in memory.
 pub(super) const GROUP_BYTES_MAX: usize = 64 << 20;
@@ -91,17 +91,15 @@ impl Accumulator {
     }
 
     /// The result; `None` if it is larger than any number.
-    fn result(&self) -> Option<Value> {
-        let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+    fn result(self) -> Option<lang::Value<'static>> {
+        let count = |count: u64| lang::Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
         Some(match self {
-            Accumulator::Count(found) => count(*found),
+            Accumulator::Count(found) => count(found),
             Accumulator::Distinct(set) => count(set.len() as u64),
-            Accumulator::Sum(sum) => from_lang(&sum.value()?),
-            Accumulator::Average(_, 0) => Value::Null,
-            Accumulator::Average(sum, count) => from_lang(&sum.average(*count)?),
-            Accumulator::Min(value) | Accumulator::Max(value) => {
-                value.as_ref().map_or(Value::Null, from_lang)
-            }
+            Accumulator::Sum(sum) => sum.value()?,
+            Accumulator::Average(_, 0) => lang::Value::Null,
+            Accumulator::Average(sum, count) => sum.average(count)?,
+            Accumulator::Min(value) | Accumulator::Max(value) => value.unwrap_or_default(),
         })
     }
 }
@@ -141,7 +139,7 @@ pub(super) struct Groups<'q> {
 
 #[derive(Debug)]
 struct Group {
-    values: Vec<Value>,
+    values: Vec<lang::Value<'static>>,
     accumulators: Vec<Accumulator>,
 }
 
@@ -164,7 +162,7 @@ impl<'q> Groups<'q> {
         groups
     }
 
-    fn start(&self, values: Vec<Value>) -> Group {
+    fn start(&self, values: Vec<lang::Value<'static>>) -> Group {
         let accumulators = self.aggregates.iter().map(BoundAggregate::start).collect();
         Group { values, accumulators }
     }
@@ -191,14 +189,16 @@ impl<'q> Groups<'q> {
             match added {
                 Ok(bytes) => self.bytes += bytes,
                 Err(found) => {
-                    let rule = format!("is of numbers, and a record has {found}");
+                    let record = row.key.map(|key| RecordKey::from_bytes(key.to_vec()));
+                    let record = record.map(|key| format!(" {key}")).unwrap_or_default();
+                    let rule = format!("is of numbers, and the record{record} has {found}");
                     let place = aggregate.place.clone();
                     return Err(QueryError::InvalidClause { place, rule }.into());
                 }
             }
         }
         if self.bytes > signed(GROUP_BYTES_MAX) {
-            return Err(QueryError::TooLarge { what: "groups", limit: GROUP_BYTES_MAX }.into());
+            return Err(QueryError::TooManyGroups { limit: GROUP_BYTES_MAX }.into());
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl<'q> Groups<'q> {
                     // An array takes far more than its part of the key.
                     values.push(key.evaluate(row, around, |value| {
                         self.bytes += signed(value.weight());
-                        from_lang(&value)
+                        value.into_owned()
                     })?);
                 }
                 let at = self.groups.len();
@@ -249,11 +249,11 @@ impl<'q> Groups<'q> {
     }
 
     /// The rows of the groups: their keys, then their aggregates.
-    pub(super) fn finish(self) -> Result<Vec<Vec<Value>>, FoldDbError> {
+    pub(super) fn finish(self) -> Result<Vec<Vec<lang::Value<'static>>>, FoldDbError> {
         let aggregates = self.aggregates;
         let row = |group: Group| {
             let mut values = group.values;
-            for (aggregate, accumulator) in aggregates.iter().zip(&group.accumulators) {
+            for (aggregate, accumulator) in aggregates.iter().zip(group.accumulators) {
                 let result = accumulator.result().ok_or_else(|| QueryError::InvalidClause {
                     place: aggregate.place.clone(),
                     rule: "the result is larger than any number".into(),

@@ -1,10 +1,12 @@
 //! What the names of a query's expressions stand for, and their types.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafold_lang::{self as lang, FieldPath, LookupType, Named, Names, Type};
 
+use super::super::error::QueryError;
 use super::readable;
 use crate::data_layer::SchemaEntry;
 use crate::data_layer::internal::ReadPoint;
@@ -16,6 +18,8 @@ pub(super) struct QueryNames<'p> {
     entry: &'p SchemaEntry,
     parameters: &'p BTreeMap<String, lang::Value<'static>>,
     lookups: BTreeMap<String, LookupType>,
+    /// A schema that was named and may not be read.
+    refused: RefCell<Option<SchemaName>>,
 }
 
 impl<'p> QueryNames<'p> {
@@ -39,7 +43,18 @@ impl<'p> QueryNames<'p> {
                 }
             }
         }
-        Self { point, entry, parameters, lookups }
+        Self { point, entry, parameters, lookups, refused: RefCell::default() }
+    }
+
+    /// Why a schema that was named is none for a program, if that is its state or the moment.
+    pub(super) fn refusal(&self) -> Option<QueryError> {
+        readable(self.point, self.refused.borrow().as_ref()?).err()
+    }
+
+    fn note(&self, entry: &SchemaEntry) {
+        if !is_readable(self.point, entry) {
+            self.refused.replace(Some(entry.schema.name.clone()));
+        }
     }
 
     /// The schema whose records are asked for.
@@ -64,12 +79,19 @@ impl Names for QueryNames<'_> {
             return Some(of_field(self.entry));
         }
         let entry = self.point.published.catalogue.get(schema)?;
+        self.note(entry);
         let is_one = !entry.schema.is_keyed() && is_readable(self.point, entry);
         is_one.then(|| of_field(entry))
     }
 
     fn lookup(&self, schema: &str) -> Option<&LookupType> {
-        self.lookups.get(schema)
+        let found = self.lookups.get(schema);
+        if found.is_none()
+            && let Some(entry) = self.point.published.catalogue.get(schema)
+        {
+            self.note(entry);
+        }
+        found
     }
 
     fn parameter(&self, name: &str) -> Option<&lang::Value<'static>> {

@@ -3,7 +3,7 @@
 use std::collections::BinaryHeap;
 
 use datafold_lang as lang;
-use datafold_store::encoding::{KeyPart, KeyWriter};
+use datafold_store::encoding::{KeyPart, KeyReader, KeyWriter};
 
 use super::super::error::{FoldDbError, QueryError};
 use super::program::{Bound, RowView, Surroundings};
@@ -85,6 +85,28 @@ pub(super) fn read_ties(descending: bool, ties: &[u8]) -> Vec<u8> {
         invert(&mut key);
     }
     key
+}
+
+/// The first sort keys of an order in the usual way with nulls, as parts of a key; `None` if they
+/// are no such parts.
+pub(super) fn read_order(descending: bool, order: &[u8], count: usize) -> Option<Vec<u8>> {
+    let mut order = order.to_vec();
+    if descending {
+        invert(&mut order);
+    }
+    let mut parts = KeyWriter::default();
+    let mut rest = order.as_slice();
+    for _ in 0..count {
+        if let Some(behind) = rest.strip_prefix(&[NULLS_FIRST]) {
+            parts.part(&KeyPart::Null).ok()?;
+            rest = behind;
+        } else {
+            let mut reader = KeyReader::new(rest);
+            parts.raw(reader.skip_parts(1).ok()?);
+            rest = reader.rest();
+        }
+    }
+    Some(parts.into_vec())
 }
 
 fn invert(bytes: &mut [u8]) {
@@ -195,7 +217,7 @@ impl<P> Sorter<P> {
             self.kept.push(Ranked { order: order.into(), payload: payload() });
         }
         if self.bytes > SORT_BYTES_MAX {
-            return Err(QueryError::TooLarge { what: "sort", limit: SORT_BYTES_MAX });
+            return Err(QueryError::TooLarge { limit: SORT_BYTES_MAX });
         }
         Ok(())
     }

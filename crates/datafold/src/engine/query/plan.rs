@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafold_lang::{self as lang, CompileError, Compiler, Names, Scope};
 
+use super::super::elements::INLINE_ELEMENTS_MAX;
 use super::super::error::{FoldDbError, QueryError};
 use super::access::{
     Access, Choice, Conditions, KeyRange, choose, is_scalar, ordered_index, part_of,
@@ -17,8 +18,8 @@ use super::order::OrderPart;
 use super::program::{Binder, Bound, BoundFilter, Surroundings};
 use super::reader::RecordReader;
 use super::{KeyCondition, QueryRequest, Record, pinned, reach_of, readable};
-use crate::data_layer::SchemaEntry;
 use crate::data_layer::internal::{IndexPart, Pipeline, Projection, ReadPoint};
+use crate::data_layer::{Moment, SchemaEntry};
 use crate::model::{FieldName, SchemaName, Timestamp, Value, to_lang};
 
 /// A query that is checked against its schema.
@@ -34,12 +35,13 @@ pub(crate) struct Plan {
     pub(super) output: Output,
     /// The fields that are read, for their price.
     fields: Vec<FieldName>,
-    /// What a cursor of this query begins with: the mark of its order, but for that of the keys,
-    /// and the time that its pages are of, if it reads the clock.
+    /// What a cursor of this query begins with: the mark of the query, and the time that its pages
+    /// are of, if it reads the clock.
     pub(super) mark: Vec<u8>,
-    /// Where an earlier answer ended: the place of a record in the order.
+    /// Where an earlier answer ended: the key of a record, or the place of a group in the order.
     pub(super) after: Option<Vec<u8>>,
     pub(super) limit: Option<usize>,
+    pub(super) inline_elements: usize,
     pub(super) counts: Counts,
 }
 
@@ -90,11 +92,11 @@ impl Plan {
     pub(crate) fn new(
         mut point: ReadPoint,
         request: &QueryRequest,
+        asked: Moment,
         now: Timestamp,
     ) -> Result<Self, FoldDbError> {
         check_request(request)?;
-        let cursor = pinned(&mut point, request.cursor.as_deref())?;
-        let is_in_key_order = !request.is_grouped() && request.sort.is_empty();
+        let cursor = pinned(&mut point, request.cursor.as_deref(), asked)?;
         let Start { mark, after, now } = Start::new(request, cursor, now)?;
         let entry = readable(&point, &request.schema)?;
         let parameters: BTreeMap<String, lang::Value<'static>> = request
@@ -104,8 +106,10 @@ impl Plan {
             .collect();
         let names = QueryNames::new(&point, &entry, &parameters, request.sources());
         let mut binder = Binder::new(&point, Some(&entry), now);
+        // A schema that may not be read is none that a program knows, and that is why.
+        let told = |error: FoldDbError| names.refusal().map_or(error, FoldDbError::from);
         let filter = match request.filter.as_deref() {
-            Some(source) => Some(filter(&mut binder, &names, "where", source)?),
+            Some(source) => Some(filter(&mut binder, &names, "where", source).map_err(told)?),
             None => None,
         };
         let is_grouped = request.is_grouped();
@@ -114,9 +118,9 @@ impl Plan {
             return Err(QueryError::InvalidClause { place: "having".into(), rule }.into());
         }
         let mut output = if is_grouped {
-            grouped(&mut binder, &names, &parameters, request, now)?
+            grouped(&mut binder, &names, &parameters, request, now).map_err(told)?
         } else {
-            records(&mut binder, &names, request)?
+            records(&mut binder, &names, request).map_err(told)?
         };
         let conditions = match &filter {
             Some(filter) => Conditions::of(filter, &entry, &binder.columns),
@@ -147,17 +151,20 @@ impl Plan {
             mark,
             after,
             limit: request.limit,
+            inline_elements: request.inline_elements,
             counts: Counts::default(),
         };
-        if is_in_key_order {
+        if !is_grouped {
             plan.check_cursor(request)?;
         }
         Ok(plan)
     }
 
-    /// A cursor of a query in the order of the keys stands at a record in its range.
+    /// A cursor of a query of records stands at one in its range.
     fn check_cursor(&self, request: &QueryRequest) -> Result<(), FoldDbError> {
-        let Some(after) = self.after.as_deref() else { return Ok(()) };
+        let Some(after) = self.after.as_deref().filter(|_| self.entry.schema.is_keyed()) else {
+            return Ok(());
+        };
         let row = self.point.rows.record(self.entry.records(), after).to_vec();
         reach_of(&self.entry, &self.point, &request.key)?.behind(row)?;
         Ok(())
@@ -171,7 +178,8 @@ impl Plan {
     ) -> Result<Option<Record>, FoldDbError> {
         let entry = readable(point, schema)?;
         let key = super::key_of(&entry, key)?;
-        RecordReader { point, entry: &entry, projection: &entry.projection }.one(&key)
+        let (projection, inline_elements) = (&entry.projection, INLINE_ELEMENTS_MAX);
+        RecordReader { point, entry: &entry, projection, inline_elements }.one(&key)
     }
 
     /// The computed fields among those that the query reads whose values may be old.
@@ -206,7 +214,12 @@ impl Plan {
     /// How the query runs, and what it read if it has run.
     pub(crate) fn explain(&self) -> Explain {
         let mut steps = vec![format!("read {}", self.choice.words)];
-        if let Some(filter) = self.filter.as_ref().filter(|_| !self.choice.is_exact) {
+        let has_left_index = self.counts.has_left_index.get();
+        if has_left_index {
+            steps.push("that is more than a sixth of them: read all records instead".to_owned());
+        }
+        let is_filtered = has_left_index || !self.choice.is_exact;
+        if let Some(filter) = self.filter.as_ref().filter(|_| is_filtered) {
             steps.push(format!("keep those with {}", filter.bound.program().source().trim()));
         }
         let by = |sort: &[OrderPart]| {
@@ -290,12 +303,7 @@ impl Start {
         position: Option<Vec<u8>>,
         now: Timestamp,
     ) -> Result<Self, QueryError> {
-        let is_in_key_order = !request.is_grouped() && request.sort.is_empty();
-        let mut start = Self {
-            mark: if is_in_key_order { Vec::new() } else { request.mark() },
-            after: None,
-            now,
-        };
+        let mut start = Self { mark: request.mark(), after: None, now };
         if let Some(position) = position {
             start.read(request, &position).ok_or(QueryError::InvalidCursor)?;
         }
@@ -491,6 +499,7 @@ fn grouped(
             return Err(clause("distinct", rule).into());
         }
         match request.select.as_deref() {
+            Some([]) => return Err(clause("select", "names no column to be distinct in").into()),
             Some(texts) => named_columns(texts, "select")?,
             None => {
                 let fields = entry.schema.fields.iter().map(|field| field.name.to_string());
@@ -537,7 +546,8 @@ fn grouped(
         all.iter().enumerate().find(|(at, name)| all.iter().take(*at).any(|n| n == *name))
     {
         let rule = format!("`{}` names two columns", twice.1);
-        return Err(QueryError::InvalidClause { place: "group_by".into(), rule }.into());
+        let place = if request.distinct { "select" } else { "group_by" };
+        return Err(clause(place, &rule).into());
     }
     let mut of_groups = Binder::of_columns(binder.point(), all.clone(), now);
     let having = match request.having.as_deref() {

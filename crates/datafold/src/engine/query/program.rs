@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datafold_lang::{self as lang, Constraint, InputError, Inputs, Program};
 
+use super::super::elements::INLINE_ELEMENTS_MAX;
 use super::super::error::{FoldDbError, QueryError};
 use super::names::other_schema;
 use super::reader::RecordReader;
@@ -189,7 +190,8 @@ fn read_target(
 ) -> Result<lang::Value<'static>, FoldDbError> {
     let Target { entry, projection } = target;
     let mut value = [Value::Null];
-    RecordReader { point, entry, projection }.one_into(key, &mut value)?;
+    let inline_elements = INLINE_ELEMENTS_MAX;
+    RecordReader { point, entry, projection, inline_elements }.one_into(key, &mut value)?;
     let [value] = value;
     Ok(to_lang(&value).into_owned())
 }
@@ -309,7 +311,10 @@ fn test_quickly(
     for (column, constraint) in quick {
         let value = row.value(*column)?;
         matches &= match constraint {
-            Constraint::OneOf { values, .. } => values.contains(&value),
+            // They are in order.
+            Constraint::OneOf { values, .. } => {
+                values.binary_search_by(|found| found.cmp_values(&value)).is_ok()
+            }
             _ if value.is_null() => false,
             Constraint::Between { lower, upper, .. } => {
                 let (Some(above), Some(below)) = (is_above(&value, lower), is_below(&value, upper))
@@ -371,12 +376,19 @@ pub(super) struct RowView<'r> {
     /// Where the encoded values of the columns are; those with an empty place are in `values`.
     places: &'r [Span],
     values: &'r [Value],
+    /// The columns of a group, in place of all others: durations are no values.
+    of_group: &'r [lang::Value<'static>],
 }
 
 impl<'r> RowView<'r> {
     /// A row that is decoded.
     pub(super) fn of_values(key: Option<&'r [u8]>, values: &'r [Value]) -> Self {
-        Self { key, row: &[], places: &[], values }
+        Self { key, row: &[], places: &[], values, of_group: &[] }
+    }
+
+    /// A row of a group.
+    pub(super) fn of_group(values: &'r [lang::Value<'static>]) -> Self {
+        Self { key: None, row: &[], places: &[], values: &[], of_group: values }
     }
 
     #[inline]
@@ -388,7 +400,10 @@ impl<'r> RowView<'r> {
             return decode_lang(raw)
                 .map_err(|error| crate::data_layer::internal::cell_error(error).into());
         }
-        Ok(self.values.get(column).map_or(lang::Value::Null, to_lang))
+        Ok(match self.values.get(column) {
+            Some(value) => to_lang(value),
+            None => self.of_group.get(column).cloned().unwrap_or_default(),
+        })
     }
 }
 
@@ -458,7 +473,7 @@ impl<'p> RowLoader<'p> {
             }
             self.reader.answer_key(key, &mut self.of_key)?;
             let (places, values) = (&self.places[..], &self.of_key[..]);
-            return Ok(Some(RowView { key: Some(key), row, places, values }));
+            return Ok(Some(RowView { key: Some(key), row, places, values, of_group: &[] }));
         }
         let exists = self.reader.row_into(key, row, &mut self.values)?;
         Ok(exists.then_some(RowView::of_values(Some(key), &self.values)))

@@ -21,6 +21,8 @@ pub(super) struct RecordReader<'p> {
     pub(super) point: &'p ReadPoint,
     pub(super) entry: &'p SchemaEntry,
     pub(super) projection: &'p Projection,
+    /// At most so many elements of a field stand in a record.
+    pub(super) inline_elements: usize,
 }
 
 impl RecordReader<'_> {
@@ -112,7 +114,8 @@ impl RecordReader<'_> {
         address: FieldAddress<'_>,
         birth: CommitNumber,
     ) -> Result<BTreeMap<String, Value>, FoldDbError> {
-        inline(&ElementScan { point: self.point, address, birth }, self.entry)
+        let scan = ElementScan { point: self.point, address, birth };
+        inline(&scan, self.entry, self.inline_elements)
     }
 
     /// Sets all columns of a record that come from its own row, its key and its elements.

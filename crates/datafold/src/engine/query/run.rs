@@ -3,6 +3,7 @@
 use std::ops::{Bound as RangeBound, ControlFlow};
 use std::sync::Arc;
 
+use datafold_lang as lang;
 use datafold_store::encoding::KeyReader;
 use datafold_store::{Keyspace, Scan};
 
@@ -10,13 +11,15 @@ use super::super::error::{FoldDbError, QueryError};
 use super::access::{Access, IndexAccess, KeyRange, whole};
 use super::explain::Counts;
 use super::group::Groups;
-use super::order::{OrderPart, Sorter, read_ties, write_order, write_ties, write_value};
+use super::order::{
+    OrderPart, Ranked, Sorter, read_order, read_ties, write_order, write_ties, write_value,
+};
 use super::plan::{Columns, Grouping, Output, Plan, RecordOrder};
 use super::program::{RowLoader, RowView};
 use super::reader::RecordReader;
 use super::{QueryEnd, Record, time_of, write_cursor};
 use crate::data_layer::{DataLayerError, SchemaCounters};
-use crate::model::{RecordKey, from_lang, to_lang};
+use crate::model::{RecordKey, from_lang};
 
 /// So many entries of an index are read at once.
 const ENTRIES_AT_ONCE: usize = 1_024;
@@ -28,6 +31,10 @@ const INDEX_ROWS_MIN: u64 = 1_000;
 const KEY_BYTES_MAX: usize = 64 << 20;
 /// Texts in an index are whole up to so many bytes of their encoding.
 const WHOLE_BYTES: usize = 250;
+/// The place of a group in the order stands whole in a cursor up to so many bytes.
+const PLACE_BYTES_MAX: usize = 256;
+const PLACE_WHOLE: u8 = 0;
+const PLACE_HASHED: u8 = 1;
 /// An interruption is looked for once in so many rows.
 const ROWS_BETWEEN_LOOKS: u64 = 1_024;
 
@@ -116,17 +123,25 @@ impl<'q> Run<'q> {
         Ok(())
     }
 
+    /// For what is done with what was read.
+    fn look(&self) -> Result<(), FoldDbError> {
+        if (self.is_interrupted)() {
+            return Err(QueryError::Interrupted.into());
+        }
+        Ok(())
+    }
+
     fn input_reader(&self) -> RecordReader<'q> {
         RecordReader {
             point: &self.plan.point,
             entry: &self.plan.entry,
             projection: &self.plan.inputs,
+            inline_elements: self.plan.inline_elements,
         }
     }
 
     fn output_reader(&self, columns: &'q Columns) -> RecordReader<'q> {
-        let projection = &columns.projection;
-        RecordReader { point: &self.plan.point, entry: &self.plan.entry, projection }
+        RecordReader { projection: &columns.projection, ..self.input_reader() }
     }
 
     /// Hands over the records that pass the filter, with the columns that programs read.
@@ -237,27 +252,28 @@ impl<'q> Run<'q> {
         visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<Vec<u8>>, FoldDbError> {
         let mut sorter = Sorter::new(self.plan.limit);
+        let after = self.cursor_order(sort)?;
         let mut order = Vec::new();
         self.each_match(false, None, false, &mut |at, view| {
             order.clear();
-            write_order(sort, view, &self.plan.around, &mut order)?;
-            let key_at = order.len();
-            write_ties(ends_descending(sort), &mut order, |order| {
-                order.extend_from_slice(at.key());
-            });
-            if self.plan.after.as_ref().is_none_or(|after| order > *after) {
+            let key_at = self.write_place(sort, view, at.key(), &mut order)?;
+            if after.as_ref().is_none_or(|after| order > *after) {
                 sorter.offer(&order, || key_at)?;
             }
             Ok(ControlFlow::Continue(()))
         })?;
         let has_more = sorter.has_more;
         let found = sorter.finish();
-        let last = found.last().filter(|_| has_more).map(|item| item.order.to_vec());
+        let key_of = |item: &Ranked<usize>| {
+            let ties = item.order.get(item.payload..).unwrap_or_default();
+            read_ties(ends_descending(sort), ties)
+        };
+        let last = found.last().filter(|_| has_more).map(key_of);
         let mut loader = RowLoader::new(self.input_reader());
         let mut record = self.output_reader(columns).empty(&columns.names);
         for item in found {
-            let ties = item.order.get(item.payload..).unwrap_or_default();
-            let key = RecordKey::from_bytes(read_ties(ends_descending(sort), ties));
+            self.look()?;
+            let key = RecordKey::from_bytes(key_of(&item));
             let at = At { place: Place::Key(&key), is_tested: true };
             let view = if columns.computed.is_empty() { None } else { loader.load_key(&key)? };
             if self.fill(columns, at, view.as_ref(), &mut record)? && visit(&mut record).is_break()
@@ -266,6 +282,31 @@ impl<'q> Run<'q> {
             }
         }
         Ok(last)
+    }
+
+    /// Writes the place of a record in a sort; answers where its key begins there.
+    fn write_place(
+        &self,
+        sort: &[OrderPart],
+        view: &RowView<'_>,
+        key: &[u8],
+        order: &mut Vec<u8>,
+    ) -> Result<usize, FoldDbError> {
+        write_order(sort, view, &self.plan.around, order)?;
+        let key_at = order.len();
+        write_ties(ends_descending(sort), order, |order| order.extend_from_slice(key));
+        Ok(key_at)
+    }
+
+    /// The place in a sort of the record at which the page before has ended.
+    fn cursor_order(&self, sort: &[OrderPart]) -> Result<Option<Vec<u8>>, FoldDbError> {
+        let Some(after) = &self.plan.after else { return Ok(None) };
+        let key = RecordKey::from_bytes(after.clone());
+        let mut loader = RowLoader::new(self.input_reader());
+        let view = loader.load_key(&key)?.ok_or(QueryError::InvalidCursor)?;
+        let mut order = Vec::new();
+        self.write_place(sort, &view, after, &mut order)?;
+        Ok(Some(order))
     }
 
     /// In the order of an index. Where texts are too long to be whole in it, those that it cannot
@@ -287,11 +328,15 @@ impl<'q> Run<'q> {
             loader: RowLoader::new(self.input_reader()),
             record: self.output_reader(columns).empty(&columns.names),
             end: StreamEnd::new(self.plan.limit),
+            after: self.cursor_order(sort)?,
             block: Vec::new(),
-            sorter: Sorter::new(None),
+            sorter: Sorter::new(self.plan.limit.map(|limit| limit.saturating_add(1))),
         };
         let base = self.plan.point.rows.index(access.index.id).len();
-        self.each_entry(access, reverse, &mut |entry, key| {
+        let after = run.after.as_deref();
+        let start = after.and_then(|place| entry_start(place, sort.len(), reverse));
+        let rest = start.map(|start| access.behind(&start, reverse));
+        self.each_entry(rest.as_ref().unwrap_or(access), reverse, &mut |entry, key| {
             let parts = entry.get(base..).unwrap_or_default();
             run.entry(parts_behind(parts, fixed), key)
         })?;
@@ -319,30 +364,28 @@ impl<'q> Run<'q> {
         Counts::add(&self.plan.counts.groups, rows.len() as u64);
         let mut sorter = Sorter::new(self.plan.limit);
         let mut order = Vec::new();
+        let after = grouping.cursor_order(self.plan.after.as_deref(), &rows)?;
         for values in rows {
-            let view = RowView::of_values(None, &values);
+            self.look()?;
+            let view = RowView::of_group(&values);
             if let Some(having) = &grouping.having
                 && !having.matches(&view, &grouping.around)?
             {
                 continue;
             }
             order.clear();
-            write_order(&grouping.sort, &view, &grouping.around, &mut order)?;
-            write_ties(ends_descending(&grouping.sort), &mut order, |order| {
-                for value in values.iter().take(grouping.keys.len()) {
-                    write_value(&to_lang(value), order);
-                }
-            });
-            if self.plan.after.as_ref().is_none_or(|after| order > *after) {
+            grouping.write_place(&values, &mut order)?;
+            if after.as_ref().is_none_or(|after| order > *after) {
                 sorter.offer(&order, || values)?;
             }
         }
         let has_more = sorter.has_more;
         let found = sorter.finish();
-        let last = found.last().filter(|_| has_more).map(|item| item.order.to_vec());
+        let last = found.last().filter(|_| has_more).map(|item| group_cursor(&item.order));
         let columns = &grouping.names;
         for item in found {
-            let view = RowView::of_values(None, &item.payload);
+            self.look()?;
+            let view = RowView::of_group(&item.payload);
             let mut values = Vec::with_capacity(columns.len());
             for bound in &grouping.columns {
                 let value = bound.evaluate(&view, &grouping.around, |value| from_lang(&value))?;
@@ -369,9 +412,11 @@ impl<'q> Run<'q> {
         let mut count = 0;
         for (lower, upper) in &access.ranges {
             let scan = Scan::range(Keyspace::Indexes, lower.clone(), upper.clone());
+            let mut is_over = false;
             let visit = &mut |_: &[u8], _: &[u8]| {
                 count += 1;
-                ControlFlow::Continue(())
+                is_over = count % ROWS_BETWEEN_LOOKS == 0 && (self.is_interrupted)();
+                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             self.plan
                 .point
@@ -379,6 +424,9 @@ impl<'q> Run<'q> {
                 .snapshot
                 .for_each(&scan, visit)
                 .map_err(DataLayerError::from)?;
+            if is_over {
+                return Err(QueryError::Interrupted.into());
+            }
         }
         Counts::add(&self.plan.counts.entries_read, count);
         Ok(count)
@@ -484,7 +532,10 @@ impl<'q> Run<'q> {
         if needs_order && access.in_key_order && !reverse {
             let mut seen = 0;
             let mut rest = None;
-            self.each_entry(access, false, &mut |_, key| {
+            // Behind the values, an entry has the key; that of a unique index is the only one.
+            let start = after.filter(|_| !access.index.definition.unique);
+            let behind = start.map(|key| access.behind(key, false));
+            self.each_entry(behind.as_ref().unwrap_or(access), false, &mut |_, key| {
                 if !is_behind(key.as_bytes(), after, false) {
                     return Ok(ControlFlow::Continue(()));
                 }
@@ -531,6 +582,7 @@ impl<'q> Run<'q> {
         after: Option<&[u8]>,
         visit: &mut impl FnMut(At<'_>) -> Flow,
     ) -> Result<(), FoldDbError> {
+        self.plan.counts.has_left_index.set(true);
         let (_, end) = whole(self.plan.point.rows.records(self.plan.entry.records()));
         self.each_in_ranges(&[(from, end)], false, reverse, after, visit)
     }
@@ -646,6 +698,8 @@ struct IndexOrder<'q, 'v, V> {
     loader: RowLoader<'q>,
     record: Record,
     end: StreamEnd,
+    /// The place of the cursor, until an entry behind it was met: all others are.
+    after: Option<Vec<u8>>,
     /// What the entries that are being sorted have in common.
     block: Vec<u8>,
     sorter: Sorter<RecordKey>,
@@ -661,7 +715,9 @@ impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
             return self.emit(key);
         }
         self.block = block.to_vec();
-        if let Some(order) = self.order_of(key)? {
+        if let Some(order) = self.order_of(key)?
+            && self.after.as_ref().is_none_or(|after| order > *after)
+        {
             self.sorter.offer(&order, || key.clone())?;
         }
         Ok(ControlFlow::Continue(()))
@@ -670,7 +726,9 @@ impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
     /// Hands over what is sorted by now.
     fn flush(&mut self) -> Flow {
         self.block.clear();
-        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(None));
+        // As many as there may still be, and one that tells that there are more.
+        let limit = self.end.limit.map(|limit| limit - self.end.visited + 1);
+        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(limit));
         for item in sorter.finish() {
             if self.emit(&item.payload)?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -681,20 +739,19 @@ impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
 
     /// The place of a record in the order.
     fn order_of(&mut self, key: &RecordKey) -> Result<Option<Vec<u8>>, FoldDbError> {
+        self.run.count_row()?;
         let Some(view) = self.loader.load_key(key)? else { return Ok(None) };
         let mut order = Vec::new();
-        write_order(self.sort, &view, &self.run.plan.around, &mut order)?;
-        write_ties(ends_descending(self.sort), &mut order, |order| {
-            order.extend_from_slice(key.as_bytes());
-        });
+        self.run.write_place(self.sort, &view, key.as_bytes(), &mut order)?;
         Ok(Some(order))
     }
 
     fn emit(&mut self, key: &RecordKey) -> Flow {
-        if let Some(after) = &self.run.plan.after
-            && self.order_of(key)?.is_none_or(|order| order <= *after)
-        {
-            return Ok(ControlFlow::Continue(()));
+        if self.after.is_some() {
+            if self.order_of(key)? <= self.after {
+                return Ok(ControlFlow::Continue(()));
+            }
+            self.after = None;
         }
         if self.end.is_reached() {
             self.end.has_more = true;
@@ -707,12 +764,62 @@ impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
         if !self.run.fill(self.columns, at, view.as_ref(), &mut self.record)? {
             return Ok(ControlFlow::Continue(()));
         }
-        self.end.visited += 1;
-        if self.end.is_reached() {
-            self.end.last = self.order_of(key)?.unwrap_or_default();
-        }
+        self.end.count(key.as_bytes());
         Ok((self.visit)(&mut self.record))
     }
+}
+
+impl Grouping {
+    /// Writes the place of a group in the order.
+    fn write_place(
+        &self,
+        values: &[lang::Value<'static>],
+        order: &mut Vec<u8>,
+    ) -> Result<(), FoldDbError> {
+        write_order(&self.sort, &RowView::of_group(values), &self.around, order)?;
+        write_ties(ends_descending(&self.sort), order, |order| {
+            for value in values.iter().take(self.keys.len()) {
+                write_value(value, order);
+            }
+        });
+        Ok(())
+    }
+
+    /// The place in the order of the group at which the page before has ended.
+    fn cursor_order(
+        &self,
+        after: Option<&[u8]>,
+        rows: &[Vec<lang::Value<'static>>],
+    ) -> Result<Option<Vec<u8>>, FoldDbError> {
+        let Some(after) = after else { return Ok(None) };
+        let (form, place) = after.split_first().ok_or(QueryError::InvalidCursor)?;
+        if *form == PLACE_WHOLE {
+            return Ok(Some(place.to_vec()));
+        }
+        let mut order = Vec::new();
+        for values in rows {
+            order.clear();
+            self.write_place(values, &mut order)?;
+            if hash_of(&order) == place {
+                return Ok(Some(order));
+            }
+        }
+        Err(QueryError::InvalidCursor.into())
+    }
+}
+
+/// The place of a group as it stands in a cursor: whole, or if it is long as a hash.
+fn group_cursor(order: &[u8]) -> Vec<u8> {
+    match order.len() {
+        ..=PLACE_BYTES_MAX => [&[PLACE_WHOLE], order].concat(),
+        _ => [&[PLACE_HASHED][..], &hash_of(order)].concat(),
+    }
+}
+
+fn hash_of(order: &[u8]) -> [u8; 16] {
+    let mut hash = [0; 16];
+    blake3::Hasher::new().update(order).finalize_xof().fill(&mut hash);
+    hash
 }
 
 /// What an entry has in common with those from which it cannot be told apart by its bytes, since a
@@ -730,6 +837,14 @@ fn cut_block(parts: &[u8], count: usize) -> &[u8] {
         }
     }
     &[]
+}
+
+/// What the entry at a place in the order of an index begins with, behind what all entries have in
+/// common; as much of it as a long text in it has whole. `None` if it is no such place.
+fn entry_start(place: &[u8], count: usize, descending: bool) -> Option<Vec<u8>> {
+    let parts = read_order(descending, place, count)?;
+    let block = cut_block(&parts, count).len();
+    Some(if block == 0 { parts } else { parts.get(..block)?.to_vec() })
 }
 
 fn parts_behind(parts: &[u8], fixed: usize) -> &[u8] {

@@ -85,6 +85,27 @@ fn rejecting_transforms_refuse_the_mutation_as_a_whole() {
 }
 
 #[test]
+fn an_import_passes_over_the_values_of_computed_fields() {
+    for (format, rows) in [
+        (ImportFormat::Csv, "id,a,sum,b\n1,2,99,1\n2,4,,0\n"),
+        (
+            ImportFormat::Ndjson,
+            "{\"id\": 1, \"a\": 2, \"b\": 1, \"sum\": \"x\"}\n\
+                                {\"id\": 2, \"a\": 4, \"b\": 0}\n",
+        ),
+    ] {
+        let db = memory();
+        let name = approve(&db, &schema(&[("sum", "a + b")]));
+        let options = ImportOptions::new(format);
+        let report =
+            db.import(&name, rows.as_bytes(), &options, |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!((report.imported, report.refused), (2, 0), "{report:?}");
+        assert_eq!(report.computed.into_iter().collect::<Vec<_>>(), [field("sum")]);
+        assert_eq!(all(&db, "S"), "[1,2,1,null,3]\n[2,4,0,null,4]\n");
+    }
+}
+
+#[test]
 fn an_import_refuses_the_rows_that_a_transform_rejects() {
     let db = memory();
     let text = schema(&[("q", "a / b")]).replace(r#""logic""#, r#""on_error": "reject", "logic""#);

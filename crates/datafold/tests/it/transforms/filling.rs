@@ -6,7 +6,7 @@ use std::thread;
 use datafold::FoldDb;
 use datafold::engine::{Mutation, RecordInput};
 use datafold::model::Value;
-use datafold_testkit::{ApplyFault, Random, seed_from_env};
+use datafold_testkit::{ApplyFault, CutKind, Random, seed_from_env};
 
 use super::{field, schema, value, write};
 use crate::harness::{approve, check_sound, clock, faulty, fold_db, memory, name, open_sim};
@@ -143,7 +143,12 @@ fn it_goes_on_after_a_kill_and_after_a_power_cut() {
         for id in 0..pause as i64 {
             write(&db, "update", &format!(r#"{{"id": {id}, "a": {pause}}}"#));
         }
-        let after = disk.process_kill(random.next_u64());
+        let seed = random.next_u64();
+        let after = match case % 3 {
+            0 => disk.process_kill(seed),
+            1 => disk.power_cut(CutKind::LoseAll, seed),
+            _ => disk.power_cut(CutKind::Torn, seed),
+        };
         drop(db);
         let store = std::sync::Arc::new(open_sim(&after, false).unwrap());
         let db = fold_db(store, clock());
@@ -166,4 +171,15 @@ fn failures_of_existing_records_are_told_and_reject_nothing() {
     assert_eq!(found[0].0.values().unwrap(), [Value::Int(7)]);
     assert_eq!(db.schemas().transforms(&name("V")).unwrap()[0].failing, 1);
     check_sound(&db);
+}
+
+#[test]
+fn a_view_whose_results_are_in_another_schema_is_not_deleted() {
+    let db = memory();
+    fill(&db, 3);
+    approve(&db, VIEW);
+    assert_eq!(assert_exact(&db), 3);
+    let error = db.schemas().delete(&name("V")).unwrap_err();
+    assert!(error.to_string().contains("has data (3 records"), "{error}");
+    assert_eq!(assert_exact(&db), 3);
 }
