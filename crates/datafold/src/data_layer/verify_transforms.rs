@@ -39,11 +39,29 @@ impl Check<'_> {
             Some(&BEHIND_PARTS) => self.other_row(id, row, rest),
             _ => {
                 self.transforms.entry(id).or_default().failures += 1;
+                self.live(id, rest, &place);
                 TransformFailure::decode(row).map(|failure| failure.encode().to_vec())
             }
         };
+        if rest.first() == Some(&BEHIND_PARTS)
+            && let Ok((TransformRow::Asked, record)) = Rows::read_of_transform(rest)
+        {
+            self.live(id, record, &place);
+        }
         match own_form {
             Ok(own_form) => self.form(&place(), row, &own_form),
+            Err(error) => self.report.problem(format!("{}: {error}", place())),
+        }
+    }
+
+    /// A row that goes with a record must have one.
+    fn live(&mut self, id: TransformId, record: &[u8], place: &dyn Fn() -> String) {
+        let Some(transform) = self.point.published.catalogue.transform(id) else { return };
+        match self.point.birth(transform.records, record) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                self.report.problem(format!("{}: is of a record that does not exist", place()));
+            }
             Err(error) => self.report.problem(format!("{}: {error}", place())),
         }
     }

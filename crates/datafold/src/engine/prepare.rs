@@ -13,7 +13,7 @@ use super::record_check::{RecordCheck, mapped_writes};
 use crate::data_layer::internal::{
     CellPlace, ElementName, FieldAddress, FieldWrites, Pipeline, Prefetch, Published, Rows,
 };
-use crate::data_layer::{DataLayerError, FieldId, SchemaCore, SchemaEntry, SchemaId};
+use crate::data_layer::{DataLayerError, SchemaCore, SchemaEntry, SchemaId};
 use crate::model::{Field, FieldKind, FieldName, RecordKey, SchemaName, SchemaState, Value};
 
 /// A request whose names, types and keys are checked and whose values are encoded.
@@ -106,18 +106,17 @@ impl Step {
         schemas.map(|schema| (schema, &self.key))
     }
 
-    /// The records that it writes cells of, with the fields; without fields, all of them.
-    fn written(&self) -> impl Iterator<Item = (SchemaId, Bytes, Option<Vec<FieldId>>)> {
-        let fields = |writes: &FieldWrites| Some(writes.keys().copied().collect());
+    /// The records that it writes cells of, with the cells; without them, it deletes one.
+    fn written(&self) -> impl Iterator<Item = (SchemaId, Bytes, Option<&FieldWrites>)> {
         let own = match &self.action {
-            Action::Write { writes, .. } | Action::Import { writes } => Some(fields(writes)),
+            Action::Write { writes, .. } | Action::Import { writes } => Some(Some(writes)),
             Action::Delete => Some(None),
             Action::Put { .. } => None,
         };
-        let own = own.map(|fields| (self.entry.records(), fields));
-        let mapped = self.mapped.iter().map(move |of| (of.entry.id, fields(&of.writes)));
+        let own = own.map(|writes| (self.entry.records(), writes));
+        let mapped = self.mapped.iter().map(|of| (of.entry.id, Some(&of.writes)));
         let record = self.key.bytes();
-        own.into_iter().chain(mapped).map(|(schema, fields)| (schema, record.clone(), fields))
+        own.into_iter().chain(mapped).map(|(schema, writes)| (schema, record.clone(), writes))
     }
 
     pub(crate) fn element_name(&self, write: &ElementWrite) -> ElementName {
