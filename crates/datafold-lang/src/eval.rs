@@ -84,6 +84,11 @@ impl<'a> Machine<'a> {
         Ok(Flow::Next)
     }
 
+    /// The steps that the run may still take.
+    pub(crate) fn steps_left(&self) -> u64 {
+        self.meter.steps_left
+    }
+
     fn set(&mut self, local: usize, value: Value<'a>) {
         if let Some(place) = self.locals.get_mut(local) {
             *place = value;

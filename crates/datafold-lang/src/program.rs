@@ -302,13 +302,23 @@ impl Program {
         inputs: &'a dyn Inputs,
         limits: &Limits,
     ) -> Result<Value<'a>, EvalError> {
+        self.evaluate_counted(inputs, limits).0
+    }
+
+    /// As [`Program::evaluate_within`], with the number of steps that it took.
+    pub fn evaluate_counted<'a>(
+        &'a self,
+        inputs: &'a dyn Inputs,
+        limits: &Limits,
+    ) -> (Result<Value<'a>, EvalError>, u64) {
         let mut machine = self.machine(inputs, limits);
         let result = match &self.code.body {
             Body::Expression(node) => machine.eval(node),
             Body::Statements(statements) => machine.run(statements),
         };
+        let steps = limits.steps.saturating_sub(machine.steps_left());
         let result = result.and_then(|value| self.check_output(value, limits));
-        result.map_err(|fault| self.error(fault, machine.failure))
+        (result.map_err(|fault| self.error(fault, machine.failure)), steps)
     }
 
     fn machine<'a>(&'a self, inputs: &'a dyn Inputs, limits: &Limits) -> Machine<'a> {

@@ -118,12 +118,20 @@ fn answer(session: &Session<'_>, request: &QueryRequest, out: &mut Out) -> Done 
         Format::Json => {
             out.text(",\"cursor\":")?;
             out.json(&end.cursor)?;
-            out.line(format_args!(",\"commit\":{}}}", end.commit))
+            out.text(&format!(",\"commit\":{}", end.commit))?;
+            if !end.stale.is_empty() {
+                out.text(",\"stale\":")?;
+                out.json(&end.stale)?;
+            }
+            out.line("}")
         }
         Format::Ndjson | Format::Csv => {
             out.flush()?;
             if let Some(cursor) = &end.cursor {
                 note(format_args!("cursor: {cursor}"));
+            }
+            if !end.stale.is_empty() {
+                note(format_args!("{}", stale(&end)));
             }
             Ok(())
         }
@@ -190,9 +198,18 @@ fn foot(end: &QueryEnd, count: u64, hidden: &[String]) {
         footer("choose with --select, or see all with --format json");
     }
     footer(format_args!("{}{}", counted(count, "record"), as_of(end)));
+    if !end.stale.is_empty() {
+        footer(stale(end));
+    }
     if let Some(cursor) = &end.cursor {
         footer(format_args!("there are more; go on with --cursor {cursor}"));
     }
+}
+
+/// Which values are not yet what they will be, in words.
+fn stale(end: &QueryEnd) -> String {
+    let names: Vec<_> = end.stale.iter().map(|name| name.as_str()).collect();
+    format!("still being computed again: {}", names.join(", "))
 }
 
 /// The moment of an answer in words.

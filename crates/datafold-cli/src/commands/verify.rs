@@ -32,6 +32,7 @@ struct DerivedAnswer {
     values: u64,
     failing: u64,
     filling: u64,
+    stale: u64,
     unregistered: u64,
     differences_found: u64,
     differences: Vec<DifferenceAnswer>,
@@ -90,6 +91,7 @@ fn check_derived(session: &Session<'_>) -> Result<DerivedAnswer, Failure> {
         values: report.values,
         failing: report.failing,
         filling: report.filling,
+        stale: report.stale,
         unregistered: report.unregistered,
         differences_found: report.differences,
         differences,
@@ -113,11 +115,12 @@ fn told_difference(found: DerivedDifference) -> DifferenceAnswer {
 }
 
 fn print_derived(out: &mut Out, derived: &DerivedAnswer) -> Done {
-    let DerivedAnswer { failing, filling, unregistered, differences_found, .. } = derived;
+    let DerivedAnswer { failing, filling, stale, unregistered, differences_found, .. } = derived;
     out.line(format_args!("computed {} again", counted(derived.values, "value")))?;
     for (count, what) in [
         (failing, "cannot be computed at present"),
         (filling, "not computed yet"),
+        (stale, "of earlier inputs, to be computed again"),
         (unregistered, "computed by transforms that are not registered any more"),
     ] {
         if *count > 0 {
@@ -191,9 +194,11 @@ fn print(report: &VerifyReport, derived: Option<DerivedAnswer>, format: Format) 
                 int(report.problems_found),
             ];
             if let Some(derived) = &derived {
-                columns.extend(["derived", "failing", "filling", "unregistered", "differences"]);
-                let DerivedAnswer { values, failing, filling, unregistered, .. } = derived;
-                let counts = [values, failing, filling, unregistered, &derived.differences_found];
+                columns.extend(["derived", "failing", "filling", "stale", "unregistered"]);
+                columns.push("differences");
+                let DerivedAnswer { values, failing, filling, stale, unregistered, .. } = derived;
+                let found = &derived.differences_found;
+                let counts = [values, failing, filling, stale, unregistered, found];
                 row.extend(counts.map(|count| int(*count)));
             }
             print_rows(&mut out, format, &columns, vec![row])?;

@@ -16,8 +16,9 @@ use super::propagation::Propagation;
 use super::record::ok;
 use super::rows::{CatalogueKind, Rows};
 use super::serialization::{RowError, SerializationHelper};
-use super::transform::{ComputedRow, Transform, TransformState};
+use super::transform::{ComputedRow, Part, Transform, TransformState};
 use super::transform_check::recompile;
+use super::transform_graph::TransformGraph;
 use super::transform_repository;
 use crate::model::{
     ContentHash, Field, FieldKind, FieldName, Schema, SchemaName, SchemaState, decode_from,
@@ -256,6 +257,10 @@ pub struct SchemaCore {
     computed: BTreeMap<TransformId, Arc<Transform>>,
     /// The transforms that writes run, by the schema that has the records.
     propagations: HashMap<SchemaId, Arc<Propagation>>,
+    /// How they depend on each other.
+    graph: Arc<TransformGraph>,
+    /// The schemas with records whose transforms have changed since these were made.
+    unsettled: BTreeSet<SchemaId>,
 }
 
 impl SchemaCore {
@@ -360,6 +365,38 @@ impl SchemaCore {
         found.is_some_and(|found| found.computing(place.field).is_some())
     }
 
+    /// How the transforms of all schemas depend on each other.
+    pub(crate) fn graph(&self) -> &TransformGraph {
+        &self.graph
+    }
+
+    /// Whether what is computed in the records of a schema has to do with no other record.
+    pub(crate) fn is_local(&self, records: SchemaId) -> bool {
+        let propagation = self.propagations.get(&records);
+        !self.graph.is_watched(records) && propagation.is_none_or(|found| !found.reads_others())
+    }
+
+    /// The transforms whose results a transform depends on, directly or by way of others, and it.
+    pub(crate) fn upstream(&self, transform: TransformId) -> Vec<&Arc<Transform>> {
+        let mut found: Vec<&Arc<Transform>> = Vec::new();
+        let mut left: Vec<&Arc<Transform>> = self.computed.get(&transform).into_iter().collect();
+        let mut seen = BTreeSet::from([transform]);
+        while let Some(next) = left.pop() {
+            found.push(next);
+            let own = next.cells().map(|field| CellPlace { schema: next.records, field });
+            let others = next.others().filter_map(|(_, target)| match target.part {
+                Part::Cell(field) => Some(CellPlace { schema: target.records, field }),
+                Part::Key(_) => None,
+            });
+            for place in own.chain(others) {
+                let of_schema = self.propagations.get(&place.schema);
+                let input = of_schema.and_then(|found| found.computing(place.field));
+                left.extend(input.filter(|input| seen.insert(input.id)));
+            }
+        }
+        found
+    }
+
     /// Whether anything is computed.
     pub(crate) fn computes(&self) -> bool {
         !self.propagations.is_empty()
@@ -391,9 +428,11 @@ impl SchemaCore {
             }
             match page.last_key() {
                 Some(last) if page.more() => scan = scan.after(last),
-                _ => return Ok(catalogue),
+                _ => break,
             }
         }
+        catalogue.settle_transforms();
+        Ok(catalogue)
     }
 
     /// The catalogue after a commit has written these rows. `before` tells whether a row existed.
@@ -405,6 +444,7 @@ impl SchemaCore {
         for (key, before, after) in rows {
             next.apply_row(key, before.map(|row| &row[..]), after.map(|row| &row[..]))?;
         }
+        next.settle_transforms();
         Ok(next)
     }
 
@@ -580,27 +620,35 @@ impl SchemaCore {
         let before = self.computed.remove(&id);
         let after = row.and_then(|row| self.resolve_computed(id, row, before.as_deref()));
         let records = before.iter().map(|found| found.records);
-        let records: BTreeSet<_> =
-            records.chain(after.as_ref().map(|found| found.records)).collect();
+        self.unsettled.extend(records.chain(after.as_ref().map(|found| found.records)));
         if let Some(transform) = after {
             self.computed.insert(id, Arc::new(transform));
         }
-        for records in records {
-            let known = self.propagations.get(&records);
-            let known = known.into_iter().flat_map(|known| known.transforms());
-            let mut found: BTreeMap<TransformId, Arc<Transform>> =
-                known.map(|found| (found.id, Arc::clone(found))).collect();
-            match self.computed.get(&id) {
-                Some(now) if now.records == records => found.insert(id, Arc::clone(now)),
-                _ => found.remove(&id),
-            };
-            let found: Vec<_> = found.into_values().collect();
-            if found.is_empty() {
-                self.propagations.remove(&records);
-            } else {
-                self.propagations.insert(records, Arc::new(Propagation::new(found).0));
+    }
+
+    /// Sets what follows from the transforms together.
+    fn settle_transforms(&mut self) {
+        let unsettled = std::mem::take(&mut self.unsettled);
+        if unsettled.is_empty() {
+            return;
+        }
+        let graph = TransformGraph::new(self.computed.values());
+        let mut found: HashMap<SchemaId, Vec<(u32, Arc<Transform>)>> = HashMap::new();
+        for transform in self.computed.values() {
+            if unsettled.contains(&transform.records) {
+                let of_schema = found.entry(transform.records).or_default();
+                of_schema.push((graph.level(transform.id), Arc::clone(transform)));
             }
         }
+        for records in unsettled {
+            match found.remove(&records) {
+                Some(found) => {
+                    self.propagations.insert(records, Arc::new(Propagation::new(found)));
+                }
+                None => drop(self.propagations.remove(&records)),
+            }
+        }
+        self.graph = Arc::new(graph);
     }
 
     fn resolve_computed(
@@ -615,7 +663,7 @@ impl SchemaCore {
         let place = entry.place_at(at).filter(|place| place.schema == entry.records())?;
         let logic = match before {
             Some(before) => before.logic.clone(),
-            None => recompile(entry, field.transform.as_ref()?).transpose()?,
+            None => recompile(self, entry, field.transform.as_ref()?).transpose()?,
         };
         Some(Transform {
             id,

@@ -1,5 +1,6 @@
 //! Changes of the catalogue inside a transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafold_store::{BatchKey, Keyspace};
@@ -12,12 +13,12 @@ use super::ids::{FieldId, IndexId, SchemaId, TransformId};
 use super::index::{INDEX_FIELDS_MAX, Index, IndexState, encode_index};
 use super::layout::{self, CellPlace, Layout};
 use super::pipeline::Execution;
-use super::propagation::Propagation;
 use super::record::ok;
 use super::rows::CatalogueKind;
 use super::transaction::TransactionState;
 use super::transform::{ComputedRow, Transform, TransformState};
 use super::transform_check::{self, TransformProblem};
+use super::transform_graph::levels;
 use super::transform_repository;
 use super::working_set::{CatalogueWrite, RowSource, WorkingSet};
 use crate::model::{Field, FieldKind, FieldName, IndexDefinition, Schema, SchemaName, SchemaState};
@@ -253,33 +254,45 @@ impl Editor<'_> {
         let rows = self.working.rows;
         let has_records = self.has_records(&entry)?;
         let state = if has_records { TransformState::Filling } else { TransformState::Ready };
+        let mut writes = Vec::with_capacity(2 * new.len());
         for (at, field, definition) in new {
             let id = TransformId(self.take_index_id()?.0);
             let row = ComputedRow { schema: entry.id, field: FieldId::at(at), state };
             let write = CatalogueWrite::Put(row.encode().into());
-            self.write(&rows.computed_field(id), write)?;
+            writes.push((rows.computed_field(id), write));
             let key = rows.catalogue_text(CatalogueKind::Transform, &full_name(field));
             let row = transform_repository::encode(definition);
-            self.write(&key, CatalogueWrite::Put(row.into()))?;
+            writes.push((key, CatalogueWrite::Put(row.into())));
         }
-        Ok(())
+        self.write_all(writes)
     }
 
-    /// Refuses a schema one of whose transforms could not run.
-    fn check_transforms(&self, entry: &Arc<SchemaEntry>) -> Result<(), DataLayerError> {
+    /// Refuses a schema one of whose transforms could not run. Whoever changes or deletes meanwhile
+    /// a schema that they read is in conflict with this.
+    fn check_transforms(&mut self, entry: &Arc<SchemaEntry>) -> Result<(), DataLayerError> {
         let mut problems = Vec::new();
-        let known = self.catalogue.propagation(entry.records());
-        let known = known.into_iter().flat_map(|known| known.transforms().iter());
+        let known = self.catalogue.computed();
         let mut all: Vec<_> =
             known.filter(|found| found.schema != entry.schema.name).cloned().collect();
+        let mut read = BTreeSet::new();
         for (at, field) in entry.schema.fields.iter().enumerate() {
             let Some(definition) = &field.transform else { continue };
-            match transform_check::check(entry, field, definition) {
+            match transform_check::check(self.catalogue, entry, field, definition) {
                 Err(problem) => problems.push(problem),
-                Ok(logic) => all.extend(Transform::unregistered(entry, at, logic).map(Arc::new)),
+                Ok(logic) => {
+                    let found = Transform::unregistered(entry, at, logic).map(Arc::new);
+                    let schemas = self.catalogue.iter().filter(|other| {
+                        found.iter().any(|found| found.names_schema(&other.schema.name))
+                    });
+                    read.extend(schemas.map(|other| other.id));
+                    all.extend(found);
+                }
             }
         }
-        if let (_, Some(circle)) = Propagation::new(all) {
+        for schema in read {
+            self.touch(schema)?;
+        }
+        if let (_, Some(circle)) = levels(&all) {
             let name = |found: &Arc<Transform>| format!("`{}.{}`", found.schema, found.field);
             let names: Vec<_> = circle.iter().map(name).collect();
             let own = circle.iter().find(|found| found.schema == entry.schema.name);
@@ -412,6 +425,17 @@ impl Editor<'_> {
                 });
             }
         }
+        let reads = |found: &&Arc<Transform>| found.names_schema(name);
+        let readers = self.catalogue.computed().filter(reads);
+        let readers: Vec<_> =
+            readers.map(|found| format!("`{}.{}`", found.schema, found.field)).collect();
+        if !readers.is_empty() {
+            return Err(DataLayerError::Refused {
+                what: "schema",
+                name: name.to_string(),
+                rule: format!("is read by {} and cannot be deleted", readers.join(", ")),
+            });
+        }
         let rows = self.working.rows;
         let (keyspace, key) = rows.counters(entry.records());
         let counters = match self.source.read(keyspace, &key)? {
@@ -445,13 +469,14 @@ impl Editor<'_> {
             self.write(&rows.index_row(index.id), CatalogueWrite::Delete)?;
         }
         let of_schema = |found: &&Arc<Transform>| found.schema == entry.schema.name;
-        let transforms: Vec<_> = self.catalogue.computed().filter(of_schema).cloned().collect();
-        for transform in transforms {
+        let transforms = self.catalogue.computed().filter(of_schema);
+        let transforms = transforms.flat_map(|transform| {
             let full_name = format!("{name}.{}", transform.field);
             let stored = rows.catalogue_text(CatalogueKind::Transform, &full_name);
-            self.write(&stored, CatalogueWrite::Delete)?;
-            self.write(&rows.computed_field(transform.id), CatalogueWrite::Delete)?;
-        }
+            [stored, rows.computed_field(transform.id)]
+        });
+        let writes = transforms.map(|key| (key, CatalogueWrite::Delete)).collect();
+        self.write_all(writes)?;
         if entry.layout.is_some() {
             self.write(&rows.layout(entry.id), CatalogueWrite::Delete)?;
         }
@@ -465,11 +490,24 @@ impl Editor<'_> {
         key: &BatchKey,
         write: CatalogueWrite,
     ) -> Result<(), DataLayerError> {
-        let before = self.working.catalogue_row(self.source, key)?;
-        self.working.write_catalogue(self.source, key, write)?;
-        let after = self.working.catalogue_row(self.source, key)?;
-        let row = (&key.1, before.as_ref(), after.as_ref());
-        *self.catalogue = Arc::new(self.catalogue.with_rows(std::iter::once(row))?);
+        self.write_all(vec![(key.clone(), write)])
+    }
+
+    /// As [`Editor::write`], several rows at once: what follows from them is found once.
+    pub(crate) fn write_all(
+        &mut self,
+        writes: Vec<(BatchKey, CatalogueWrite)>,
+    ) -> Result<(), DataLayerError> {
+        let mut changed = Vec::with_capacity(writes.len());
+        for (key, write) in writes {
+            let before = self.working.catalogue_row(self.source, &key)?;
+            self.working.write_catalogue(self.source, &key, write)?;
+            let after = self.working.catalogue_row(self.source, &key)?;
+            changed.push((key.1, before, after));
+        }
+        let rows =
+            changed.iter().map(|(key, before, after)| (key, before.as_ref(), after.as_ref()));
+        *self.catalogue = Arc::new(self.catalogue.with_rows(rows)?);
         Ok(())
     }
 }

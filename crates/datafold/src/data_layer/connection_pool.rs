@@ -15,6 +15,7 @@ use super::schema_repository::SchemaRepository;
 use super::spaces::{self, DEFAULT_SPACE};
 use super::stats::DatabaseStats;
 use super::transaction::Transaction;
+use super::transform::PropagationLimits;
 use super::transform_repository::TransformRepository;
 use crate::clock::{Clock, SystemClock};
 use crate::sync::{JoinHandle, Mutex};
@@ -32,6 +33,8 @@ pub struct PoolOptions {
     /// The memory that rows of records which were read lately take at most, in bytes, about. It is
     /// taken only as records are read by their keys. Default: 256 MiB; 0 for none.
     pub record_cache_bytes: usize,
+    /// How much of what depends on a commit is computed in it.
+    pub propagation: PropagationLimits,
 }
 
 impl Default for PoolOptions {
@@ -41,6 +44,7 @@ impl Default for PoolOptions {
             space: DEFAULT_SPACE.to_owned(),
             clock: Arc::new(SystemClock),
             record_cache_bytes: RECORD_CACHE_BYTES,
+            propagation: PropagationLimits::default(),
         }
     }
 }
@@ -151,7 +155,8 @@ impl DatabasePool {
         let create = options.store.create || store.info().engine == "memory";
         let space = spaces::find_or_create(store.as_ref(), &options.space, create)?;
         let clock = Arc::clone(&options.clock);
-        let pipeline = Pipeline::open(store, Rows { space }, clock, options.record_cache_bytes)?;
+        let (cache_bytes, limits) = (options.record_cache_bytes, options.propagation);
+        let pipeline = Pipeline::open(store, Rows { space }, clock, cache_bytes, limits)?;
         let ops = Arc::new(DbOperations::new(pipeline));
         let registry = RepositoryRegistry {
             schemas: SchemaRepository::new(Arc::clone(&ops)),

@@ -12,8 +12,8 @@ use super::counters::SchemaCounters;
 use super::draft::Draft;
 use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
-use super::lineage::read_failure;
-use super::pipeline::read_counters;
+use super::lineage::{AsOf, read_failure};
+use super::pipeline::{Pipeline, read_counters};
 use super::propagation::Propagation;
 use super::read_point::ReadPoint;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow};
@@ -32,6 +32,8 @@ pub struct DerivedReport {
     pub failing: u64,
     /// Values that are not computed yet, as their transform is filling.
     pub filling: u64,
+    /// Values that may be those of earlier inputs, as what is queued is not computed yet.
+    pub stale: u64,
     /// Values of revisions that are not registered any more, which cannot be computed again.
     pub unregistered: u64,
     /// Values that are other ones than what is computed.
@@ -150,6 +152,9 @@ impl Check<'_> {
             } else if transform.state == TransformState::Filling && cell.is_none() {
                 self.report.filling += 1;
                 ControlFlow::Continue(())
+            } else if Pipeline::is_stale(&self.point.published, transform.id) {
+                self.report.stale += 1;
+                ControlFlow::Continue(())
             } else {
                 self.compare(&now, &draft)?
             };
@@ -157,7 +162,8 @@ impl Check<'_> {
                 return Ok(flow);
             }
             let Some(cell) = cell else { continue };
-            if is_older_than_inputs(transform, cell, &live)
+            let is_older = is_older_than_inputs(transform, cell, &live);
+            if (is_older || transform.others().next().is_some())
                 && self.as_of_commit(schema, transform, &record, cell)?.is_break()
             {
                 return Ok(ControlFlow::Break(()));
@@ -229,7 +235,7 @@ impl Check<'_> {
 
     fn compare(&mut self, of: &Computed<'_>, inputs: &Draft) -> Flow {
         self.report.values += 1;
-        let computed = of.transform.evaluate(of.record, inputs);
+        let computed = self.evaluate(of, inputs)?;
         match &computed {
             Ok(computed) if computed.as_ref() == of.stored => Ok(ControlFlow::Continue(())),
             _ => self.differs(of, computed),
@@ -238,10 +244,19 @@ impl Check<'_> {
 
     /// What is told to fail must fail.
     fn failing_again(&mut self, of: &Computed<'_>, inputs: &Draft) -> Flow {
-        match of.transform.evaluate(of.record, inputs) {
+        match self.evaluate(of, inputs)? {
             Err(_) => Ok(ControlFlow::Continue(())),
             Ok(computed) => self.differs(of, Ok(computed)),
         }
+    }
+
+    fn evaluate(
+        &self,
+        of: &Computed<'_>,
+        inputs: &Draft,
+    ) -> Result<Result<Option<Bytes>, Evaluation>, DataLayerError> {
+        let others = AsOf::new(self.point, of.at);
+        Ok(of.transform.evaluate(of.record, inputs, &others)?.result)
     }
 
     fn differs(&mut self, of: &Computed<'_>, computed: Result<Option<Bytes>, Evaluation>) -> Flow {

@@ -111,6 +111,11 @@ impl Draft {
         }
     }
 
+    /// The encoded value of a field as it was found, whatever becomes of it.
+    pub(super) fn found_value(&self, field: FieldId) -> Option<&Bytes> {
+        self.found_live()?.cell(field)?.value.as_ref()
+    }
+
     /// Begins a new life with these values. The record must not exist.
     pub(crate) fn create(&mut self, writes: FieldWrites) {
         debug_assert!(!self.exists(), "create is called for a record that does not exist");

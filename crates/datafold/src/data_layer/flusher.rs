@@ -167,19 +167,22 @@ impl Pipeline {
         if !is_planted(Fault::CacheKept) && !is_planted(Fault::CacheAfterShown) {
             forget_records(&before.cache, group, last.number);
         }
+        let queued = before.queued_after(&counters);
+        let has_queue_changed = queued != before.queued;
         self.durable_counters.lock().extend(counters);
         self.published.store(Arc::new(Published {
             number: last.number,
             time: last.time,
             snapshot,
             catalogue: Arc::clone(catalogue),
+            queued,
             cache: Arc::clone(&before.cache),
         }));
         self.publication.tell();
         if is_planted(Fault::CacheAfterShown) {
             forget_records(&before.cache, group, last.number);
         }
-        if has_catalogue_changed {
+        if has_catalogue_changed || has_queue_changed {
             self.catalogue_changes.tell();
         }
         Ok(())

@@ -37,6 +37,13 @@ impl FromStr for CommitNumber {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SchemaId(pub u32);
 
+impl SchemaId {
+    /// The transform whose counters stand under this number, if it is none of a schema.
+    pub(crate) fn transform(self) -> Option<TransformId> {
+        (self.0 & COMPUTED != 0).then_some(TransformId(self.0 & !COMPUTED))
+    }
+}
+
 impl fmt::Display for SchemaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -141,16 +141,13 @@ impl Pipeline {
         }
     }
 
-    /// Waits until no transform over the records of a schema computes what was there before it, or
+    /// Waits until what is computed in the records of a schema is not behind what it depends on, or
     /// the pipeline is closed or halted.
     pub(crate) fn wait_for_transforms(&self, records: SchemaId) {
         loop {
             let seen = self.catalogue_changes.count();
-            let is_filling = |published: &Published| {
-                let found = published.catalogue.propagation(records);
-                found.is_some_and(|found| found.is_filling())
-            };
-            if self.is_closed() || self.halted.get().is_some() || !is_filling(&self.published()) {
+            let is_behind = Self::is_behind(&self.published(), records);
+            if self.is_closed() || self.halted.get().is_some() || !is_behind {
                 return;
             }
             self.catalogue_changes.wait(seen, Some(PAUSE));
@@ -179,7 +176,7 @@ impl Pipeline {
             }
             return Ok(true);
         }
-        self.fill_step(chunk_rows)
+        Ok(self.queue_step(chunk_rows)? || self.fill_step(chunk_rows)?)
     }
 
     fn progress(

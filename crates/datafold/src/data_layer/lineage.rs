@@ -3,19 +3,22 @@
 //! Nothing is stored for it. The atom of a result names its transform and its commit, and what the
 //! transform read is read as of that commit, computed values of the same commit included.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafold_lang as lang;
 use datafold_store::Keyspace;
 
 use super::catalogue::SchemaEntry;
+use super::draft::Draft;
 use super::error::{DataLayerError, SerializationError};
 use super::ids::{AtomId, CommitNumber, SchemaId, TransformId, WriterId};
 use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, LiveRecord};
-use super::transform::{Transform, TransformFailure, TransformState};
+use super::transform::{OtherRecords, Part, Target, Transform, TransformFailure, TransformState};
 use crate::model::{FieldName, RecordKey, SchemaName, Timestamp, TransformDefinition, Value};
 
 /// A lineage tells of at most so many values.
@@ -257,13 +260,42 @@ impl<'p> Tracer<'p> {
     }
 
     /// What a transform reads for a record. Whatever it reads is a field of a record as of a
-    /// commit, be it another record or another schema's.
-    fn reads(&self, transform: &Transform, key: &RecordKey) -> Vec<ReadCell> {
-        let Some(entry) = self.point.published.catalogue.get(transform.schema.as_str()) else {
-            return Vec::new();
-        };
+    /// commit, be it another record or another schema's. Which ones it looks up is found by
+    /// computing it again.
+    fn reads(
+        &self,
+        transform: &Transform,
+        key: &RecordKey,
+        at: CommitNumber,
+    ) -> Result<Vec<ReadCell>, DataLayerError> {
+        let catalogue = &self.point.published.catalogue;
+        let Some(entry) = catalogue.get(transform.schema.as_str()) else { return Ok(Vec::new()) };
         let own = |field| ReadCell { entry: Arc::clone(entry), key: key.clone(), field };
-        transform.input_fields().map(own).collect()
+        let mut reads: Vec<ReadCell> = transform.input_fields().map(own).collect();
+        if transform.others().next().is_none() {
+            return Ok(reads);
+        }
+        let others = AsOf::new(self.point, at);
+        let own = Draft::found(others.point.live(transform.records, key.as_bytes())?);
+        transform.evaluate(key.bytes(), &own, &others)?;
+        for (Target { records, part }, record) in others.read.into_inner() {
+            let (schema, field) = match part {
+                Part::Key(at) => {
+                    let name = catalogue.by_id(records).map(|entry| &entry.schema);
+                    let Some(schema) = name else { continue };
+                    let Some(field) = schema.key.get(at) else { continue };
+                    (schema.name.clone(), field.clone())
+                }
+                Part::Cell(field) => {
+                    let place = CellPlace { schema: records, field };
+                    let Some(root) = self.root_of(place) else { continue };
+                    root
+                }
+            };
+            let Some(entry) = catalogue.get(schema.as_str()).cloned() else { continue };
+            reads.push(ReadCell { entry, key: RecordKey::from_bytes(record), field });
+        }
+        Ok(reads)
     }
 
     fn inputs(
@@ -274,7 +306,7 @@ impl<'p> Tracer<'p> {
         depth: usize,
     ) -> Result<(Vec<Lineage>, usize), DataLayerError> {
         let (mut inputs, mut left_out) = (Vec::new(), 0);
-        for read in self.reads(transform, key) {
+        for read in self.reads(transform, key, at)? {
             if depth + 1 >= LINEAGE_DEPTH_MAX || self.values_left == 0 {
                 left_out += 1;
             } else {
@@ -293,7 +325,7 @@ impl<'p> Tracer<'p> {
         to: CommitNumber,
     ) -> Result<Option<CommitNumber>, DataLayerError> {
         let mut last = None;
-        for ReadCell { entry, key, field } in self.reads(transform, key) {
+        for ReadCell { entry, key, field } in self.reads(transform, key, to)? {
             let Some(place) = entry.place(field.as_str()) else { continue };
             if entry.schema.is_key_field(field.as_str()) {
                 continue;
@@ -346,6 +378,33 @@ impl<'p> Tracer<'p> {
         let time = self.point.commit(commit)?.time;
         self.times.insert(commit, time);
         Ok(time)
+    }
+}
+
+/// The records of others as of a commit, and what was read of them.
+pub(super) struct AsOf {
+    point: ReadPoint,
+    read: RefCell<Vec<(Target, Bytes)>>,
+}
+
+impl AsOf {
+    pub(super) fn new(point: &ReadPoint, at: CommitNumber) -> Self {
+        Self { point: ReadPoint { at, ..point.clone() }, read: RefCell::default() }
+    }
+}
+
+impl OtherRecords for AsOf {
+    fn value(
+        &self,
+        target: Target,
+        record: &Bytes,
+    ) -> Result<lang::Value<'static>, DataLayerError> {
+        let found = Draft::found(self.point.live(target.records, record)?);
+        let read = (target, record.clone());
+        if !self.read.borrow().contains(&read) {
+            self.read.borrow_mut().push(read);
+        }
+        target.value(record, &found)
     }
 }
 

@@ -19,6 +19,7 @@ use super::propagate::Propagate;
 use super::propagation::Propagation;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, Stamp};
 use super::rows::{CatalogueKind, FieldAddress, Rows};
+use super::transform::PropagationLimits;
 use super::working_set::{ElementName, RowSource, WorkingSet, read_count};
 
 /// Which commit the writes become.
@@ -66,18 +67,18 @@ impl Materialized {
 impl WorkingSet {
     /// The rows of the commit that these writes become.
     ///
-    /// `newest` is the state that the commit follows, `counters` are what it counts. Of it only the
-    /// counts of elements, the entries of unique indexes and the failures of transforms are read,
-    /// which are therefore no part of what a transaction conflicts with.
+    /// `newest` is the state that the commit follows, `counters` are what it counts. Of it are read
+    /// the counts of elements, the entries of unique indexes and what transforms depend on, which
+    /// are therefore no part of what a transaction conflicts with.
     ///
     /// Fields that are computed from what is written are computed here, so that everything behind
     /// takes them for what they are: cells that the commit writes.
     pub(crate) fn materialize(
         mut self,
         stamp: CommitStamp,
-        catalogue: &SchemaCore,
+        (catalogue, counters): (&SchemaCore, &HashMap<SchemaId, SchemaCounters>),
         newest: &mut dyn RowSource,
-        counters: &HashMap<SchemaId, SchemaCounters>,
+        limits: PropagationLimits,
     ) -> Result<Materialized, CommitError> {
         let mut out = Materialized::default();
         let mut changed = self.catalogue_rows_at(stamp.number);
@@ -99,8 +100,9 @@ impl WorkingSet {
         // A record that is written with the approval of its schema is in its indexes.
         let after = out.catalogue.clone();
         let catalogue = after.as_deref().unwrap_or(catalogue);
-        Propagate { rows: self.rows, number: stamp.number, newest, counters, out: &mut out }
-            .records(catalogue, &mut self.records, &self.filling, &self.again)?;
+        let known = (catalogue, counters);
+        Propagate::new(self.rows, stamp.number, known, newest, limits, &mut out)
+            .records(&mut self.records, &self.background)?;
         let entries = IndexWrites::default();
         let mut writer =
             Writer { rows: self.rows, stamp, catalogue, newest, next: 0, out, entries };

@@ -4,6 +4,7 @@
 //! the only path to the store; every change goes through its commit pipeline, which gives all
 //! commits of a space one order and makes several durable at once.
 
+mod asked;
 mod atom;
 mod atom_repository;
 mod catalogue;
@@ -37,6 +38,7 @@ mod moment;
 mod overlay;
 mod pipeline;
 mod plain_row;
+mod preview;
 mod propagate;
 mod propagation;
 mod publication;
@@ -57,11 +59,14 @@ mod transaction;
 mod transform;
 mod transform_check;
 mod transform_fill;
+mod transform_graph;
+mod transform_queue;
 mod transform_repository;
 mod transform_run;
 mod verify;
 mod verify_catalogue;
 mod verify_elements;
+mod verify_transforms;
 mod working_set;
 
 pub use atom::{Atom, AtomRef, AtomStatus, CellName};
@@ -93,7 +98,8 @@ pub use spaces::DEFAULT_SPACE;
 pub use stats::{DatabaseStats, SchemaStats};
 pub use transaction::Transaction;
 pub use transform::{
-    TRANSFORM_LIMITS, Transform, TransformFailure, TransformState, VALUE_BYTES_MAX,
+    LOOKUPS_MAX, PropagationLimits, TRANSFORM_LIMITS, Transform, TransformFailure, TransformState,
+    VALUE_BYTES_MAX,
 };
 pub use transform_check::TransformProblem;
 pub use transform_repository::TransformRepository;

@@ -1,9 +1,10 @@
 //! Rows that are committed in order but not yet durable.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
-use datafold_store::{BatchKey, Keyspace};
+use datafold_store::{BatchKey, Keyspace, Scan};
 
 use super::ids::CommitNumber;
 
@@ -50,6 +51,28 @@ impl Overlay {
     /// The row as pending commits leave it; `None` if no pending commit wrote it.
     pub(crate) fn get(&self, key: &BatchKey) -> Option<Option<&Bytes>> {
         self.rows.get(key).map(|(_, row)| row.as_ref())
+    }
+
+    /// The keys of a range that pending commits have written, with whether there is a row then.
+    pub(crate) fn keys(&self, scan: &Scan) -> impl Iterator<Item = (&Bytes, bool)> {
+        let whole = |key: &Vec<u8>| (scan.keyspace, Bytes::copy_from_slice(key));
+        let first = Bound::Included((scan.keyspace, Bytes::new()));
+        let lower = match &scan.lower {
+            Bound::Included(key) => Bound::Included(whole(key)),
+            Bound::Excluded(key) => Bound::Excluded(whole(key)),
+            Bound::Unbounded => first,
+        };
+        let found = self.rows.range((lower, Bound::Unbounded));
+        let is_within = |key: &BatchKey| {
+            key.0 == scan.keyspace
+                && match &scan.upper {
+                    Bound::Included(upper) => key.1 <= *upper,
+                    Bound::Excluded(upper) => key.1 < *upper,
+                    Bound::Unbounded => true,
+                }
+        };
+        let found = found.take_while(move |(key, _)| is_within(key));
+        found.map(|(key, (_, row))| (&key.1, row.is_some()))
     }
 
     /// Adds the writes of the next commit.

@@ -9,7 +9,7 @@
 //! Lock order: writer, queue, ticket. No lock is held while the store syncs. Of a caller's
 //! code only its clock is asked under a lock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,6 +35,7 @@ use super::record_cache::RecordCache;
 use super::rows::Rows;
 use super::serialization::RowError;
 use super::ticket::Ticket;
+use super::transform::PropagationLimits;
 use super::working_set::{RowSource, WorkingSet};
 use crate::clock::Clock;
 use crate::model::Timestamp;
@@ -97,6 +98,7 @@ pub(crate) struct Pipeline {
     pub(super) halted: OnceLock<Halt>,
     pub(super) catalogue_changes: CatalogueChanges,
     pub(super) publication: Publication,
+    pub(super) limits: PropagationLimits,
 }
 
 /// What a declarative request sees and writes while it runs under the writer lock.
@@ -124,6 +126,24 @@ impl RowSource for PendingSource<'_> {
             },
         }
     }
+
+    fn keys(&mut self, scan: &Scan) -> Result<Vec<Bytes>, DataLayerError> {
+        let pending: Vec<_> = self.overlay.keys(scan).collect();
+        let removed = pending.iter().filter(|(_, is_there)| !is_there).count();
+        let stored = scan.clone().rows(scan.rows_max.saturating_add(removed));
+        let stored = self.published.keys(&stored)?;
+        if pending.is_empty() {
+            return Ok(stored);
+        }
+        let mut keys: BTreeSet<Bytes> = stored.into_iter().collect();
+        for (key, is_there) in pending {
+            match is_there {
+                true => keys.insert(key.clone()),
+                false => keys.remove(key),
+            };
+        }
+        Ok(keys.into_iter().take(scan.rows_max).collect())
+    }
 }
 
 /// The durable state before a commit, and what was read of it before the lock was taken.
@@ -146,9 +166,11 @@ impl Pipeline {
         rows: Rows,
         clock: Arc<dyn Clock>,
         cache_bytes: usize,
+        limits: PropagationLimits,
     ) -> Result<Self, DataLayerError> {
-        let published = read_published(store.as_ref(), rows, cache_bytes)?;
+        let mut published = read_published(store.as_ref(), rows, cache_bytes)?;
         let counters = read_counters(&published, rows)?;
+        published.queued = published.queued_after(&counters);
         let writer = Writer {
             number: published.number,
             time: published.time,
@@ -170,7 +192,13 @@ impl Pipeline {
             halted: OnceLock::new(),
             catalogue_changes: CatalogueChanges::default(),
             publication: Publication::default(),
+            limits,
         })
+    }
+
+    /// How much of what depends on a commit is computed in it.
+    pub(crate) fn limits(&self) -> PropagationLimits {
+        self.limits
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -370,7 +398,8 @@ impl Pipeline {
         let mut newest = PendingSource { overlay: &writer.overlay, published, prefetched };
         let stamp = CommitStamp { number, writer: by };
         let (catalogue, counters) = (&writer.catalogue, &writer.counters);
-        let mut rows = working.materialize(stamp, catalogue, &mut newest, counters)?;
+        let mut rows =
+            working.materialize(stamp, (catalogue, counters), &mut newest, self.limits)?;
         if rows.writes.is_empty() {
             return Ok(None);
         }
@@ -546,7 +575,7 @@ fn read_published(
     };
     let catalogue = Arc::new(SchemaCore::load(snapshot.as_ref(), rows)?);
     let cache = Arc::new(RecordCache::new(cache_bytes));
-    Ok(Published { number, time, snapshot, catalogue, cache })
+    Ok(Published { number, time, snapshot, catalogue, queued: Arc::default(), cache })
 }
 
 pub(super) fn read_counters(

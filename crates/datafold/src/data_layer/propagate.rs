@@ -1,90 +1,475 @@
 //! Computes the fields that depend on what a commit writes.
+//!
+//! Most transforms read and write one record, and are computed with it. Where transforms read the
+//! records of others, what is to be computed is kept in a list, from which the one of the lowest
+//! level is taken: all that it reads is final then, in whichever record it is.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::Keyspace;
+use datafold_lang as lang;
+use datafold_store::{Keyspace, Scan};
 
+use super::asked::{AskedWrites, Task, TaskProgress};
 use super::catalogue::SchemaCore;
 use super::commit::{Change, FailureChange};
 use super::counters::SchemaCounters;
 use super::draft::{After, Draft};
 use super::error::{CommitError, DataLayerError};
 use super::failure::unreadable;
-use super::ids::{CommitNumber, SchemaId};
+use super::ids::{CommitNumber, SchemaId, TransformId};
 use super::materialize::Materialized;
 use super::propagation::{Cause, Propagation};
-use super::rows::Rows;
-use super::transform::{Evaluation, Transform, TransformFailure};
-use super::working_set::{Again, RowSource};
+use super::rows::{BEHIND_PARTS, Rows};
+use super::transform::{
+    Evaluation, Finder, OtherRecords, Part, PropagationLimits, Target, Transform, TransformFailure,
+};
+use super::transform_graph::Watcher;
+use super::working_set::{Background, RowSource};
 use crate::model::{OnError, RecordKey};
 use crate::planted::{Fault, is_planted};
 
 /// The records of a transaction, by schema and key.
-type Records = BTreeMap<(SchemaId, Bytes), Draft>;
+type Records = BTreeMap<RecordName, Draft>;
+
+/// A record: the schema that has it, and its key.
+type RecordName = (SchemaId, Bytes);
 
 /// What propagation reads and writes besides the records.
 pub(super) struct Propagate<'a> {
-    pub(super) rows: Rows,
+    catalogue: &'a SchemaCore,
     /// The commit that the writes become.
-    pub(super) number: CommitNumber,
-    pub(super) newest: &'a mut dyn RowSource,
+    number: CommitNumber,
     /// The counters before the commit.
-    pub(super) counters: &'a HashMap<SchemaId, SchemaCounters>,
-    pub(super) out: &'a mut Materialized,
+    counters: &'a HashMap<SchemaId, SchemaCounters>,
+    reading: Reading<'a>,
+    /// What may still be computed in this commit.
+    left: PropagationLimits,
+    /// What the library computes by itself refuses nothing.
+    is_background: bool,
+    out: &'a mut Materialized,
+    due: BTreeSet<Due>,
+    /// The records that the commit writes or fills itself.
+    own: BTreeSet<RecordName>,
+    outcomes: BTreeMap<(TransformId, Bytes), Outcome>,
+    asked: AskedWrites,
+    /// What becomes of tasks, by their rows: `None` for one that is done.
+    tasks: BTreeMap<Bytes, (TransformId, Option<TaskProgress>)>,
 }
 
-impl Propagate<'_> {
-    /// Computes what depends on the writes, and in the records of `filling` what was never
-    /// computed.
+/// What becomes of what is told of failures.
+enum Outcome {
+    /// It has a result.
+    Computed,
+    /// The record is deleted.
+    Gone,
+    Failed(Evaluation),
+}
+
+/// One evaluation that is to be made.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    level: u32,
+    transform: TransformId,
+    record: Bytes,
+}
+
+/// The rows of records that the transaction has no drafts of.
+struct Reading<'a> {
+    rows: Rows,
+    newest: &'a mut dyn RowSource,
+    drafts: HashMap<RecordName, Draft>,
+}
+
+impl Reading<'_> {
+    fn draft(&mut self, name: &RecordName) -> Result<&Draft, DataLayerError> {
+        if !self.drafts.contains_key(name) {
+            let key = self.rows.record(name.0, &name.1);
+            let row = self.newest.read(Keyspace::Records, &key)?;
+            let draft = Draft::new(row)
+                .map_err(|error| DataLayerError::row(Keyspace::Records, &key, error))?;
+            self.drafts.insert(name.clone(), draft);
+        }
+        self.drafts.get(name).ok_or_else(|| DataLayerError::missing("the draft of a record"))
+    }
+}
+
+/// Records as an evaluation reads them: as the commit leaves them.
+struct View<'v, 'a> {
+    records: &'v Records,
+    reading: RefCell<&'v mut Reading<'a>>,
+}
+
+impl OtherRecords for View<'_, '_> {
+    fn value(
+        &self,
+        target: Target,
+        record: &Bytes,
+    ) -> Result<lang::Value<'static>, DataLayerError> {
+        let name = (target.records, record.clone());
+        match self.records.get(&name) {
+            Some(draft) => target.value(record, draft),
+            None => target.value(record, self.reading.borrow_mut().draft(&name)?),
+        }
+    }
+}
+
+/// For transforms that read their own record only.
+pub(crate) struct NoOthers;
+
+impl OtherRecords for NoOthers {
+    fn value(&self, _: Target, _: &Bytes) -> Result<lang::Value<'static>, DataLayerError> {
+        Ok(lang::Value::Null)
+    }
+}
+
+impl<'a> Propagate<'a> {
+    pub(super) fn new(
+        rows: Rows,
+        number: CommitNumber,
+        (catalogue, counters): (&'a SchemaCore, &'a HashMap<SchemaId, SchemaCounters>),
+        newest: &'a mut dyn RowSource,
+        limits: PropagationLimits,
+        out: &'a mut Materialized,
+    ) -> Self {
+        Self {
+            catalogue,
+            number,
+            counters,
+            reading: Reading { rows, newest, drafts: HashMap::new() },
+            left: limits,
+            is_background: false,
+            out,
+            due: BTreeSet::new(),
+            own: BTreeSet::new(),
+            outcomes: BTreeMap::new(),
+            asked: AskedWrites::default(),
+            tasks: BTreeMap::new(),
+        }
+    }
+
+    /// Computes what depends on the writes, and what the background computes.
     pub(super) fn records(
-        &mut self,
-        catalogue: &SchemaCore,
+        mut self,
         records: &mut Records,
-        filling: &BTreeSet<(SchemaId, Bytes)>,
-        again: &Again,
+        background: &Background,
     ) -> Result<(), CommitError> {
-        if !catalogue.computes() {
+        if !self.catalogue.computes() {
             return Ok(());
         }
-        let mut of_schema: Option<(SchemaId, Option<Arc<Propagation>>)> = None;
-        for (name, draft) in records {
-            let (schema, record) = name;
-            let found = match &of_schema {
-                Some((known, found)) if known == schema => found,
-                _ => &of_schema.insert((*schema, catalogue.propagation(*schema).cloned())).1,
-            };
-            let Some(propagation) = found.clone() else { continue };
-            let is_filling = filling.contains(name);
-            let again = again.get(name);
-            // What reads a result that was never computed would compute something else.
-            let fills = is_filling || (propagation.is_filling() && draft.is_written());
-            let cause = match again {
-                Some(transforms) => Cause::Again(transforms),
-                None if fills => Cause::Filling,
-                None => Cause::Written,
-            };
-            let is_refusable = !is_filling && again.is_none();
-            if matches!(draft.after, After::Deleted) {
-                for transform in propagation.transforms() {
-                    let gone = self.ended(transform, record, FailureChange::Gone);
-                    gone.map_err(unreadable)?;
+        self.is_background = !background.is_empty();
+        self.take_up(background);
+        let queued: BTreeSet<_> = background.due.iter().map(|(name, _)| name).collect();
+        let mut of_schema = None;
+        let mut linked = Vec::new();
+        for (name, draft) in &mut *records {
+            let (is_local, propagation) = match &of_schema {
+                Some((known, is_local, found)) if *known == name.0 => (*is_local, found),
+                _ => {
+                    let found = self.catalogue.propagation(name.0).cloned();
+                    let is_local = self.catalogue.is_local(name.0);
+                    let (_, _, found) = of_schema.insert((name.0, is_local, found));
+                    (is_local, &*found)
                 }
-                continue;
+            };
+            if !is_local || queued.contains(name) {
+                linked.push(name.clone());
+            } else if let Some(propagation) = propagation.clone() {
+                self.local(&propagation, name, draft, background.filling.contains(name))?;
             }
-            propagation.run(record, draft, cause, |transform, outcome| match outcome {
-                Ok(()) => {
+        }
+        let is_own = |name: &&RecordName| {
+            let is_written = records.get(*name).is_some_and(Draft::is_written);
+            is_written || background.filling.contains(*name) || queued.contains(*name)
+        };
+        self.own = linked.iter().filter(is_own).cloned().collect();
+        for name in &linked {
+            self.begin(name, records, background.filling.contains(name))?;
+        }
+        while let Some(due) = self.due.pop_first() {
+            self.compute(due, records)?;
+        }
+        self.finish()
+    }
+
+    /// Takes over what a commit of the background does of the tasks.
+    fn take_up(&mut self, background: &Background) {
+        for ((_, record), transform) in &background.due {
+            let level = self.catalogue.graph().level(*transform);
+            self.due.insert(Due { level, transform: *transform, record: record.clone() });
+        }
+        let number = self.number.0;
+        for (key, (transform, last)) in &background.tasks {
+            let progress = last.clone().map(|last| TaskProgress { commit: number, last });
+            self.tasks.insert(key.clone(), (*transform, progress));
+        }
+    }
+
+    /// Computes a record whose transforms read nothing of others, and which no other reads.
+    fn local(
+        &mut self,
+        propagation: &Propagation,
+        (_, record): &RecordName,
+        draft: &mut Draft,
+        is_filling: bool,
+    ) -> Result<(), CommitError> {
+        if matches!(draft.after, After::Deleted) {
+            for transform in propagation.transforms() {
+                self.ended(transform, record, FailureChange::Gone).map_err(unreadable)?;
+            }
+            return Ok(());
+        }
+        // What reads a result that was never computed would compute something else.
+        let fills = is_filling || (propagation.is_filling() && draft.is_written());
+        let cause = if fills { Cause::Filling } else { Cause::Written };
+        propagation.run(draft, cause, |transform, draft| {
+            if self.left.steps == 0 {
+                self.defer(transform, Task::Record(record.clone()))?;
+                return Ok(None);
+            }
+            let evaluated = transform.evaluate(record, draft, &NoOthers).map_err(unreadable)?;
+            self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
+            match evaluated.result {
+                Ok(value) => {
                     let recovered = self.ended(transform, record, FailureChange::Recovered);
-                    recovered.map_err(unreadable)
+                    recovered.map_err(unreadable)?;
+                    Ok(Some(value))
                 }
-                Err(found) if rejects(transform) && is_refusable => {
+                Err(found) if self.is_refused_by(transform) => {
                     Err(rejection(transform, record, &found))
                 }
-                Err(found) => self.failed(transform, record, found).map_err(unreadable),
-            })?;
+                Err(found) => {
+                    self.failed(transform, record, found).map_err(unreadable)?;
+                    Ok(None)
+                }
+            }
+        })
+    }
+
+    /// Lists what depends on a record as the transaction leaves it.
+    fn begin(
+        &mut self,
+        name: &RecordName,
+        records: &mut Records,
+        is_filling: bool,
+    ) -> Result<(), CommitError> {
+        let (schema, record) = name;
+        let Some(draft) = records.get(name) else { return Ok(()) };
+        let propagation = self.catalogue.propagation(*schema).cloned();
+        let of_own = propagation.iter().flat_map(|found| found.transforms().iter());
+        let mut changed: Vec<Part> = Vec::new();
+        match &draft.after {
+            After::Untouched => {}
+            After::Created(_) => of_own.for_each(|transform| self.add_due(transform, record)),
+            After::Merged(writes) => {
+                let fields = writes.keys().copied();
+                changed.extend(fields.clone().map(Part::Cell));
+                if let Some(found) = &propagation {
+                    let readers = fields.flat_map(|field| found.readers(field));
+                    readers.for_each(|transform| self.add_due(transform, record));
+                }
+            }
+            After::Deleted => {
+                for transform in of_own {
+                    self.outcomes.insert((transform.id, record.clone()), Outcome::Gone);
+                    if transform.looks_up() {
+                        self.asked.set(transform.id, record, true, BTreeSet::new());
+                    }
+                }
+            }
+        }
+        if matches!(draft.after, After::Created(_) | After::Deleted) {
+            changed.extend(self.catalogue.graph().watched(*schema));
+        }
+        if self.catalogue.graph().is_watched(*schema) {
+            changed.retain(|part| has_changed(draft, *part));
+        } else {
+            changed.clear();
+        }
+        if draft.exists() && (is_filling || draft.is_written()) {
+            self.add_filling(propagation.as_deref(), record);
+        }
+        self.fan_out(name, &changed, records)
+    }
+
+    fn add_due(&mut self, transform: &Transform, record: &Bytes) {
+        let level = self.catalogue.graph().level(transform.id);
+        self.due.insert(Due { level, transform: transform.id, record: record.clone() });
+    }
+
+    /// What reads a result that was never computed would compute something else.
+    fn add_filling(&mut self, propagation: Option<&Propagation>, record: &Bytes) {
+        for transform in propagation.into_iter().flat_map(Propagation::filling) {
+            self.add_due(transform, record);
+        }
+    }
+
+    /// Lists the evaluations of other records that read what has changed in one.
+    fn fan_out(
+        &mut self,
+        (schema, record): &RecordName,
+        changed: &[Part],
+        records: &mut Records,
+    ) -> Result<(), CommitError> {
+        let watchers = self.catalogue.graph().watchers(*schema, changed.iter().copied());
+        for Watcher { transform, finder } in watchers {
+            let rows = self.reading.rows;
+            let (prefix, task) = match finder {
+                Finder::Same => {
+                    self.reach(transform, record, records)?;
+                    continue;
+                }
+                Finder::One => (rows.records(transform.records), Task::All),
+                Finder::Lookup => {
+                    let prefix = rows.askers(transform.id, *schema, record);
+                    (prefix, Task::Askers(*schema, record.clone()))
+                }
+            };
+            let count = self.counters.get(&transform.records).map_or(0, |found| found.records);
+            if *finder == Finder::One && count > self.left.outputs as u64 {
+                self.defer(transform, task)?;
+                continue;
+            }
+            let scan = dependents(*finder, &prefix).rows(self.left.outputs.saturating_add(1));
+            let found = self.reading.newest.keys(&scan).map_err(unreadable)?;
+            if found.len() > self.left.outputs {
+                self.defer(transform, task)?;
+                continue;
+            }
+            for key in found {
+                self.reach(transform, &key.slice(prefix.len()..), records)?;
+            }
         }
         Ok(())
+    }
+
+    /// Lists an evaluation that another record is the cause of.
+    fn reach(
+        &mut self,
+        transform: &Transform,
+        record: &Bytes,
+        records: &mut Records,
+    ) -> Result<(), CommitError> {
+        let name = (transform.records, record.clone());
+        if !records.contains_key(&name) {
+            if !self.reading.draft(&name).map_err(unreadable)?.exists() {
+                return Ok(());
+            }
+            let draft = self.reading.drafts.remove(&name);
+            records.extend(draft.map(|draft| (name.clone(), draft)));
+            let propagation = self.catalogue.propagation(transform.records).cloned();
+            self.add_filling(propagation.as_deref(), record);
+        }
+        let level = self.catalogue.graph().level(transform.id);
+        let due = Due { level, transform: transform.id, record: record.clone() };
+        if self.due.contains(&due) {
+            return Ok(());
+        }
+        if !self.own.contains(&name) {
+            if self.left.outputs == 0 {
+                return self.defer(transform, Task::Record(record.clone()));
+            }
+            self.left.outputs -= 1;
+        }
+        self.due.insert(due);
+        Ok(())
+    }
+
+    fn compute(&mut self, due: Due, records: &mut Records) -> Result<(), CommitError> {
+        let Some(transform) = self.catalogue.transform(due.transform).cloned() else {
+            return Ok(());
+        };
+        let record = &due.record;
+        let name = (transform.records, record.clone());
+        let Some(draft) = records.get(&name).filter(|draft| draft.exists()) else { return Ok(()) };
+        if self.left.steps == 0 {
+            return self.defer(&transform, Task::Record(record.clone()));
+        }
+        let view = View { records, reading: RefCell::new(&mut self.reading) };
+        let evaluated = transform.evaluate(record, draft, &view).map_err(unreadable)?;
+        self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
+        if transform.looks_up() {
+            let has_earlier = draft.found_live().is_some();
+            self.asked.set(transform.id, record, has_earlier, evaluated.asked);
+        }
+        let value = match evaluated.result {
+            Ok(value) => value,
+            Err(found) if self.is_refused_by(&transform) => {
+                return Err(rejection(&transform, record, &found));
+            }
+            Err(found) => {
+                let failed = Outcome::Failed(found);
+                self.outcomes.insert((transform.id, record.clone()), failed);
+                return Ok(());
+            }
+        };
+        self.outcomes.insert((transform.id, record.clone()), Outcome::Computed);
+        let output = transform.output;
+        let Some(draft) = records.get_mut(&name) else { return Ok(()) };
+        if draft.value(output) == value.as_ref() || is_planted(Fault::ResultKept) {
+            return Ok(());
+        }
+        draft.merge([(output, value)].into());
+        let has_changed = has_changed(draft, Part::Cell(output));
+        if let Some(propagation) = self.catalogue.propagation(transform.records).cloned() {
+            propagation.readers(output).for_each(|reader| self.add_due(reader, record));
+        }
+        if has_changed { self.fan_out(&name, &[Part::Cell(output)], records) } else { Ok(()) }
+    }
+
+    /// Leaves something to the background.
+    fn defer(&mut self, transform: &Transform, task: Task) -> Result<(), CommitError> {
+        if self.is_refused_by(transform) {
+            let rule = "the commit reaches more than is computed in one, and what `on_error` \
+                        rejects is never computed later";
+            let found = Evaluation::of_result("too_many_outputs", rule.to_owned());
+            let record = match &task {
+                Task::Record(record) | Task::Askers(_, record) => record.clone(),
+                Task::All => Bytes::new(),
+            };
+            return Err(rejection(transform, &record, &found));
+        }
+        let key = task.key(self.reading.rows, transform.id);
+        let progress = TaskProgress { commit: self.number.0, last: None };
+        self.tasks.insert(key, (transform.id, Some(progress)));
+        Ok(())
+    }
+
+    /// Whether what the transform cannot compute refuses the commit.
+    fn is_refused_by(&self, transform: &Transform) -> bool {
+        let definition = transform.definition();
+        !self.is_background
+            && definition.is_some_and(|definition| definition.on_error == OnError::Reject)
+    }
+
+    fn finish(mut self) -> Result<(), CommitError> {
+        for ((id, record), outcome) in std::mem::take(&mut self.outcomes) {
+            let Some(transform) = self.catalogue.transform(id).cloned() else { continue };
+            match outcome {
+                Outcome::Computed => self.ended(&transform, &record, FailureChange::Recovered),
+                Outcome::Gone => self.ended(&transform, &record, FailureChange::Gone),
+                Outcome::Failed(found) => self.failed(&transform, &record, found),
+            }
+            .map_err(unreadable)?;
+        }
+        let Reading { rows, newest, .. } = &mut self.reading;
+        let asked = std::mem::take(&mut self.asked);
+        asked.finish(*rows, &mut **newest, &mut self.out.writes).map_err(unreadable)?;
+        for (key, (transform, progress)) in std::mem::take(&mut self.tasks) {
+            let queued = self.counters.get(&transform.counter());
+            let is_there = queued.is_some_and(|counted| counted.elements > 0)
+                && self.read(&key).map_err(unreadable)?.is_some();
+            let change = i64::from(progress.is_some()) - i64::from(is_there);
+            self.out.counters.entry(transform.counter()).or_default().elements += change;
+            let row = progress.map(|progress| progress.encode());
+            self.out.writes.push(((Keyspace::Indexes, key), row));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, key: &Bytes) -> Result<Option<Bytes>, DataLayerError> {
+        self.reading.newest.read(Keyspace::Indexes, key)
     }
 
     /// Removes what is told of a failure, if there was one.
@@ -95,7 +480,7 @@ impl Propagate<'_> {
         how: FailureChange,
     ) -> Result<(), DataLayerError> {
         if self.failure(transform, record)?.is_some() {
-            let key = self.rows.failure(transform.id, record);
+            let key = self.reading.rows.failure(transform.id, record);
             self.out.writes.push(((Keyspace::Indexes, key), None));
             self.count(transform, -1);
             self.tell(transform, record, how);
@@ -122,7 +507,7 @@ impl Propagate<'_> {
         let (found, before) = (found.cut(), self.failure(transform, record)?);
         let count = before.as_ref().map_or(0, |before| before.count).saturating_add(1);
         let failure = TransformFailure::new(self.number, count, found.clone());
-        let key = self.rows.failure(transform.id, record);
+        let key = self.reading.rows.failure(transform.id, record);
         self.out.writes.push(((Keyspace::Indexes, key), Some(failure.encode())));
         if before.is_none() {
             self.count(transform, 1);
@@ -142,8 +527,8 @@ impl Propagate<'_> {
         if self.counters.get(&counter).is_none_or(|counted| counted.records == 0) {
             return Ok(None);
         }
-        let key = self.rows.failure(transform.id, record);
-        let Some(row) = self.newest.read(Keyspace::Indexes, &key)? else { return Ok(None) };
+        let key = self.reading.rows.failure(transform.id, record);
+        let Some(row) = self.read(&key)? else { return Ok(None) };
         let failure = TransformFailure::decode(&row);
         failure.map(Some).map_err(|error| DataLayerError::row(Keyspace::Indexes, &key, error))
     }
@@ -153,8 +538,25 @@ impl Propagate<'_> {
     }
 }
 
-fn rejects(transform: &Transform) -> bool {
-    transform.definition().is_some_and(|definition| definition.on_error == OnError::Reject)
+/// The rows of the records that a change reaches; behind the prefix stand their keys.
+pub(super) fn dependents(finder: Finder, prefix: &[u8]) -> Scan {
+    match finder {
+        Finder::One | Finder::Same => Scan::prefix(Keyspace::Records, prefix),
+        Finder::Lookup => {
+            let mut scan = Scan::prefix(Keyspace::Indexes, prefix);
+            let end = [prefix, &[BEHIND_PARTS]].concat();
+            scan.upper = std::ops::Bound::Excluded(end);
+            scan
+        }
+    }
+}
+
+/// Whether the commit leaves another value there than it has found.
+fn has_changed(draft: &Draft, part: Part) -> bool {
+    match part {
+        Part::Key(_) => draft.found_live().is_some() != draft.exists(),
+        Part::Cell(field) => draft.found_value(field) != draft.value(field),
+    }
 }
 
 fn rejection(transform: &Transform, record: &Bytes, found: &Evaluation) -> CommitError {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::draft::{After, Draft};
 use super::ids::{FieldId, TransformId, WriterId};
-use super::transform::{Evaluation, Transform, TransformState};
+use super::transform::{Transform, TransformState};
 use crate::planted::{Fault, is_planted};
 
 /// All transforms whose results are cells of the records of one schema.
@@ -22,6 +22,7 @@ pub(crate) struct Propagation {
     /// By field, the place in the order of the transform that computes it.
     writers: HashMap<FieldId, usize>,
     is_filling: bool,
+    reads_others: bool,
 }
 
 /// Which transforms are to run for a record.
@@ -36,50 +37,10 @@ pub(crate) enum Cause<'c> {
 }
 
 impl Propagation {
-    /// Puts transforms in order. Answers also the fields of one that can never run, since its input
-    /// depends on its own result: those form a circle.
-    pub(crate) fn new(transforms: Vec<Arc<Transform>>) -> (Self, Option<Vec<Arc<Transform>>>) {
-        let writers: HashMap<FieldId, usize> =
-            transforms.iter().enumerate().map(|(at, found)| (found.output, at)).collect();
-        let inputs: Vec<BTreeSet<usize>> = transforms
-            .iter()
-            .map(|found| found.cells().filter_map(|cell| writers.get(&cell).copied()).collect())
-            .collect();
-        let mut left: BTreeSet<usize> = (0..transforms.len()).collect();
-        let mut order = Vec::with_capacity(transforms.len());
-        let waits_for = |at: usize, left: &BTreeSet<usize>| {
-            inputs.get(at).and_then(|of| of.iter().copied().find(|input| left.contains(input)))
-        };
-        // Depth first, so that a chain of thousands takes one pass.
-        let mut circle = None;
-        while let Some(first) = left.first().copied() {
-            let mut path = vec![first];
-            while let Some(last) = path.last().copied() {
-                match waits_for(last, &left) {
-                    None => {
-                        left.remove(&last);
-                        order.push(last);
-                        path.pop();
-                    }
-                    Some(next) => match path.iter().position(|at| *at == next) {
-                        None => path.push(next),
-                        Some(start) => {
-                            let of = path.get(start..).unwrap_or_default().iter();
-                            let of = of.filter_map(|at| transforms.get(*at).cloned());
-                            circle.get_or_insert(of.collect());
-                            left.remove(&last);
-                            order.push(last);
-                            path.pop();
-                        }
-                    },
-                }
-            }
-        }
-        let order = order.into_iter().filter_map(|at| transforms.get(at).cloned());
-        (Self::of_order(order.collect()), circle)
-    }
-
-    fn of_order(order: Box<[Arc<Transform>]>) -> Self {
+    /// Of transforms with their levels.
+    pub(crate) fn new(mut transforms: Vec<(u32, Arc<Transform>)>) -> Self {
+        transforms.sort_by_key(|(level, found)| (*level, found.id));
+        let order: Box<[_]> = transforms.into_iter().map(|(_, found)| found).collect();
         let mut readers: HashMap<FieldId, Vec<usize>> = HashMap::new();
         for (at, transform) in order.iter().enumerate() {
             let cells: BTreeSet<FieldId> = transform.cells().collect();
@@ -90,7 +51,8 @@ impl Propagation {
         let readers = readers.into_iter().map(|(field, of)| (field, of.into())).collect();
         let writers = order.iter().enumerate().map(|(at, found)| (found.output, at)).collect();
         let is_filling = order.iter().any(|found| found.state == TransformState::Filling);
-        Self { order, readers, writers, is_filling }
+        let reads_others = order.iter().any(|found| found.others().next().is_some());
+        Self { order, readers, writers, is_filling, reads_others }
     }
 
     /// In the order in which they run.
@@ -113,18 +75,32 @@ impl Propagation {
         self.is_filling
     }
 
-    /// Computes what depends on the writes of a record, each field once. Results that differ from
-    /// what is there are written to the draft. What each evaluation gave is told.
+    /// Whether one of them reads other records.
+    pub(crate) fn reads_others(&self) -> bool {
+        self.reads_others
+    }
+
+    /// Those that have not computed all records yet.
+    pub(crate) fn filling(&self) -> impl Iterator<Item = &Arc<Transform>> {
+        self.order.iter().filter(|found| found.state == TransformState::Filling)
+    }
+
+    /// Those that read a field of their record.
+    pub(crate) fn readers(&self, field: FieldId) -> impl Iterator<Item = &Arc<Transform>> {
+        self.reading([field].into_iter()).filter_map(|at| self.order.get(at))
+    }
+
+    /// Computes what depends on the writes of a record, each field once. `compute` answers the
+    /// result that is to be written, if there is one.
     pub(crate) fn run<E>(
         &self,
-        record: &Bytes,
         draft: &mut Draft,
         cause: Cause<'_>,
-        mut tell: impl FnMut(&Transform, Result<(), Evaluation>) -> Result<(), E>,
+        mut compute: impl FnMut(&Transform, &Draft) -> Result<Option<Option<Bytes>>, E>,
     ) -> Result<(), E> {
         let mut due: BTreeSet<usize> = match &draft.after {
             After::Created(_) => (0..self.order.len()).collect(),
-            After::Merged(writes) => self.reading(writes.keys()).collect(),
+            After::Merged(writes) => self.reading(writes.keys().copied()).collect(),
             After::Untouched | After::Deleted => BTreeSet::new(),
         };
         if draft.exists() {
@@ -142,25 +118,20 @@ impl Propagation {
         }
         while let Some(at) = due.pop_first() {
             let Some(transform) = self.order.get(at) else { continue };
-            let result = transform.evaluate(record, draft);
-            let outcome = result.map(|value| {
-                let is_new = draft.value(transform.output) != value.as_ref();
-                if is_new && !is_planted(Fault::ResultKept) {
-                    draft.merge([(transform.output, value)].into());
-                    // They all stand behind this one.
-                    due.extend(self.reading([transform.output].iter()));
-                }
-            });
-            tell(transform, outcome)?;
+            let Some(value) = compute(transform, draft)? else { continue };
+            let is_new = draft.value(transform.output) != value.as_ref();
+            if is_new && !is_planted(Fault::ResultKept) {
+                draft.merge([(transform.output, value)].into());
+                // They all stand behind this one.
+                due.extend(self.reading([transform.output].into_iter()));
+            }
         }
         Ok(())
     }
 
-    fn reading<'f>(
-        &'f self,
-        fields: impl Iterator<Item = &'f FieldId> + 'f,
-    ) -> impl Iterator<Item = usize> + 'f {
-        fields
-            .flat_map(|field| self.readers.get(field).into_iter().flat_map(|of| of.iter().copied()))
+    fn reading(&self, fields: impl Iterator<Item = FieldId>) -> impl Iterator<Item = usize> {
+        fields.flat_map(|field| {
+            self.readers.get(&field).into_iter().flat_map(|of| of.iter().copied())
+        })
     }
 }

@@ -1,13 +1,15 @@
 //! The durable state that readers see.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafold_store::{Keyspace, Page, Scan, Snapshot, StoreError};
 
 use super::catalogue::SchemaCore;
+use super::counters::SchemaCounters;
 use super::error::DataLayerError;
-use super::ids::CommitNumber;
+use super::ids::{CommitNumber, SchemaId, TransformId};
 use super::record_cache::RecordCache;
 use super::working_set::RowSource;
 use crate::model::Timestamp;
@@ -19,6 +21,8 @@ pub(crate) struct Published {
     pub(crate) time: Timestamp,
     pub(crate) snapshot: Arc<dyn Snapshot>,
     pub(crate) catalogue: Arc<SchemaCore>,
+    /// The transforms that have something left to compute.
+    pub(crate) queued: Arc<BTreeSet<TransformId>>,
     /// Rows of records, of this and other states.
     pub(crate) cache: Arc<RecordCache>,
 }
@@ -42,6 +46,45 @@ impl Published {
             self.cache.put(key, row, self.number);
         }
         Ok(row)
+    }
+
+    /// The transforms that have something left to compute when there are these counters, too.
+    pub(super) fn queued_after(
+        &self,
+        counters: &HashMap<SchemaId, SchemaCounters>,
+    ) -> Arc<BTreeSet<TransformId>> {
+        let of_transforms = counters.iter().filter_map(|(id, counted)| {
+            let transform = id.transform()?;
+            let is_queued = counted.elements > 0;
+            (self.queued.contains(&transform) != is_queued).then_some((transform, is_queued))
+        });
+        let changed: Vec<_> = of_transforms.collect();
+        if changed.is_empty() {
+            return Arc::clone(&self.queued);
+        }
+        let mut queued = BTreeSet::clone(&self.queued);
+        for (transform, is_queued) in changed {
+            match is_queued {
+                true => queued.insert(transform),
+                false => queued.remove(&transform),
+            };
+        }
+        Arc::new(queued)
+    }
+
+    /// The first keys of a range, at most as many as the scan has rows.
+    pub(crate) fn keys(&self, scan: &Scan) -> Result<Vec<Bytes>, DataLayerError> {
+        let mut keys = Vec::new();
+        let mut scan = scan.clone();
+        loop {
+            let page = self.snapshot.scan(&scan)?;
+            keys.extend(page.rows().map(|(key, _)| Bytes::copy_from_slice(key)));
+            scan.rows_max = scan.rows_max.saturating_sub(page.rows().count());
+            match page.last_key() {
+                Some(last) if page.more() && scan.rows_max > 0 => scan = scan.after(last),
+                _ => return Ok(keys),
+            }
+        }
     }
 
     /// The same commit and catalogue, without the store's rows.
@@ -73,5 +116,9 @@ impl Snapshot for ClosedSnapshot {
 impl RowSource for &Published {
     fn read(&mut self, keyspace: Keyspace, key: &Bytes) -> Result<Option<Bytes>, DataLayerError> {
         self.get(keyspace, key)
+    }
+
+    fn keys(&mut self, scan: &Scan) -> Result<Vec<Bytes>, DataLayerError> {
+        Published::keys(self, scan)
     }
 }

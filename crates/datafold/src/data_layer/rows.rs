@@ -40,6 +40,30 @@ impl CatalogueKind {
     }
 }
 
+/// The kinds of rows that a transform has besides those of its failures; the numbers are part of
+/// the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum TransformRow {
+    /// Which records were looked up for a record.
+    Asked = 1,
+    /// For which record a record was looked up.
+    Asker = 2,
+    /// What is still to be computed.
+    Task = 3,
+}
+
+impl TransformRow {
+    fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Asked),
+            2 => Some(Self::Asker),
+            3 => Some(Self::Task),
+            _ => None,
+        }
+    }
+}
+
 /// Where the cell or the elements of a field of a record lie.
 ///
 /// Everything that reads or writes elements does it through such an address, so that a field whose
@@ -138,6 +162,61 @@ impl Rows {
         let mut key = self.key();
         key.id(transform.rows().0).raw(record);
         key.finish()
+    }
+
+    /// The key of another row of a transform, in [`Keyspace::Indexes`]; they stand behind those of
+    /// its failures.
+    fn of_transform(self, transform: TransformId, kind: TransformRow) -> KeyWriter {
+        let mut key = self.key();
+        key.id(transform.rows().0).raw(&[BEHIND_PARTS]).id(kind as u32);
+        key
+    }
+
+    /// Behind the rows of a transform's failures.
+    pub(crate) fn failures_end(self, transform: TransformId) -> Vec<u8> {
+        let mut key = self.key();
+        key.id(transform.rows().0).raw(&[BEHIND_PARTS]);
+        key.into_vec()
+    }
+
+    /// The row that tells which records a transform has looked up for a record.
+    pub(crate) fn asked(self, transform: TransformId, record: &[u8]) -> Bytes {
+        let mut key = self.of_transform(transform, TransformRow::Asked);
+        key.raw(record);
+        key.finish()
+    }
+
+    /// The prefix of [`Rows::asker`] of all records that have looked up this one. What goes on
+    /// with [`BEHIND_PARTS`] is of another key.
+    pub(crate) fn askers(self, transform: TransformId, schema: SchemaId, asked: &[u8]) -> Vec<u8> {
+        let mut key = self.of_transform(transform, TransformRow::Asker);
+        key.id(schema.0).raw(asked);
+        key.into_vec()
+    }
+
+    /// The row that tells that a transform has looked up `asked` for `record`.
+    pub(crate) fn asker(
+        self,
+        transform: TransformId,
+        (schema, asked): (SchemaId, &[u8]),
+        record: &[u8],
+    ) -> Bytes {
+        let mut key = self.askers(transform, schema, asked);
+        key.extend_from_slice(record);
+        key.into()
+    }
+
+    /// The prefix of what a transform is still to compute.
+    pub(crate) fn tasks(self, transform: TransformId) -> Vec<u8> {
+        self.of_transform(transform, TransformRow::Task).into_vec()
+    }
+
+    /// The kind of another row of a transform than that of a failure, and what stands behind it.
+    /// `rest` is what stands behind the transform.
+    pub(crate) fn read_of_transform(rest: &[u8]) -> Result<(TransformRow, &[u8]), KeyError> {
+        let mut reader = KeyReader::new(rest.get(1..).unwrap_or_default());
+        let kind = TransformRow::from_number(reader.id()?).ok_or(KeyError::Truncated)?;
+        Ok((kind, reader.rest()))
     }
 
     /// The prefix of every entry of an index, in [`Keyspace::Indexes`].

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::Keyspace;
+use datafold_store::{Keyspace, Scan};
 
 use super::catalogue::SchemaCore;
 use super::db_operations::DbOperations;
@@ -112,6 +112,22 @@ impl RowSource for RecordingSource {
         let row = self.published.get(keyspace, key)?;
         self.reads.get_mut().insert(ReadRange::Row((keyspace, key.clone())));
         Ok(row)
+    }
+
+    fn keys(&mut self, scan: &Scan) -> Result<Vec<Bytes>, DataLayerError> {
+        let bounds = (scan.lower.clone(), scan.upper.clone());
+        // A range that is open at an end is noted as one that reaches further.
+        let from = match bounds.0 {
+            Bound::Included(from) | Bound::Excluded(from) => from,
+            Bound::Unbounded => Vec::new(),
+        };
+        let to = match bounds.1 {
+            Bound::Included(to) => Some([to.as_slice(), &[0]].concat()),
+            Bound::Excluded(to) => Some(to),
+            Bound::Unbounded => None,
+        };
+        self.note_range(scan.keyspace, from, to);
+        self.published.keys(scan)
     }
 }
 

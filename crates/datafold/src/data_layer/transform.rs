@@ -1,7 +1,7 @@
 //! A computed field: the compiled program, where it reads and where its result goes.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafold_lang::{self as lang, CompileError, EvalError, InputError, Inputs, Limits, Program};
+use datafold_store::Keyspace;
 use minicbor::{Decoder, Encoder};
 
 use super::catalogue::SchemaEntry;
 use super::draft::Draft;
+use super::error::{DataLayerError, SerializationError};
 use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
 use super::record::ok;
 use super::serialization::{RowError, SerializationHelper};
@@ -27,8 +29,27 @@ use crate::planted::{Fault, is_planted};
 pub const TRANSFORM_LIMITS: Limits =
     Limits { steps: 200_000, memory_bytes: 4 << 20, output_bytes: 2 << 20 };
 
+/// How much of what depends on a commit is computed in it; the rest is computed in the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PropagationLimits {
+    /// Evaluations for records that the commit does not write itself.
+    pub outputs: usize,
+    /// Steps of all evaluations; each alone has its own limit, see [`TRANSFORM_LIMITS`].
+    pub steps: u64,
+}
+
+/// 1,000 evaluations, 2,000,000 steps.
+impl Default for PropagationLimits {
+    fn default() -> Self {
+        Self { outputs: 1_000, steps: 2_000_000 }
+    }
+}
+
 /// The largest encoded value of a cell, the same on every engine.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// One evaluation may look up so many different records: each is written down with it.
+pub const LOOKUPS_MAX: usize = 100;
 
 /// A failure's message is cut behind so many bytes.
 const MESSAGE_BYTES_MAX: usize = 400;
@@ -54,20 +75,108 @@ impl TransformState {
     }
 }
 
-/// Where an input of a program is in the record.
+/// Where an input of a program is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A part of the record's key.
     Key(usize),
     /// A cell of the record.
     Cell(FieldId),
+    /// A field of the record of a schema without key.
+    One(Target),
+    /// A field of the record with the same key.
+    Same(Target),
 }
 
-/// A compiled program and where its inputs are, by their slots.
+/// A field of the records of a schema, as other records read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Target {
+    /// The schema that has the records.
+    pub(crate) records: SchemaId,
+    pub(crate) part: Part,
+}
+
+/// What is read of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Part {
+    /// A part of its key, which it has as long as it exists.
+    Key(usize),
+    Cell(FieldId),
+}
+
+impl Target {
+    /// The value in a record; null if the record does not exist.
+    pub(crate) fn value(
+        self,
+        record: &Bytes,
+        draft: &Draft,
+    ) -> Result<lang::Value<'static>, DataLayerError> {
+        match self.part {
+            _ if !draft.exists() => Ok(lang::Value::Null),
+            Part::Key(at) => {
+                let parts = RecordKey::from_bytes(record.clone()).values();
+                let parts = parts.map_err(SerializationError::from)?;
+                Ok(parts.get(at).map_or(lang::Value::Null, to_lang).into_owned())
+            }
+            Part::Cell(field) => match draft.value(field) {
+                Some(raw) => match decode_lang(raw) {
+                    Ok(value) => Ok(value.into_owned()),
+                    Err(error) => {
+                        let error = RowError::from(error);
+                        Err(DataLayerError::row(Keyspace::Records, record, error))
+                    }
+                },
+                None => Ok(lang::Value::Null),
+            },
+        }
+    }
+}
+
+/// How a transform finds the record of another field that it reads. Aggregates over the records
+/// of a schema will be another way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Finder {
+    /// It is the only one of its schema.
+    One,
+    /// It has the same key.
+    Same,
+    /// Its key is computed; which one it was is written down (see [`super::asked`]).
+    Lookup,
+}
+
+/// Where a lookup of a program finds its field.
+#[derive(Debug, Clone)]
+pub(crate) struct LookupSource {
+    pub(crate) target: Target,
+    /// The schema whose key it is.
+    pub(crate) schema: Arc<Schema>,
+}
+
+/// A compiled program and where its inputs and lookups are, by their slots.
 #[derive(Debug, Clone)]
 pub(crate) struct Logic {
     pub(crate) program: Program,
     pub(crate) sources: Box<[Source]>,
+    pub(crate) lookups: Box<[LookupSource]>,
+}
+
+/// The records that an evaluation has looked up: the schemas that have them, and their keys.
+pub(crate) type Asked = BTreeSet<(SchemaId, Bytes)>;
+
+/// Where an evaluation reads the records of others.
+pub(crate) trait OtherRecords {
+    /// The value that a record has there; null if it does not exist.
+    fn value(&self, target: Target, record: &Bytes)
+    -> Result<lang::Value<'static>, DataLayerError>;
+}
+
+/// What an evaluation gave, and what it took.
+#[derive(Debug)]
+pub(crate) struct Evaluated {
+    /// The value, encoded as it is stored; `None` stands for null.
+    pub(crate) result: Result<Option<Bytes>, Evaluation>,
+    pub(crate) asked: Asked,
+    pub(crate) steps: u64,
 }
 
 /// A transform of an approved schema.
@@ -110,6 +219,11 @@ impl Transform {
         })
     }
 
+    /// Whether records that were there before it are still computed.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.state == TransformState::Filling
+    }
+
     /// Its definition.
     #[must_use]
     pub fn definition(&self) -> Option<&TransformDefinition> {
@@ -127,11 +241,10 @@ impl Transform {
 
     /// The fields that it reads, as `Schema.field`, in the order of the logic.
     pub(crate) fn inputs(&self) -> Vec<String> {
-        let logic = self.logic.iter();
-        let inputs = logic.flat_map(|logic| logic.program.inputs());
         let mut names: Vec<String> = Vec::new();
-        for input in inputs {
-            let name = format!("{}.{}", self.schema, input.path.field);
+        for path in self.paths() {
+            let schema = path.schema.as_deref().unwrap_or(self.schema.as_str());
+            let name = format!("{schema}.{}", path.field);
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -142,38 +255,101 @@ impl Transform {
     /// The fields of its own record that it reads, each once, in the order of the logic.
     pub(crate) fn input_fields(&self) -> impl Iterator<Item = FieldName> + '_ {
         let inputs = self.logic.iter().flat_map(|logic| logic.program.inputs());
-        let fields = inputs.filter_map(|input| FieldName::parse(&input.path.field).ok());
+        let is_own = |path: &lang::FieldPath| {
+            path.schema.as_deref().is_none_or(|schema| schema == self.schema.as_str())
+        };
+        let inputs = inputs.map(|input| &input.path).filter(move |path| is_own(path));
+        let fields = inputs.filter_map(|path| FieldName::parse(&path.field).ok());
         let mut seen = BTreeSet::new();
         fields.filter(move |field| seen.insert(field.clone()))
     }
 
-    /// The cells that it reads.
+    fn paths(&self) -> impl Iterator<Item = &lang::FieldPath> {
+        self.logic.iter().flat_map(|logic| {
+            let inputs = logic.program.inputs().iter().map(|input| &input.path);
+            inputs.chain(logic.program.lookups().iter().map(|lookup| &lookup.path))
+        })
+    }
+
+    /// Whether it names a field of that schema, which is not its own.
+    pub(crate) fn names_schema(&self, schema: &SchemaName) -> bool {
+        *schema != self.schema
+            && self.paths().any(|path| path.schema.as_deref() == Some(schema.as_str()))
+    }
+
+    /// The cells of its own record that it reads.
     pub(crate) fn cells(&self) -> impl Iterator<Item = FieldId> + '_ {
         let sources = self.logic.iter().flat_map(|logic| logic.sources.iter());
         sources.filter_map(|source| match source {
             Source::Cell(field) => Some(*field),
-            Source::Key(_) => None,
+            Source::Key(_) | Source::One(_) | Source::Same(_) => None,
         })
     }
 
-    /// The result for a record, encoded as it is stored; `None` stands for null.
+    /// What it reads of other records, and how it finds them.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (Finder, Target)> + '_ {
+        self.logic.iter().flat_map(|logic| {
+            let sources = logic.sources.iter().filter_map(|source| match source {
+                Source::One(target) => Some((Finder::One, *target)),
+                Source::Same(target) => Some((Finder::Same, *target)),
+                Source::Key(_) | Source::Cell(_) => None,
+            });
+            let lookups = logic.lookups.iter().map(|lookup| (Finder::Lookup, lookup.target));
+            sources.chain(lookups)
+        })
+    }
+
+    /// Whether it looks up records, which are written down.
+    pub(crate) fn looks_up(&self) -> bool {
+        self.logic.as_ref().is_ok_and(|logic| !logic.lookups.is_empty())
+    }
+
+    /// Evaluates it for a record.
+    ///
+    /// # Errors
+    ///
+    /// What `others` answers: then nothing is known of the result.
     pub(crate) fn evaluate(
         &self,
         record: &Bytes,
         draft: &Draft,
-    ) -> Result<Option<Bytes>, Evaluation> {
-        let logic = self.logic.as_ref().map_err(Evaluation::of_compiler)?;
-        let key = OnceCell::new();
-        let inputs = RecordInputs { sources: &logic.sources, record, key, draft };
+        others: &dyn OtherRecords,
+    ) -> Result<Evaluated, DataLayerError> {
+        let logic = match &self.logic {
+            Ok(logic) => logic,
+            Err(error) => {
+                let result = Err(Evaluation::of_compiler(error));
+                return Ok(Evaluated { result, asked: Asked::new(), steps: 1 });
+            }
+        };
+        let inputs = RecordInputs {
+            logic,
+            record,
+            key: OnceCell::new(),
+            draft,
+            others,
+            asked: RefCell::default(),
+            unread: RefCell::default(),
+        };
         // A fault of the evaluator is a failure of this one field, not the end of the node.
         let run = panic::catch_unwind(AssertUnwindSafe(|| {
             if is_planted(Fault::EvaluationPanics) {
                 panic::resume_unwind(Box::new("planted"));
             }
-            let result = logic.program.evaluate_within(&inputs, &TRANSFORM_LIMITS);
-            result.map(|value| from_lang(&value)).map_err(|error| Evaluation::of_run(&error))
+            let (result, steps) = logic.program.evaluate_counted(&inputs, &TRANSFORM_LIMITS);
+            (result.map(|value| from_lang(&value)).map_err(|e| Evaluation::of_run(&e)), steps)
         }));
-        let value = run.unwrap_or_else(|_| Err(Evaluation::of_panic()))?;
+        let fault = |_| (Err(Evaluation::of_panic()), TRANSFORM_LIMITS.steps);
+        let (value, steps) = run.unwrap_or_else(fault);
+        if let Some(error) = inputs.unread.take() {
+            return Err(error);
+        }
+        let result = value.and_then(|value| self.stored(value));
+        Ok(Evaluated { result, asked: inputs.asked.take(), steps })
+    }
+
+    /// The result as it is stored.
+    fn stored(&self, value: Value) -> Result<Option<Bytes>, Evaluation> {
         if value.is_null() {
             return Ok(None);
         }
@@ -191,12 +367,16 @@ impl Transform {
     }
 }
 
-/// The cells of a record as the inputs of a program.
+/// The cells of a record and of those that it reads as the inputs of a program.
 struct RecordInputs<'a> {
-    sources: &'a [Source],
+    logic: &'a Logic,
     record: &'a Bytes,
     key: OnceCell<Vec<Value>>,
     draft: &'a Draft,
+    others: &'a dyn OtherRecords,
+    asked: RefCell<Asked>,
+    /// Why a row could not be read, which is no failure of the transform.
+    unread: RefCell<Option<DataLayerError>>,
 }
 
 impl RecordInputs<'_> {
@@ -210,20 +390,51 @@ impl RecordInputs<'_> {
         };
         Ok(parts.get(at).map_or(lang::Value::Null, to_lang))
     }
+
+    fn other(&self, target: Target, record: &Bytes) -> Result<lang::Value<'_>, InputError> {
+        self.others.value(target, record).map_err(|error| {
+            let told = error.to_string();
+            *self.unread.borrow_mut() = Some(error);
+            told.into()
+        })
+    }
 }
 
 impl Inputs for RecordInputs<'_> {
     fn value(&self, slot: usize) -> Result<lang::Value<'_>, InputError> {
-        match self.sources.get(slot) {
+        match self.logic.sources.get(slot) {
             Some(Source::Key(at)) => self.key_part(*at),
             Some(Source::Cell(field)) => match self.draft.value(*field) {
                 Some(raw) => Ok(decode_lang(raw)?),
                 None => Ok(lang::Value::Null),
             },
+            Some(Source::One(target)) => self.other(*target, &Bytes::new()),
+            Some(Source::Same(target)) => self.other(*target, self.record),
             None => Ok(lang::Value::Null),
         }
     }
+
+    fn lookup(&self, slot: usize, key: &[lang::Value<'_>]) -> Result<lang::Value<'_>, InputError> {
+        let Some(lookup) = self.logic.lookups.get(slot) else { return Ok(lang::Value::Null) };
+        let parts: Vec<Value> = key.iter().map(from_lang).collect();
+        // What is no key of that schema has no record, and never will.
+        let Ok(key) = lookup.schema.key_of(&parts) else { return Ok(lang::Value::Null) };
+        {
+            let mut asked = self.asked.borrow_mut();
+            let asks = (lookup.target.records, key.bytes().clone());
+            if asked.len() >= LOOKUPS_MAX && !asked.contains(&asks) {
+                return Err(TooManyLookups.into());
+            }
+            asked.insert(asks);
+        }
+        self.other(lookup.target, key.bytes())
+    }
 }
+
+/// An evaluation has looked up more records than one may.
+#[derive(Debug, thiserror::Error)]
+#[error("this looks up more than {LOOKUPS_MAX} records")]
+struct TooManyLookups;
 
 /// Why an evaluation has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,8 +450,13 @@ pub(crate) struct Evaluation {
 impl Evaluation {
     fn of_run(error: &EvalError) -> Self {
         let found = &error.diagnostic;
-        let message = found.message.clone();
-        Self { code: found.code().into(), message, line: found.line, column: found.column }
+        let is_of_lookups =
+            std::error::Error::source(error).is_some_and(|cause| cause.is::<TooManyLookups>());
+        let (code, message) = match is_of_lookups {
+            true => ("too_many_lookups", TooManyLookups.to_string()),
+            false => (found.code(), found.message.clone()),
+        };
+        Self { code: code.into(), message, line: found.line, column: found.column }
     }
 
     fn of_compiler(error: &CompileError) -> Self {
@@ -253,7 +469,7 @@ impl Evaluation {
         Self::of_result("panic", "the evaluation ended by a fault of this program".into())
     }
 
-    fn of_result(code: &'static str, message: String) -> Self {
+    pub(super) fn of_result(code: &'static str, message: String) -> Self {
         Self { code: code.into(), message, line: 0, column: 0 }
     }
 

@@ -5,6 +5,7 @@
 //! so each record has to be looked at once. That is done where commits get their order, on the
 //! record as it then is: nobody is in conflict with it, and nothing that it computes is old.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -115,7 +116,8 @@ impl Pipeline {
     ) -> Result<Vec<(Bytes, TransformFailure)>, DataLayerError> {
         let published = self.published();
         let prefix = self.rows.index(transform.rows());
-        let scan = Scan::prefix(Keyspace::Indexes, &prefix).rows(limit.min(Scan::ROWS_MAX));
+        let mut scan = Scan::prefix(Keyspace::Indexes, &prefix).rows(limit.min(Scan::ROWS_MAX));
+        scan.upper = Bound::Excluded(self.rows.failures_end(transform));
         let page = published.snapshot.scan(&scan)?;
         let failure = |(key, row): (&[u8], &[u8])| {
             let record = Bytes::copy_from_slice(key.get(prefix.len()..).unwrap_or_default());
@@ -131,30 +133,30 @@ impl Chunk {
     fn fill(&self, schema: SchemaId, editor: &mut Editor<'_>) -> Result<(), DataLayerError> {
         for record in &self.records {
             editor.working.record(editor.source, schema, record)?;
-            editor.working.filling.insert((schema, record.clone()));
+            editor.working.background.filling.insert((schema, record.clone()));
         }
         let rows = editor.working.rows;
+        let mut ended = Vec::new();
         for (id, progress) in &self.progress {
             // A schema that has no data of its own may have been deleted meanwhile.
             let found = editor.catalogue.transform(*id).cloned();
             let progress_key = rows.index_progress(id.rows());
             let Some(transform) = found.filter(|_| !self.is_last) else {
                 editor.working.index_rows.insert(progress_key, None);
-                self.end(*id, editor)?;
+                ended.extend(editor.catalogue.transform(*id).cloned());
                 continue;
             };
             debug_assert_eq!(transform.records, schema, "the records of a transform stay");
             editor.working.index_rows.insert(progress_key, Some(progress.encode()));
         }
-        Ok(())
-    }
-
-    fn end(&self, id: TransformId, editor: &mut Editor<'_>) -> Result<(), DataLayerError> {
-        let Some(transform) = editor.catalogue.transform(id).cloned() else { return Ok(()) };
-        let entry = editor.entry(&transform.schema)?;
-        let state = TransformState::Ready;
-        let row = ComputedRow { schema: entry.id, field: transform.place(), state };
-        let key = editor.working.rows.computed_field(id);
-        editor.write(&key, CatalogueWrite::Put(row.encode().into()))
+        let mut writes = Vec::with_capacity(ended.len());
+        for transform in ended {
+            let entry = editor.entry(&transform.schema)?;
+            let state = TransformState::Ready;
+            let row = ComputedRow { schema: entry.id, field: transform.place(), state };
+            let write = CatalogueWrite::Put(row.encode().into());
+            writes.push((rows.computed_field(transform.id), write));
+        }
+        if writes.is_empty() { Ok(()) } else { editor.write_all(writes) }
     }
 }

@@ -28,7 +28,8 @@ impl Pipeline {
             let editor = execution.editor();
             for record in records {
                 editor.working.record(editor.source, schema, record)?;
-                editor.working.again.insert((schema, record.clone()), Arc::clone(transforms));
+                let due = transforms.iter().map(|id| ((schema, record.clone()), *id));
+                editor.working.background.due.extend(due);
             }
             Ok::<_, DataLayerError>(())
         };

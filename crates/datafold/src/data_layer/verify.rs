@@ -24,7 +24,7 @@ use super::read_point::ReadPoint;
 use super::record::{Cell, PastCell, RecordRow, Stamp};
 use super::rows::Rows;
 use super::serialization::RowError;
-use super::transform::TransformFailure;
+use super::verify_transforms::FoundTransform;
 use crate::model::{FieldKind, Timestamp, Value, decode_value};
 
 /// At most this many problems are described; the others are counted.
@@ -71,12 +71,12 @@ impl VerifyReport {
 /// - elements belong to records, and each field's count of them is right;
 /// - the atoms and births found in records and history are those that the commits list, by schema;
 /// - the counters are what a count finds, and every schema has its state and its hash;
-/// - computed cells name their transform, what is told of its failures is counted, and the commits
-///   say for which records it fails;
+/// - computed cells name their transform; its failures and what is left to compute are counted, the
+///   commits say for which records it fails, and what it has looked up leads back to its records;
 /// - indexes that are ready have the entries of all live records and no others.
 pub(crate) fn verify(point: &ReadPoint) -> Result<VerifyReport, DataLayerError> {
-    let (report, found, entries, failures, told_failures) = Default::default();
-    let mut check = Check { point, report, found, entries, failures, told_failures };
+    let (report, found, entries, transforms, told_failures) = Default::default();
+    let mut check = Check { point, report, found, entries, transforms, told_failures };
     let listed = check.commits()?;
     check.records()?;
     check.elements()?;
@@ -93,11 +93,10 @@ pub(super) struct Check<'a> {
     pub(super) report: VerifyReport,
     found: HashMap<SchemaId, Found>,
     entries: HashMap<IndexId, Entries>,
-    /// How many records each transform fails for.
-    failures: HashMap<TransformId, u64>,
+    pub(super) transforms: HashMap<TransformId, FoundTransform>,
     /// By transform, the sum of the hashes of the records for which the commits say that it fails,
     /// less those of the rows that tell why.
-    told_failures: HashMap<TransformId, u64>,
+    pub(super) told_failures: HashMap<TransformId, u64>,
 }
 
 /// Entries of an index in any order, as sums of their hashes.
@@ -107,7 +106,7 @@ struct Entries {
     found: u64,
 }
 
-fn entry_hash(key: &[u8], row: &[u8]) -> u64 {
+pub(super) fn entry_hash(key: &[u8], row: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (key, row).hash(&mut hasher);
     hasher.finish()
@@ -355,16 +354,9 @@ impl Check<'_> {
                 }
                 return;
             }
-            if catalogue.transform(TransformId(id.0)).is_some() {
-                let found = TransformFailure::decode(row);
-                *check.failures.entry(TransformId(id.0)).or_default() += 1;
-                let told = check.told_failures.entry(TransformId(id.0)).or_default();
-                *told = told.wrapping_sub(entry_hash(rest, &[]));
-                match found {
-                    Ok(failure) => check.form(&place(), row, &failure.encode()),
-                    Err(error) => check.report.problem(format!("{}: {error}", place())),
-                }
-                return;
+            let transform = TransformId(id.0);
+            if catalogue.transform(transform).is_some() {
+                return check.transform_row(transform, key, row, rest);
             }
             let Some(index) = catalogue.index(id) else {
                 return check.report.problem(format!("{}: is of no index", place()));
@@ -375,22 +367,7 @@ impl Check<'_> {
             let sum = &mut check.entries.entry(id).or_default().found;
             *sum = sum.wrapping_add(entry_hash(key, row));
         })?;
-        for transform in catalogue.computed() {
-            let found = self.failures.remove(&transform.id).unwrap_or_default();
-            let (keyspace, key) = rows.counters(transform.id.counter());
-            let counted = match self.point.published.get(keyspace, &key)? {
-                Some(row) => SchemaCounters::decode(&row)
-                    .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
-                None => SchemaCounters::default(),
-            };
-            let expected = SchemaCounters { records: found, ..SchemaCounters::default() };
-            if counted != expected {
-                let (schema, field, said) = (&transform.schema, &transform.field, counted.records);
-                self.report.problem(format!(
-                    "{schema}.{field}: the counters say that {said} records fail, there are {found}"
-                ));
-            }
-        }
+        self.compare_transforms()?;
         for (transform, _) in self.told_failures.drain().filter(|(_, told)| *told != 0) {
             self.report.problem(format!(
                 "the commits say that transform {transform} fails for other records than it does"

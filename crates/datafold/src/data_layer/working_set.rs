@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::{BatchKey, Keyspace};
+use datafold_store::{BatchKey, Keyspace, Scan};
 
 use super::catalogue::encode_definition;
 use super::draft::{Draft, ElementDraft};
@@ -19,6 +19,27 @@ use crate::model::{ContentHash, Schema};
 /// Where a transaction reads the rows that it has not written itself.
 pub(crate) trait RowSource {
     fn read(&mut self, keyspace: Keyspace, key: &Bytes) -> Result<Option<Bytes>, DataLayerError>;
+
+    /// The first keys of a range, at most as many as the scan has rows.
+    fn keys(&mut self, scan: &Scan) -> Result<Vec<Bytes>, DataLayerError>;
+}
+
+/// What a commit of the background computes: nobody has written it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Background {
+    /// Records in which what was never computed is to be.
+    pub(super) filling: BTreeSet<(SchemaId, Bytes)>,
+    /// Evaluations that tasks ask for.
+    pub(super) due: BTreeSet<((SchemaId, Bytes), TransformId)>,
+    /// The rows of these tasks, and how far they are then: `None` if they are done, else the last
+    /// record.
+    pub(super) tasks: BTreeMap<Bytes, (TransformId, Option<Option<Bytes>>)>,
+}
+
+impl Background {
+    pub(super) fn is_empty(&self) -> bool {
+        self.filling.is_empty() && self.tasks.is_empty()
+    }
 }
 
 /// The full name of an element, its key encoded. They sort by record.
@@ -82,14 +103,8 @@ pub(crate) struct WorkingSet {
     catalogue: BTreeMap<Bytes, CatalogueDraft>,
     /// Entries of indexes that are built or removed.
     pub(super) index_rows: BTreeMap<Bytes, Option<Bytes>>,
-    /// Records in which what was never computed is to be.
-    pub(super) filling: BTreeSet<(SchemaId, Bytes)>,
-    /// Transforms that are to run whatever is written.
-    pub(super) again: Again,
+    pub(super) background: Background,
 }
-
-/// Transforms that are to run for a record, by schema and key.
-pub(crate) type Again = BTreeMap<(SchemaId, Bytes), Arc<BTreeSet<TransformId>>>;
 
 /// Drafts to go back to; `None` for a record or element that had none.
 #[derive(Debug)]
@@ -106,8 +121,7 @@ impl WorkingSet {
             elements: BTreeMap::new(),
             catalogue: BTreeMap::new(),
             index_rows: BTreeMap::new(),
-            filling: BTreeSet::new(),
-            again: Again::new(),
+            background: Background::default(),
         }
     }
 
@@ -283,7 +297,7 @@ impl WorkingSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.catalogue.is_empty()
             && self.index_rows.is_empty()
-            && self.again.is_empty()
+            && self.background.tasks.is_empty()
             && !self.records.values().any(Draft::is_written)
             && !self.elements.iter().any(|(name, draft)| self.is_element_written(name, draft))
     }

@@ -218,7 +218,9 @@ impl FoldDb {
             after.ok_or(QueryError::InvalidCursor)
         };
         let cursor = plan.run(cursor.map(after).transpose()?, query.limit, visit)?;
-        Ok(QueryEnd { cursor, commit: plan.point.at, time: time_of(&plan.point)? })
+        let (commit, time) = (plan.point.at, time_of(&plan.point)?);
+        // Elements are not computed.
+        Ok(QueryEnd { cursor, commit, time, stale: Vec::new() })
     }
 
     /// The value of an element as it is now; `None` if it does not exist.

@@ -9,7 +9,6 @@ use super::mutation::MutationRequest;
 use super::prepare::prepare;
 use super::query::{Explain, Plan, QueryAnswer, QueryEnd, QueryRequest, Record};
 use super::transaction::FoldTransaction;
-use crate::data_layer::internal::Prefetch;
 use crate::data_layer::{
     Atom, CellName, CommitNumber, DataLayerError, DatabasePool, DatabaseStats, Durability, Moment,
     PoolOptions, Receipt, VerifyReport, WriterId,
@@ -135,7 +134,7 @@ impl FoldDb {
         let pipeline = self.pool.operations().pipeline();
         let published = pipeline.published();
         let prepared = prepare(&published.catalogue, request)?;
-        let prefetch = Prefetch::read(published, prepared.rows(pipeline.rows))?;
+        let prefetch = prepared.prefetch(pipeline, published)?;
         let run = |execution: &mut crate::data_layer::internal::Execution<'_>| {
             apply(&mut execution.editor(), &prepared)
         };
@@ -160,7 +159,8 @@ impl FoldDb {
             records.push(record.take());
             ControlFlow::Continue(())
         })?;
-        Ok(QueryAnswer { records, cursor: end.cursor, commit: end.commit })
+        let QueryEnd { cursor, commit, stale, .. } = end;
+        Ok(QueryAnswer { records, cursor, commit, stale })
     }
 
     /// Answers a query record by record, in the order of the keys, until `visit` breaks. All

@@ -14,7 +14,7 @@ use super::mutation::RecordInput;
 use super::prepare::{Action, Prepared, Step, approved};
 use super::record_check::RecordCheck;
 use super::suggest::closest;
-use crate::data_layer::internal::{Execution, Prefetch, Ticket};
+use crate::data_layer::internal::{Execution, Ticket};
 use crate::data_layer::{CommitError, DataLayerError, SchemaCore, SchemaEntry, WriterId};
 use crate::model::{Field, FieldKind, FieldName, SchemaName, Value};
 
@@ -409,7 +409,7 @@ impl<P: FnMut(ImportProgress) -> ControlFlow<()>> Import<'_, P> {
     /// Answers how many rows had all their values already, and what to wait on.
     fn try_commit(&self, prepared: &Prepared) -> Result<(u64, Option<Arc<Ticket>>), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
-        let prefetch = Prefetch::read(pipeline.published(), prepared.rows(pipeline.rows))?;
+        let prefetch = prepared.prefetch(pipeline, pipeline.published())?;
         // The pipeline may execute it several times; the last one counts.
         let unchanged = Cell::new(0);
         let run = |execution: &mut Execution<'_>| {

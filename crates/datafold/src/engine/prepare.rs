@@ -10,8 +10,10 @@ use super::mutation::{
     Condition, ElementPlace, Mutation, MutationKind, MutationRequest, PutCondition,
 };
 use super::record_check::{RecordCheck, mapped_writes};
-use crate::data_layer::internal::{CellPlace, ElementName, FieldAddress, FieldWrites, Rows};
-use crate::data_layer::{SchemaCore, SchemaEntry, SchemaId};
+use crate::data_layer::internal::{
+    CellPlace, ElementName, FieldAddress, FieldWrites, Pipeline, Prefetch, Published, Rows,
+};
+use crate::data_layer::{DataLayerError, SchemaCore, SchemaEntry, SchemaId};
 use crate::model::{Field, FieldKind, FieldName, RecordKey, SchemaName, SchemaState, Value};
 
 /// A request whose names, types and keys are checked and whose values are encoded.
@@ -104,6 +106,19 @@ impl Step {
         schemas.map(|schema| (schema, &self.key))
     }
 
+    /// The records that it writes cells of, with the cells; without them, it deletes one.
+    fn written(&self) -> impl Iterator<Item = (SchemaId, Bytes, Option<&FieldWrites>)> {
+        let own = match &self.action {
+            Action::Write { writes, .. } | Action::Import { writes } => Some(Some(writes)),
+            Action::Delete => Some(None),
+            Action::Put { .. } => None,
+        };
+        let own = own.map(|writes| (self.entry.records(), writes));
+        let mapped = self.mapped.iter().map(|of| (of.entry.id, Some(&of.writes)));
+        let record = self.key.bytes();
+        own.into_iter().chain(mapped).map(|(schema, writes)| (schema, record.clone(), writes))
+    }
+
     pub(crate) fn element_name(&self, write: &ElementWrite) -> ElementName {
         write.cell.element(&self.key, write.element.clone())
     }
@@ -143,8 +158,23 @@ impl Step {
 }
 
 impl Prepared {
+    /// Reads the rows that carrying it out reads, and computing what depends on it.
+    pub(crate) fn prefetch(
+        &self,
+        pipeline: &Pipeline,
+        published: Arc<Published>,
+    ) -> Result<Prefetch, DataLayerError> {
+        let keys = self.rows(pipeline.rows);
+        if !published.catalogue.computes() {
+            return Prefetch::read(published, keys);
+        }
+        let written: Vec<_> = self.steps.iter().flat_map(Step::written).collect();
+        let outputs_max = pipeline.limits().outputs;
+        Prefetch::with_dependents(published, pipeline.rows, keys, &written, outputs_max)
+    }
+
     /// The rows that carrying it out reads.
-    pub(crate) fn rows(&self, rows: Rows) -> Vec<BatchKey> {
+    fn rows(&self, rows: Rows) -> Vec<BatchKey> {
         let mut out = Vec::with_capacity(self.steps.len() + self.preconditions.len());
         for condition in &self.preconditions {
             let record = condition.key.as_bytes();

@@ -211,6 +211,11 @@ pub struct QueryAnswer {
     /// The commit that was read at.
     #[serde(serialize_with = "commit_number")]
     pub commit: CommitNumber,
+    /// The computed fields among those that were read whose values may be old, because what they
+    /// depend on reached more than one commit computes. Of an answer as of an earlier moment it is
+    /// empty: what was old then is not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<FieldName>,
 }
 
 pub(super) fn commit_number<S: Serializer>(
@@ -229,6 +234,8 @@ pub struct QueryEnd {
     pub commit: CommitNumber,
     /// The time of that commit.
     pub time: Timestamp,
+    /// As [`QueryAnswer::stale`].
+    pub stale: Vec<FieldName>,
 }
 
 #[derive(Debug)]

@@ -16,12 +16,8 @@ use super::error::{FoldDbError, MutationError};
 use super::mutation::{Mutation, MutationRequest};
 use super::prepare::{Prepared, Step, approved, prepare};
 use super::query::Record;
-use crate::data_layer::internal::{
-    Cause, CellPlace, Draft, ElementBounds, ElementScan, decode_cell,
-};
-use crate::data_layer::{
-    DataLayerError, SchemaCore, SchemaEntry, SchemaId, SerializationError, Transaction,
-};
+use crate::data_layer::internal::{CellPlace, ElementBounds, ElementScan, decode_cell};
+use crate::data_layer::{DataLayerError, SchemaEntry, SerializationError, Transaction};
 use crate::model::{FieldKind, FieldName, RecordKey, SchemaName, Value, encode_element};
 
 /// A transaction over records.
@@ -73,15 +69,14 @@ impl FoldTransaction<'_> {
         key: &[Value],
     ) -> Result<Option<Record>, FoldDbError> {
         let (entry, key) = self.find(schema, key)?;
-        let editor = self.transaction.state.editor();
+        let mut editor = self.transaction.state.editor();
         let draft = editor.working.record(editor.source, entry.records(), key.bytes())?;
         if !draft.exists() && entry.schema.is_keyed() {
             return Ok(None);
         }
         let parts = key.values().map_err(SerializationError::from).map_err(DataLayerError::from)?;
-        let catalogue = Arc::clone(editor.catalogue);
         let mut values = Vec::with_capacity(entry.schema.fields.len());
-        let computed = computed(&catalogue, entry.records(), &key, draft);
+        let computed = editor.computed(entry.records(), key.bytes())?;
         for (cell, field) in entry.fields() {
             let part = entry.schema.key.iter().position(|part| *part == field.name);
             let draft = match &computed {
@@ -118,9 +113,9 @@ impl FoldTransaction<'_> {
         let (entry, key) = self.find(schema, key)?;
         let found = entry.fields().find(|(_, candidate)| candidate.name == *field);
         let Some((cell, _)) = found else { return Ok(None) };
-        let editor = self.transaction.state.editor();
+        let mut editor = self.transaction.state.editor();
+        let computed = editor.computed(cell.schema, key.bytes())?;
         let draft = editor.working.record(editor.source, cell.schema, key.bytes())?;
-        let computed = computed(editor.catalogue, cell.schema, &key, draft);
         let raw = computed.as_ref().unwrap_or(draft).value(cell.field);
         Ok(raw.map(|raw| decode_cell(raw)).transpose()?)
     }
@@ -282,21 +277,6 @@ impl FoldTransaction<'_> {
         state.note_elements(address, bounds, found.last.as_deref());
         Ok(found.elements)
     }
-}
-
-/// The record with its computed fields as the commit would leave them, if the transaction has
-/// written to it and there are some.
-fn computed(
-    catalogue: &SchemaCore,
-    records: SchemaId,
-    key: &RecordKey,
-    draft: &Draft,
-) -> Option<Draft> {
-    let propagation = catalogue.propagation(records).filter(|_| draft.is_written())?;
-    let mut draft = draft.clone();
-    // A field that has no result keeps its value here too.
-    let run = propagation.run(key.bytes(), &mut draft, Cause::Written, |_, _| Ok(()));
-    run.map(|()| draft).unwrap_or_else(|never: std::convert::Infallible| match never {}).into()
 }
 
 /// The elements that a transaction has found, in order.

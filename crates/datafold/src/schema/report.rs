@@ -158,11 +158,15 @@ pub struct TransformStatus {
     pub inputs: Vec<String>,
     /// Its definition.
     pub definition: TransformDefinition,
-    /// `filling` while records that were there before it are computed, then `ready`.
+    /// `filling` while records that were there before it are computed, then `ready`; `stale` while
+    /// it, or a transform whose result it depends on, has something left to compute.
     pub state: &'static str,
     /// How many of those records it has looked at, while it is filling.
     pub records_read: Option<u64>,
     /// For how many records it has no result at present; see
     /// [`SchemaService::transform_failures`](super::SchemaService::transform_failures).
     pub failing: u64,
+    /// How much is left to compute because it was too much for one commit: records that changed,
+    /// each with all that depends on it.
+    pub queued: u64,
 }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::discovery::SchemaDiscovery;
 use super::report::{IndexStatus, SchemaLoadingReport, SchemaStatus, TransformStatus};
-use crate::data_layer::internal::Execution;
+use crate::data_layer::internal::{Execution, Pipeline};
 use crate::data_layer::{
     DataLayerError, DatabasePool, Durability, Index, IndexState, Receipt, SchemaCore, SchemaEntry,
-    TransformFailure, TransformState, WriterId,
+    TransformFailure, WriterId,
 };
 use crate::engine::FoldDbError;
 use crate::model::{FieldName, IndexDefinition, RecordKey, SchemaName, SchemaState};
@@ -225,26 +225,29 @@ impl SchemaService {
     pub fn transforms(&self, name: &SchemaName) -> Result<Vec<TransformStatus>, FoldDbError> {
         let entry = self.entry(name)?;
         let pipeline = self.pool.operations().pipeline();
-        let (core, counters) = (self.core(), pipeline.counters());
+        let (published, counters) = (pipeline.published(), pipeline.counters());
+        let core = Arc::clone(&published.catalogue);
         let mut found = Vec::new();
         for field in &entry.schema.fields {
             let transform = core.transform_of(&format!("{name}.{}", field.name));
             let (Some(transform), Some(definition)) = (transform, &field.transform) else {
                 continue;
             };
-            let is_filling = transform.state == TransformState::Filling;
+            let is_filling = transform.is_filling();
+            let is_stale = Pipeline::is_stale(&published, transform.id);
             let records_read =
                 is_filling.then(|| pipeline.records_filled(transform)).transpose()?;
-            let failing = counters.get(&transform.id.counter());
+            let counted = counters.get(&transform.id.counter()).copied().unwrap_or_default();
             found.push(TransformStatus {
                 revision: transform.id,
                 schema: name.clone(),
                 field: field.name.clone(),
                 inputs: transform.inputs(),
                 definition: definition.clone(),
-                state: transform.state.as_str(),
+                state: if is_stale && !is_filling { "stale" } else { transform.state.as_str() },
                 records_read,
-                failing: failing.map_or(0, |counted| counted.records),
+                failing: counted.records,
+                queued: counted.elements,
             });
         }
         Ok(found)
@@ -274,8 +277,9 @@ impl SchemaService {
         Ok(found.into_iter().map(key).collect())
     }
 
-    /// Waits until every record of a schema that was there before its transforms is computed.
-    /// Returns early if the pool is closed or takes no more writes.
+    /// Waits until every record of a schema that was there before its transforms is computed, and
+    /// what was too much for one commit; also that of the transforms that those depend on. Returns
+    /// early if the pool is closed or takes no more writes.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use datafold::clock::{Clock, ManualClock};
-use datafold::data_layer::{DatabasePool, PoolOptions, Receipt};
+use datafold::data_layer::{DatabasePool, PoolOptions, PropagationLimits, Receipt};
 use datafold::engine::{FoldDbError, QueryAnswer};
 use datafold::model::{SchemaName, Timestamp, Value};
 use datafold::{FoldDb, MutationRequest, QueryRequest};
@@ -103,6 +103,12 @@ pub(crate) fn faulty() -> (FaultStore, FoldDb) {
 /// A space in memory.
 pub(crate) fn memory() -> FoldDb {
     faulty().1
+}
+
+/// A space of which a commit computes only so much.
+pub(crate) fn fold_db_within(store: Arc<dyn Store>, propagation: PropagationLimits) -> FoldDb {
+    let options = PoolOptions { propagation, ..options(clock()) };
+    FoldDb::new(DatabasePool::with_store(store, &options).unwrap())
 }
 
 pub(crate) fn name(text: &str) -> SchemaName {

@@ -6,6 +6,9 @@ mod feed;
 mod filling;
 mod lineage;
 mod model;
+mod model_others;
+mod others;
+mod queue;
 mod runs;
 
 use datafold::FoldDb;

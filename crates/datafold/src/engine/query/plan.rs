@@ -18,7 +18,7 @@ use super::order::OrderPart;
 use super::program::{Binder, Bound, BoundFilter, Surroundings};
 use super::reader::RecordReader;
 use super::{KeyCondition, QueryRequest, Record, pinned, reach_of, readable};
-use crate::data_layer::internal::{IndexPart, Projection, ReadPoint};
+use crate::data_layer::internal::{IndexPart, Pipeline, Projection, ReadPoint};
 use crate::data_layer::{Moment, SchemaEntry};
 use crate::model::{FieldName, SchemaName, Timestamp, Value, to_lang};
 
@@ -180,6 +180,22 @@ impl Plan {
         let key = super::key_of(&entry, key)?;
         let (projection, inline_elements) = (&entry.projection, INLINE_ELEMENTS_MAX);
         RecordReader { point, entry: &entry, projection, inline_elements }.one(&key)
+    }
+
+    /// The computed fields among those that the query reads whose values may be old.
+    pub(super) fn stale(&self) -> Vec<FieldName> {
+        let published = &self.point.published;
+        if published.queued.is_empty() || !self.point.is_current() {
+            return Vec::new();
+        }
+        let is_stale = |name: &&FieldName| {
+            let place = self.entry.place(name.as_str());
+            let transform = place.and_then(|place| {
+                published.catalogue.propagation(place.schema)?.computing(place.field)
+            });
+            transform.is_some_and(|found| Pipeline::is_stale(published, found.id))
+        };
+        self.fields.iter().filter(is_stale).cloned().collect()
     }
 
     /// The fields that the query reads.

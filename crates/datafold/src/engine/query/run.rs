@@ -98,7 +98,8 @@ impl Plan {
             let position = [&self.mark[..], &place].concat();
             write_cursor(self.point.at, &position)
         });
-        Ok(QueryEnd { cursor, commit: self.point.at, time: time_of(&self.point)? })
+        let (commit, time) = (self.point.at, time_of(&self.point)?);
+        Ok(QueryEnd { cursor, commit, time, stale: self.stale() })
     }
 }
 

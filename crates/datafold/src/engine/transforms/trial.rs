@@ -1,9 +1,11 @@
 //! Trying transforms: what they would compute, without writing anything.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafold_lang as lang;
 
 use super::super::apply::apply;
 use super::super::error::FoldDbError;
@@ -12,7 +14,7 @@ use super::super::mutation::{Mutation, RecordInput};
 use super::super::prepare::prepare;
 use super::super::query::key_of;
 use crate::data_layer::internal::{
-    Cause, Draft, Editor, Evaluation, ReadPoint, WorkingSet, decode_cell,
+    Cause, Draft, Editor, Evaluation, OtherRecords, ReadPoint, Target, WorkingSet, decode_cell,
 };
 use crate::data_layer::{
     CommitNumber, DataLayerError, FieldId, SchemaEntry, Transform, TransformFailure, TransformId,
@@ -234,15 +236,22 @@ impl<'p> Sandbox<'p> {
         let wanted: BTreeSet<TransformId> = tried.iter().map(|transform| transform.id).collect();
         let point = self.point;
         let stored = Draft::found(point.live(records, record)?);
-        let editor = self.editor();
-        let draft = editor.working.record(editor.source, records, record)?;
+        let mut editor = self.editor();
+        let draft = &mut editor.working.record(editor.source, records, record)?.clone();
         let mut errors: Vec<(FieldId, Evaluation)> = Vec::new();
-        let tell = |transform: &Transform, outcome: Result<(), Evaluation>| {
-            errors.extend(outcome.err().map(|error| (transform.output, error)));
-            Ok::<_, DataLayerError>(())
+        let others = Supposed { editor: RefCell::new(&mut editor) };
+        let compute = |transform: &Transform, draft: &Draft| {
+            let result = transform.evaluate(record, draft, &others)?.result;
+            Ok::<_, DataLayerError>(match result {
+                Ok(value) => Some(value),
+                Err(error) => {
+                    errors.push((transform.output, error));
+                    None
+                }
+            })
         };
         if let Some(propagation) = propagation {
-            propagation.run(record, draft, Cause::Again(&wanted), tell)?;
+            propagation.run(draft, Cause::Again(&wanted), compute)?;
         }
         let value = |draft: &Draft, field: FieldId| {
             draft.value(field).map_or(Ok(Value::Null), |raw| decode_cell(raw))
@@ -258,5 +267,22 @@ impl<'p> Sandbox<'p> {
             });
         }
         Ok(TrialRecord { key: RecordKey::from_bytes(record.clone()), values })
+    }
+}
+
+/// The records of others as the sandbox has them.
+struct Supposed<'s, 'e> {
+    editor: RefCell<&'s mut Editor<'e>>,
+}
+
+impl OtherRecords for Supposed<'_, '_> {
+    fn value(
+        &self,
+        target: Target,
+        record: &Bytes,
+    ) -> Result<lang::Value<'static>, DataLayerError> {
+        let mut editor = self.editor.borrow_mut();
+        let Editor { working, source, .. } = &mut **editor;
+        target.value(record, working.record(*source, target.records, record)?)
     }
 }
