@@ -38,7 +38,7 @@ pub(crate) struct Background {
 
 impl Background {
     pub(super) fn is_empty(&self) -> bool {
-        self.filling.is_empty() && self.tasks.is_empty()
+        self.filling.is_empty() && self.due.is_empty() && self.tasks.is_empty()
     }
 }
 
@@ -297,6 +297,7 @@ impl WorkingSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.catalogue.is_empty()
             && self.index_rows.is_empty()
+            && self.background.due.is_empty()
             && self.background.tasks.is_empty()
             && !self.records.values().any(Draft::is_written)
             && !self.elements.iter().any(|(name, draft)| self.is_element_written(name, draft))
