@@ -168,7 +168,8 @@ fn the_same_key_in_another_schema_and_chains_across_schemas() {
     write(&db, "create", "Same", &format!(r#"{{"date": "{day}", "number": 1, "y": 5}}"#));
     assert_eq!(all(&db, "Last"), format!("[\"a\",\"{day}\",0,1]\n"));
     let text = format!(
-        r#"{{"mutation": "create", "schema": "Base", "records": [{{"day": "{day}", "n": 1, "x": 3}}]}}"#
+        r#"{{"mutation": "create", "schema": "Base",
+            "records": [{{"day": "{day}", "n": 1, "x": 3}}]}}"#
     );
     // x and the key parts are no atoms: x, twice; sum and day; sums and more.
     let atoms = mutate(&db, &text).unwrap().atoms;
@@ -179,8 +180,10 @@ fn the_same_key_in_another_schema_and_chains_across_schemas() {
     let text = format!(
         r#"{{"transaction": [
         {{"mutation": "update", "schema": "Last", "records": [{{"id": "a", "date": "{day}"}}]}},
-        {{"mutation": "update", "schema": "Same", "records": [{{"date": "{day}", "number": 1, "y": 6}}]}},
-        {{"mutation": "update", "schema": "Base", "records": [{{"day": "{day}", "n": 1, "x": 4}}]}}]}}"#
+        {{"mutation": "update", "schema": "Same",
+            "records": [{{"date": "{day}", "number": 1, "y": 6}}]}},
+        {{"mutation": "update", "schema": "Base",
+            "records": [{{"day": "{day}", "n": 1, "x": 4}}]}}]}}"#
     );
     assert_eq!(mutate(&db, &text).unwrap().atoms, 3 + 1 + 1 + 2);
     assert_eq!(all(&db, "Last"), format!("[\"a\",\"{day}\",14,15]\n"));
@@ -251,7 +254,8 @@ fn failures_are_tried_again_when_the_other_record_changes() {
         r#"{"name": "Flight", "key": ["id"], "fields": {
         "id": {"value": {"type": "integer"}}, "tailnum": {"value": {"type": "string"}},
         "share": {"transform": {"logic": "100 / Plane[tailnum].seats"}},
-        "must": {"transform": {"on_error": "reject", "logic": "100 / (Plane[tailnum].rows ?? 1)"}}}}"#,
+        "must": {"transform": {"on_error": "reject",
+            "logic": "100 / (Plane[tailnum].rows ?? 1)"}}}}"#,
     );
     write(&db, "create", "Plane", r#"{"tailnum": "N1", "seats": 0, "rows": 2}"#);
     write(&db, "create", "Flight", r#"{"id": 1, "tailnum": "N1"}"#);
