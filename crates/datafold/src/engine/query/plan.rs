@@ -303,7 +303,10 @@ impl Start {
         position: Option<Vec<u8>>,
         now: Timestamp,
     ) -> Result<Self, QueryError> {
-        let mut start = Self { mark: request.mark(), after: None, now };
+        // Without a limit an answer has no cursor.
+        let has_cursor = request.limit.is_some() || request.cursor.is_some();
+        let mark = if has_cursor { request.mark() } else { Vec::new() };
+        let mut start = Self { mark, after: None, now };
         if let Some(position) = position {
             start.read(request, &position).ok_or(QueryError::InvalidCursor)?;
         }
