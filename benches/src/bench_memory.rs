@@ -135,7 +135,7 @@ impl Reading {
         let mut told = String::new();
         child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
         assert!(
-            exit.success() || told.contains("takes more than 64 MiB of memory"),
+            exit.success() || told.contains("more than 64 MiB of memory"),
             "{}: {told}",
             self.what
         );
