@@ -320,6 +320,7 @@ impl<'q> Run<'q> {
         visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
     ) -> Result<Option<Vec<u8>>, FoldDbError> {
         let Access::Index(access) = &self.plan.choice.access else { return Ok(None) };
+        let end = StreamEnd::new(self.plan.limit);
         let mut run = IndexOrder {
             run: *self,
             columns,
@@ -327,10 +328,10 @@ impl<'q> Run<'q> {
             visit,
             loader: RowLoader::new(self.input_reader()),
             record: self.output_reader(columns).empty(&columns.names),
-            end: StreamEnd::new(self.plan.limit),
+            sorter: Sorter::new(end.left()),
+            end,
             after: self.cursor_order(sort)?,
             block: Vec::new(),
-            sorter: Sorter::new(self.plan.limit.map(|limit| limit.saturating_add(1))),
         };
         let base = self.plan.point.rows.index(access.index.id).len();
         let after = run.after.as_deref();
@@ -676,6 +677,12 @@ impl StreamEnd {
         self.limit.is_some_and(|limit| self.visited >= limit)
     }
 
+    /// How many records there may still be, and one that tells that there are more.
+    fn left(&self) -> Option<usize> {
+        let left = self.limit?.saturating_sub(self.visited);
+        Some(left.saturating_add(1))
+    }
+
     /// Counts a record with its place in the order.
     fn count(&mut self, place: &[u8]) {
         self.visited += 1;
@@ -726,9 +733,7 @@ impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
     /// Hands over what is sorted by now.
     fn flush(&mut self) -> Flow {
         self.block.clear();
-        // As many as there may still be, and one that tells that there are more.
-        let limit = self.end.limit.map(|limit| limit - self.end.visited + 1);
-        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(limit));
+        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(self.end.left()));
         for item in sorter.finish() {
             if self.emit(&item.payload)?.is_break() {
                 return Ok(ControlFlow::Break(()));

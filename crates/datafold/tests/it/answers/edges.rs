@@ -105,6 +105,9 @@ fn a_page_in_the_order_of_an_index_begins_at_its_cursor() {
             }
         }
         assert_eq!(found, all, "{rest}");
+        // No limit is too large.
+        request.limit = Some(usize::MAX);
+        assert_eq!(db.query(&request).unwrap().records, all, "{rest}");
     }
 }
 
