@@ -1,21 +1,9 @@
 //! What the layers above use of the data layer's inside.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
-use bytes::Bytes;
-use datafold_lang as lang;
-use datafold_store::{BatchKey, Keyspace};
+use datafold_store::Keyspace;
 
 use super::error::DataLayerError;
-use super::ids::SchemaId;
-use super::propagate::dependents;
 use super::serialization::RowError;
-use super::transform::{Finder, Part, Transform};
-pub(crate) use super::transform::{OtherRecords, Target};
-use super::transform_graph::Watcher;
-use super::transform_queue::rows_of;
 use crate::model::{CodecError, Value, decode_value, decode_value_into};
 
 pub(crate) use datafold_store::encoding::part_region;
@@ -39,6 +27,7 @@ pub(crate) use super::layout::CellPlace;
 pub(crate) use super::lineage::Tracer;
 pub(crate) use super::pipeline::{Execution, Pipeline};
 pub(crate) use super::plain_row::{locate_plain, project_plain};
+pub(crate) use super::prefetch::Prefetch;
 pub(crate) use super::propagation::Cause;
 pub(crate) use super::publication::Deadline;
 pub(crate) use super::published::Published;
@@ -46,122 +35,9 @@ pub(crate) use super::read_point::{ReadPoint, RecordAt};
 pub(crate) use super::record::RecordRow;
 pub(crate) use super::rows::{BEHIND_PARTS, CatalogueKind, FieldAddress, Rows};
 pub(crate) use super::ticket::Ticket;
-pub(crate) use super::transform::Evaluation;
+pub(crate) use super::transform::{CHUNK_RECORDS, Evaluation, OtherRecords, Target};
 pub(crate) use super::verify::verify;
 pub(crate) use super::working_set::{ElementName, RowSource, WorkingSet};
-
-/// Rows that were read before the writer lock was taken, with the state they are from.
-#[derive(Debug)]
-pub(crate) struct Prefetch {
-    pub(crate) published: Arc<Published>,
-    pub(crate) rows: HashMap<BatchKey, Option<Bytes>>,
-}
-
-impl Prefetch {
-    /// Reads the rows that writing cells of some records reads, those of the records that they read
-    /// then, and those of the records that depend on them. What is not known before the commit has
-    /// its place is not among them. Without writes, a record is deleted.
-    pub(crate) fn with_dependents(
-        published: Arc<Published>,
-        rows: Rows,
-        mut keys: Vec<BatchKey>,
-        written: &[(SchemaId, Bytes, Option<&FieldWrites>)],
-        outputs_max: usize,
-    ) -> Result<Self, DataLayerError> {
-        let catalogue = Arc::clone(&published.catalogue);
-        let mut left = outputs_max;
-        for (schema, record, writes) in written {
-            if catalogue.is_local(*schema) {
-                continue;
-            }
-            let own = catalogue.propagation(*schema);
-            for transform in own.into_iter().flat_map(|found| found.transforms().iter()) {
-                keys.extend(rows_of(rows, transform, record));
-                if let Some(writes) = writes {
-                    let others = others_of(transform, record, writes);
-                    let row = |(schema, key): (SchemaId, Bytes)| {
-                        (Keyspace::Records, rows.record(schema, &key))
-                    };
-                    keys.extend(others.into_iter().map(row));
-                }
-            }
-            let graph = catalogue.graph();
-            let written: Vec<Part> = match writes {
-                Some(writes) => {
-                    // Whether it begins to exist is not known yet.
-                    let key = catalogue.by_id(*schema).map_or(0, |entry| entry.schema.key.len());
-                    let fields = writes.keys().copied().map(Part::Cell);
-                    fields.chain((0..key).map(Part::Key)).collect()
-                }
-                None => graph.watched(*schema).collect(),
-            };
-            for Watcher { transform, finder } in graph.watchers(*schema, written.into_iter()) {
-                let prefix = match finder {
-                    Finder::Same => {
-                        keys.extend(rows_of(rows, transform, record));
-                        continue;
-                    }
-                    Finder::One => rows.records(transform.records),
-                    Finder::Lookup => rows.askers(transform.id, *schema, record),
-                };
-                let scan = dependents(*finder, &prefix).rows(left.saturating_add(1));
-                let found = published.keys(&scan)?;
-                // More are not computed in the commit.
-                if found.len() > left {
-                    continue;
-                }
-                left -= found.len();
-                for key in found {
-                    keys.extend(rows_of(rows, transform, &key.slice(prefix.len()..)));
-                }
-            }
-        }
-        Self::read(published, keys)
-    }
-
-    /// Reads some rows at once.
-    pub(crate) fn read(
-        published: Arc<Published>,
-        mut keys: Vec<BatchKey>,
-    ) -> Result<Self, DataLayerError> {
-        keys.sort_unstable();
-        keys.dedup();
-        let wanted: Vec<_> = keys.iter().map(|(keyspace, key)| (*keyspace, &key[..])).collect();
-        let found = published.snapshot.get_many(&wanted)?;
-        let rows = keys.into_iter().zip(found.into_iter().map(|row| row.map(Bytes::from)));
-        Ok(Self { published, rows: rows.collect() })
-    }
-}
-
-/// The records of others that a transform reads for a record which has these values and no others.
-fn others_of(
-    transform: &Transform,
-    record: &Bytes,
-    writes: &FieldWrites,
-) -> BTreeSet<(SchemaId, Bytes)> {
-    /// Finds no record, but tells which were wanted.
-    #[derive(Default)]
-    struct Wanted(RefCell<BTreeSet<(SchemaId, Bytes)>>);
-    impl OtherRecords for Wanted {
-        fn value(
-            &self,
-            target: Target,
-            record: &Bytes,
-        ) -> Result<lang::Value<'static>, DataLayerError> {
-            self.0.borrow_mut().insert((target.records, record.clone()));
-            Ok(lang::Value::Null)
-        }
-    }
-    let wanted = Wanted::default();
-    if transform.others().next().is_some()
-        && let Ok(mut draft) = Draft::new(None)
-    {
-        draft.create(writes.clone());
-        // What it gives without what it reads means nothing.
-        let _ = transform.evaluate(record, &draft, &wanted);
-    }
-    wanted.0.into_inner()
-}
 
 /// As [`decode_cell`], in the place of another value.
 pub(crate) fn decode_cell_into(raw: &[u8], value: &mut Value) -> Result<(), DataLayerError> {

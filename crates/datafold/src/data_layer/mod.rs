@@ -38,6 +38,7 @@ mod moment;
 mod overlay;
 mod pipeline;
 mod plain_row;
+mod prefetch;
 mod preview;
 mod propagate;
 mod propagation;

@@ -51,6 +51,10 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// One evaluation may look up so many different records: each is written down with it.
 pub const LOOKUPS_MAX: usize = 100;
 
+/// At most so many records are computed by one commit of the background: little enough that a
+/// writer who waits behind it hardly notices.
+pub(crate) const CHUNK_RECORDS: usize = 128;
+
 /// A failure's message is cut behind so many bytes.
 const MESSAGE_BYTES_MAX: usize = 400;
 

@@ -15,16 +15,12 @@ use super::catalogue_edit::Editor;
 use super::error::DataLayerError;
 use super::ids::{SchemaId, TransformId, WriterId};
 use super::index_build::Progress;
-use super::internal::Prefetch;
 use super::pipeline::{Durability, Execution, Pipeline};
+use super::prefetch::Prefetch;
 use super::propagation::Propagation;
 use super::published::Published;
-use super::transform::{ComputedRow, Transform, TransformFailure, TransformState};
+use super::transform::{CHUNK_RECORDS, ComputedRow, Transform, TransformFailure, TransformState};
 use super::working_set::CatalogueWrite;
-
-/// At most so many records are computed by one commit: little enough that a writer who waits behind
-/// it hardly notices.
-const CHUNK_RECORDS: usize = 128;
 
 /// Records that are computed by one commit.
 struct Chunk {

@@ -13,15 +13,12 @@ use super::asked::{Task, TaskProgress};
 use super::catalogue_edit::Editor;
 use super::error::DataLayerError;
 use super::ids::{SchemaId, TransformId, WriterId};
-use super::internal::Prefetch;
 use super::pipeline::{Durability, Execution, Pipeline};
+use super::prefetch::Prefetch;
 use super::propagate::dependents;
 use super::published::Published;
 use super::rows::Rows;
-use super::transform::{Finder, Transform};
-
-/// At most so many records are computed by one commit.
-const CHUNK_RECORDS: usize = 128;
+use super::transform::{CHUNK_RECORDS, Finder, Transform};
 
 /// A part of a task that is done by one commit.
 struct TaskPart {

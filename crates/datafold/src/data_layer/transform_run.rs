@@ -1,35 +1,33 @@
 //! Running transforms again for records that are there.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use datafold_store::{Keyspace, Scan};
 
 use super::error::DataLayerError;
 use super::ids::{SchemaId, TransformId, WriterId};
-use super::internal::Prefetch;
 use super::pipeline::{Durability, Execution, Pipeline, Receipt};
+use super::prefetch::Prefetch;
 use super::read_point::ReadPoint;
+use super::transform::Transform;
+use super::transform_queue::rows_of;
 
 impl Pipeline {
-    /// Runs transforms for some records in one commit, on the records as they are then; what has
+    /// Runs a transform for some records in one commit, on the records as they are then; what has
     /// the result already is not written. Records that do not exist are passed over.
     pub(crate) fn run_again(
         &self,
-        schema: SchemaId,
+        transform: &Transform,
         records: &[Bytes],
-        transforms: &Arc<BTreeSet<TransformId>>,
     ) -> Result<Receipt, DataLayerError> {
-        let row = |record: &Bytes| (Keyspace::Records, self.rows.record(schema, record));
-        let keys = records.iter().map(row).collect();
+        let rows = |record| rows_of(self.rows, transform, record);
+        let keys = records.iter().flat_map(rows).collect();
         let prefetch = Prefetch::read(self.published(), keys)?;
         let run = |execution: &mut Execution<'_>| {
             let editor = execution.editor();
             for record in records {
-                editor.working.record(editor.source, schema, record)?;
-                let due = transforms.iter().map(|id| ((schema, record.clone()), *id));
-                editor.working.background.due.extend(due);
+                editor.working.record(editor.source, transform.records, record)?;
+                let name = (transform.records, record.clone());
+                editor.working.background.due.insert((name, transform.id));
             }
             Ok::<_, DataLayerError>(())
         };

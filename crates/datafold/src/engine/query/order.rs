@@ -77,6 +77,12 @@ pub(super) fn write_ties(
     }
 }
 
+/// Records that are equal otherwise are in the order of their keys, in the direction of the last
+/// sort key.
+pub(super) fn ends_descending(sort: &[OrderPart]) -> bool {
+    sort.last().is_some_and(|part| part.descending)
+}
+
 /// The key that [`write_ties`] wrote.
 pub(super) fn read_ties(descending: bool, ties: &[u8]) -> Vec<u8> {
     let mut key = ties.to_vec();

@@ -216,7 +216,7 @@ impl Plan {
         let mut steps = vec![format!("read {}", self.choice.words)];
         let has_left_index = self.counts.has_left_index.get();
         if has_left_index {
-            steps.push("that is more than a sixth of them: read all records instead".to_owned());
+            steps.push("that leads to too many: read all records instead".to_owned());
         }
         let is_filtered = has_left_index || !self.choice.is_exact;
         if let Some(filter) = self.filter.as_ref().filter(|_| is_filtered) {

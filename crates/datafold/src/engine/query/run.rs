@@ -1,20 +1,19 @@
 //! Running a query.
 
-use std::ops::{Bound as RangeBound, ControlFlow};
-use std::sync::Arc;
+mod groups;
+mod index_order;
 
-use datafold_lang as lang;
-use datafold_store::encoding::KeyReader;
+use std::ops::{Bound as RangeBound, ControlFlow};
+
 use datafold_store::{Keyspace, Scan};
 
 use super::super::error::{FoldDbError, QueryError};
 use super::access::{Access, IndexAccess, KeyRange, whole};
 use super::explain::Counts;
-use super::group::Groups;
 use super::order::{
-    OrderPart, Ranked, Sorter, read_order, read_ties, write_order, write_ties, write_value,
+    OrderPart, Ranked, Sorter, ends_descending, read_ties, write_order, write_ties,
 };
-use super::plan::{Columns, Grouping, Output, Plan, RecordOrder};
+use super::plan::{Columns, Output, Plan, RecordOrder};
 use super::program::{RowLoader, RowView};
 use super::reader::RecordReader;
 use super::{QueryEnd, Record, time_of, write_cursor};
@@ -29,12 +28,6 @@ const INDEX_SHARE: u64 = 6;
 const INDEX_ROWS_MIN: u64 = 1_000;
 /// Keys that an index names are sorted in memory up to so many bytes.
 const KEY_BYTES_MAX: usize = 64 << 20;
-/// Texts in an index are whole up to so many bytes of their encoding.
-const WHOLE_BYTES: usize = 250;
-/// The place of a group in the order stands whole in a cursor up to so many bytes.
-const PLACE_BYTES_MAX: usize = 256;
-const PLACE_WHOLE: u8 = 0;
-const PLACE_HASHED: u8 = 1;
 /// An interruption is looked for once in so many rows.
 const ROWS_BETWEEN_LOOKS: u64 = 1_024;
 
@@ -307,97 +300,6 @@ impl<'q> Run<'q> {
         let mut order = Vec::new();
         self.write_place(sort, &view, after, &mut order)?;
         Ok(Some(order))
-    }
-
-    /// In the order of an index. Where texts are too long to be whole in it, those that it cannot
-    /// tell apart are sorted.
-    fn run_index_order(
-        &self,
-        columns: &Columns,
-        reverse: bool,
-        sort: &[OrderPart],
-        fixed: usize,
-        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
-    ) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let Access::Index(access) = &self.plan.choice.access else { return Ok(None) };
-        let end = StreamEnd::new(self.plan.limit);
-        let mut run = IndexOrder {
-            run: *self,
-            columns,
-            sort,
-            visit,
-            loader: RowLoader::new(self.input_reader()),
-            record: self.output_reader(columns).empty(&columns.names),
-            sorter: Sorter::new(end.left()),
-            end,
-            after: self.cursor_order(sort)?,
-            block: Vec::new(),
-        };
-        let base = self.plan.point.rows.index(access.index.id).len();
-        let after = run.after.as_deref();
-        let start = after.and_then(|place| entry_start(place, sort.len(), reverse));
-        let rest = start.map(|start| access.behind(&start, reverse));
-        self.each_entry(rest.as_ref().unwrap_or(access), reverse, &mut |entry, key| {
-            let parts = entry.get(base..).unwrap_or_default();
-            run.entry(parts_behind(parts, fixed), key)
-        })?;
-        let _ = run.flush()?;
-        Ok(run.end.place())
-    }
-
-    fn run_groups(
-        &self,
-        grouping: &Grouping,
-        visit: &mut impl FnMut(&mut Record) -> ControlFlow<()>,
-    ) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let mut groups = Groups::new(&grouping.keys, &grouping.aggregates);
-        if self.plan.is_plain_count(grouping) {
-            groups.count(self.counted()?);
-        } else if self.plan.counts_entries(grouping) {
-            groups.count(self.count_entries()?);
-        } else {
-            self.each_match(false, None, false, &mut |_, view| {
-                groups.add(view, &self.plan.around)?;
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
-        let rows = groups.finish()?;
-        Counts::add(&self.plan.counts.groups, rows.len() as u64);
-        let mut sorter = Sorter::new(self.plan.limit);
-        let mut order = Vec::new();
-        let after = grouping.cursor_order(self.plan.after.as_deref(), &rows)?;
-        for values in rows {
-            self.look()?;
-            let view = RowView::of_group(&values);
-            if let Some(having) = &grouping.having
-                && !having.matches(&view, &grouping.around)?
-            {
-                continue;
-            }
-            order.clear();
-            grouping.write_place(&values, &mut order)?;
-            if after.as_ref().is_none_or(|after| order > *after) {
-                sorter.offer(&order, || values)?;
-            }
-        }
-        let has_more = sorter.has_more;
-        let found = sorter.finish();
-        let last = found.last().filter(|_| has_more).map(|item| group_cursor(&item.order));
-        let columns = &grouping.names;
-        for item in found {
-            self.look()?;
-            let view = RowView::of_group(&item.payload);
-            let mut values = Vec::with_capacity(columns.len());
-            for bound in &grouping.columns {
-                let value = bound.evaluate(&view, &grouping.around, |value| from_lang(&value))?;
-                values.push(value);
-            }
-            let mut record = Record { columns: Arc::clone(columns), values };
-            if visit(&mut record).is_break() {
-                break;
-            }
-        }
-        Ok(last)
     }
 
     fn counted(&self) -> Result<u64, FoldDbError> {
@@ -694,174 +596,4 @@ impl StreamEnd {
     fn place(self) -> Option<Vec<u8>> {
         self.has_more.then_some(self.last)
     }
-}
-
-/// A run in the order of an index.
-struct IndexOrder<'q, 'v, V> {
-    run: Run<'q>,
-    columns: &'q Columns,
-    sort: &'q [OrderPart],
-    visit: &'v mut V,
-    loader: RowLoader<'q>,
-    record: Record,
-    end: StreamEnd,
-    /// The place of the cursor, until an entry behind it was met: all others are.
-    after: Option<Vec<u8>>,
-    /// What the entries that are being sorted have in common.
-    block: Vec<u8>,
-    sorter: Sorter<RecordKey>,
-}
-
-impl<V: FnMut(&mut Record) -> ControlFlow<()>> IndexOrder<'_, '_, V> {
-    fn entry(&mut self, parts: &[u8], key: &RecordKey) -> Flow {
-        let block = cut_block(parts, self.sort.len());
-        if block != self.block && self.flush()?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        if block.is_empty() {
-            return self.emit(key);
-        }
-        self.block = block.to_vec();
-        if let Some(order) = self.order_of(key)?
-            && self.after.as_ref().is_none_or(|after| order > *after)
-        {
-            self.sorter.offer(&order, || key.clone())?;
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Hands over what is sorted by now.
-    fn flush(&mut self) -> Flow {
-        self.block.clear();
-        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(self.end.left()));
-        for item in sorter.finish() {
-            if self.emit(&item.payload)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// The place of a record in the order.
-    fn order_of(&mut self, key: &RecordKey) -> Result<Option<Vec<u8>>, FoldDbError> {
-        self.run.count_row()?;
-        let Some(view) = self.loader.load_key(key)? else { return Ok(None) };
-        let mut order = Vec::new();
-        self.run.write_place(self.sort, &view, key.as_bytes(), &mut order)?;
-        Ok(Some(order))
-    }
-
-    fn emit(&mut self, key: &RecordKey) -> Flow {
-        if self.after.is_some() {
-            if self.order_of(key)? <= self.after {
-                return Ok(ControlFlow::Continue(()));
-            }
-            self.after = None;
-        }
-        if self.end.is_reached() {
-            self.end.has_more = true;
-            return Ok(ControlFlow::Break(()));
-        }
-        self.run.count_row()?;
-        let at = At { place: Place::Key(key), is_tested: true };
-        let view =
-            if self.columns.computed.is_empty() { None } else { self.loader.load_key(key)? };
-        if !self.run.fill(self.columns, at, view.as_ref(), &mut self.record)? {
-            return Ok(ControlFlow::Continue(()));
-        }
-        self.end.count(key.as_bytes());
-        Ok((self.visit)(&mut self.record))
-    }
-}
-
-impl Grouping {
-    /// Writes the place of a group in the order.
-    fn write_place(
-        &self,
-        values: &[lang::Value<'static>],
-        order: &mut Vec<u8>,
-    ) -> Result<(), FoldDbError> {
-        write_order(&self.sort, &RowView::of_group(values), &self.around, order)?;
-        write_ties(ends_descending(&self.sort), order, |order| {
-            for value in values.iter().take(self.keys.len()) {
-                write_value(value, order);
-            }
-        });
-        Ok(())
-    }
-
-    /// The place in the order of the group at which the page before has ended.
-    fn cursor_order(
-        &self,
-        after: Option<&[u8]>,
-        rows: &[Vec<lang::Value<'static>>],
-    ) -> Result<Option<Vec<u8>>, FoldDbError> {
-        let Some(after) = after else { return Ok(None) };
-        let (form, place) = after.split_first().ok_or(QueryError::InvalidCursor)?;
-        if *form == PLACE_WHOLE {
-            return Ok(Some(place.to_vec()));
-        }
-        let mut order = Vec::new();
-        for values in rows {
-            order.clear();
-            self.write_place(values, &mut order)?;
-            if hash_of(&order) == place {
-                return Ok(Some(order));
-            }
-        }
-        Err(QueryError::InvalidCursor.into())
-    }
-}
-
-/// The place of a group as it stands in a cursor: whole, or if it is long as a hash.
-fn group_cursor(order: &[u8]) -> Vec<u8> {
-    match order.len() {
-        ..=PLACE_BYTES_MAX => [&[PLACE_WHOLE], order].concat(),
-        _ => [&[PLACE_HASHED][..], &hash_of(order)].concat(),
-    }
-}
-
-fn hash_of(order: &[u8]) -> [u8; 16] {
-    let mut hash = [0; 16];
-    blake3::Hasher::new().update(order).finalize_xof().fill(&mut hash);
-    hash
-}
-
-/// What an entry has in common with those from which it cannot be told apart by its bytes, since a
-/// text is cut in it; empty if all parts are whole.
-fn cut_block(parts: &[u8], count: usize) -> &[u8] {
-    let mut reader = KeyReader::new(parts);
-    for _ in 0..count {
-        match reader.skip_parts(1) {
-            Ok(part) if part.len() > WHOLE_BYTES => {
-                let behind = reader.rest().len() + part.len() - WHOLE_BYTES;
-                return parts.get(..parts.len().saturating_sub(behind)).unwrap_or_default();
-            }
-            Ok(_) => {}
-            Err(_) => break,
-        }
-    }
-    &[]
-}
-
-/// What the entry at a place in the order of an index begins with, behind what all entries have in
-/// common; as much of it as a long text in it has whole. `None` if it is no such place.
-fn entry_start(place: &[u8], count: usize, descending: bool) -> Option<Vec<u8>> {
-    let parts = read_order(descending, place, count)?;
-    let block = cut_block(&parts, count).len();
-    Some(if block == 0 { parts } else { parts.get(..block)?.to_vec() })
-}
-
-fn parts_behind(parts: &[u8], fixed: usize) -> &[u8] {
-    let mut reader = KeyReader::new(parts);
-    match reader.skip_parts(fixed) {
-        Ok(_) => reader.rest(),
-        Err(_) => &[],
-    }
-}
-
-/// Records that are equal otherwise are in the order of their keys, in the direction of the last
-/// sort key.
-fn ends_descending(sort: &[OrderPart]) -> bool {
-    sort.last().is_some_and(|part| part.descending)
 }

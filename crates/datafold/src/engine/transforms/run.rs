@@ -1,6 +1,5 @@
 //! Computing again.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -9,12 +8,9 @@ use bytes::Bytes;
 use super::super::error::FoldDbError;
 use super::super::fold_db::FoldDb;
 use super::super::query::key_of;
+use crate::data_layer::internal::CHUNK_RECORDS;
 use crate::data_layer::{CommitNumber, DataLayerError, Transform};
 use crate::model::{FieldName, RecordKey, SchemaName, Value};
-
-/// At most so many records are computed by one commit: little enough that a writer who waits behind
-/// it hardly notices.
-const CHUNK_RECORDS: usize = 128;
 
 /// For which records a transform runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,12 +67,7 @@ impl FoldDb {
         mut progress: impl FnMut(&RunReport) -> ControlFlow<()>,
     ) -> Result<RunReport, FoldDbError> {
         let transform = self.transform_of(schema, field)?;
-        let mut run = Run {
-            db: self,
-            wanted: Arc::new([transform.id].into()),
-            transform,
-            report: RunReport::default(),
-        };
+        let mut run = Run { db: self, transform, report: RunReport::default() };
         match scope {
             RunScope::Keys(keys) => {
                 let records = run.records_of(schema, keys)?;
@@ -124,7 +115,6 @@ impl FoldDb {
 struct Run<'a> {
     db: &'a FoldDb,
     transform: Arc<Transform>,
-    wanted: Arc<BTreeSet<crate::data_layer::TransformId>>,
     report: RunReport,
 }
 
@@ -163,7 +153,7 @@ impl Run<'_> {
     fn chunk(&mut self, records: &[Bytes]) -> Result<(), FoldDbError> {
         let pipeline = self.db.pool().operations().pipeline();
         let before = self.db.pool().operations().head().0;
-        let receipt = pipeline.run_again(self.transform.records, records, &self.wanted)?;
+        let receipt = pipeline.run_again(&self.transform, records)?;
         self.report.records += records.len() as u64;
         self.report.atoms += u64::from(receipt.atoms);
         // Without a commit the answer names the last one before.

@@ -386,7 +386,7 @@ fn explain_tells_when_an_index_was_left() {
     assert_eq!(
         explain.steps[1..],
         [
-            "that is more than a sixth of them: read all records instead",
+            "that leads to too many: read all records instead",
             "keep those with text == '1'",
             "aggregate them"
         ]
