@@ -6,7 +6,7 @@ use datafold::FoldDb;
 use datafold::data_layer::{
     Derivation, LINEAGE_DEPTH_MAX, LINEAGE_VALUES_MAX, Lineage, Moment, Origin,
 };
-use datafold::engine::FieldRole;
+use datafold::engine::{FieldRole, Trial, TrialRecords};
 use datafold::model::Value;
 
 use super::{field, schema, write};
@@ -316,4 +316,54 @@ fn a_value_is_explained_in_a_few_milliseconds() {
         assert_eq!(found.value, Value::Int((id + 2) * 3));
         assert_eq!(count(&found), 7);
     }
+}
+
+/// Values of other records stand in the tree as they were read, by whatever way they were found.
+#[test]
+fn a_tree_goes_on_in_other_records_as_of_then() {
+    let db = memory();
+    for text in [
+        r#"{"name": "Plane", "key": ["id"], "fields": {"id": {"value": {"type": "integer"}},
+            "rows": {"value": {"type": "integer"}},
+            "seats": {"transform": {"logic": "rows * 6"}}}}"#,
+        r#"{"name": "Settings", "fields": {"rate": {"value": {"type": "integer"}}}}"#,
+        r#"{"name": "Flight", "key": ["id"], "fields": {"id": {"value": {"type": "integer"}},
+            "plane": {"value": {"type": "integer"}},
+            "price": {"transform": {"logic": "Plane[plane].seats * Settings.rate"}},
+            "twin": {"transform": {"logic": "Plane.rows"}}}}"#,
+    ] {
+        approve(&db, text);
+    }
+    let write = |schema: &str, record: &str| {
+        let text =
+            format!(r#"{{"mutation": "upsert", "schema": "{schema}", "records": [{record}]}}"#);
+        mutate(&db, &text).unwrap().commit.0
+    };
+    let plane = write("Plane", r#"{"id": 7, "rows": 10}"#);
+    let rate = write("Settings", r#"{"rate": 2}"#);
+    let flight = write("Flight", r#"{"id": 7, "plane": 7}"#);
+    let again = write("Plane", r#"{"id": 7, "rows": 11}"#);
+    let of_flight = |rows: i64, at: u64, plane: u64| {
+        let (seats, price) = (rows * 6, rows * 12);
+        format!(
+            "price={price}@{at}(plane=7@{flight} seats={seats}@{plane}(rows={rows}@{plane}) \
+             rate=2@{rate})"
+        )
+    };
+    let now = why_at(&db, "Flight", 7, "price", None);
+    assert_eq!(told(&now), of_flight(11, again, again));
+    assert_eq!(derivation(&now).inputs[1].schema, name("Plane"));
+    let then = why_at(&db, "Flight", 7, "price", Some(flight));
+    assert_eq!(told(&then), of_flight(10, flight, plane));
+    let twin = why_at(&db, "Flight", 7, "twin", None);
+    assert_eq!(told(&twin), format!("twin=11@{again}(rows=11@{again})"));
+    // Every version is what its inputs gave, in the past too.
+    let report = db.verify_derived(|found| panic!("{found:?}")).unwrap();
+    assert_eq!((report.differences, report.stale, report.records), (0, 0, 2));
+    let (schema, records) = (name("Flight"), TrialRecords::First(1));
+    let trial = Trial { schema, field: None, definition: None, records };
+    let tried = db.try_transforms(&trial).unwrap();
+    let values: Vec<_> = tried.records[0].values.iter().map(|found| &found.computed).collect();
+    assert_eq!(values, [&Value::Int(132), &Value::Int(11)]);
+    check_sound(&db);
 }
