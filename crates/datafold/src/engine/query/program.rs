@@ -377,18 +377,18 @@ pub(super) struct RowView<'r> {
     places: &'r [Span],
     values: &'r [Value],
     /// The columns of a group, in place of all others: durations are no values.
-    of_group: &'r [lang::Value<'static>],
+    of_group: Option<&'r Vec<lang::Value<'static>>>,
 }
 
 impl<'r> RowView<'r> {
     /// A row that is decoded.
     pub(super) fn of_values(key: Option<&'r [u8]>, values: &'r [Value]) -> Self {
-        Self { key, row: &[], places: &[], values, of_group: &[] }
+        Self { key, row: &[], places: &[], values, of_group: None }
     }
 
     /// A row of a group.
-    pub(super) fn of_group(values: &'r [lang::Value<'static>]) -> Self {
-        Self { key: None, row: &[], places: &[], values: &[], of_group: values }
+    pub(super) fn of_group(values: &'r Vec<lang::Value<'static>>) -> Self {
+        Self { key: None, row: &[], places: &[], values: &[], of_group: Some(values) }
     }
 
     #[inline]
@@ -400,10 +400,17 @@ impl<'r> RowView<'r> {
             return decode_lang(raw)
                 .map_err(|error| crate::data_layer::internal::cell_error(error).into());
         }
-        Ok(match self.values.get(column) {
-            Some(value) => to_lang(value),
-            None => self.of_group.get(column).cloned().unwrap_or_default(),
-        })
+        Ok(self.decoded(column))
+    }
+
+    /// The value of a column that is not encoded. Apart, so that the way of most stays short.
+    #[inline(never)]
+    fn decoded(&self, column: usize) -> lang::Value<'r> {
+        match (self.values.get(column), self.of_group) {
+            (Some(value), _) => to_lang(value),
+            (None, Some(group)) => group.get(column).cloned().unwrap_or_default(),
+            (None, None) => lang::Value::Null,
+        }
     }
 }
 
@@ -473,7 +480,7 @@ impl<'p> RowLoader<'p> {
             }
             self.reader.answer_key(key, &mut self.of_key)?;
             let (places, values) = (&self.places[..], &self.of_key[..]);
-            return Ok(Some(RowView { key: Some(key), row, places, values, of_group: &[] }));
+            return Ok(Some(RowView { key: Some(key), row, places, values, of_group: None }));
         }
         let exists = self.reader.row_into(key, row, &mut self.values)?;
         Ok(exists.then_some(RowView::of_values(Some(key), &self.values)))

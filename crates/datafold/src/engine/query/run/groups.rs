@@ -81,7 +81,7 @@ impl Grouping {
     /// Writes the place of a group in the order.
     fn write_place(
         &self,
-        values: &[lang::Value<'static>],
+        values: &Vec<lang::Value<'static>>,
         order: &mut Vec<u8>,
     ) -> Result<(), FoldDbError> {
         write_order(&self.sort, &RowView::of_group(values), &self.around, order)?;
