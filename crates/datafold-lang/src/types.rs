@@ -214,6 +214,14 @@ impl Type {
         self.kinds.intersects(Kinds::NUMBER | Kinds::NULL)
     }
 
+    /// Whether a value of this type may have a place in the order of keys, or is null: no arrays,
+    /// objects and lengths of time.
+    #[must_use]
+    pub fn may_be_ordered(&self) -> bool {
+        let scalars = Kinds::BOOL | Kinds::NUMBER | Kinds::TIME | Kinds::TEXT;
+        self.kinds.intersects(scalars | Kinds::NULL)
+    }
+
     /// The type of a constant.
     pub(crate) fn of_value(value: &Value<'_>) -> Type {
         Type::of_kinds(Kinds::of(value))

@@ -157,6 +157,9 @@ fn name_of(node: &Lineage, parent: &Lineage) -> String {
 }
 
 fn shown(node: &Lineage) -> String {
+    if matches!(node.origin, Origin::Aggregate { is_known: false, .. }) {
+        return "?".to_owned();
+    }
     let text = match &node.value {
         Value::Text(_) => node.value.to_json(),
         value => plain(value),
@@ -173,6 +176,10 @@ fn source_of(node: &Lineage) -> String {
                 format!("transform-{}, which has not reached the record yet", derivation.revision)
             }
             Origin::Computed(derivation) => format!("transform-{}", derivation.revision),
+            Origin::Aggregate { definition, is_known } => {
+                let note = if *is_known { "" } else { ", as it was then" };
+                harmless(&format!("{}{note}", in_one_line(&definition.to_string())))
+            }
             _ => "never written".to_owned(),
         };
     };
@@ -234,6 +241,7 @@ fn origin_name(origin: &Origin) -> &'static str {
     match origin {
         Origin::Key => "key",
         Origin::Computed(_) => "computed",
+        Origin::Aggregate { .. } => "aggregate",
         Origin::Unregistered(_) => "unregistered",
         _ => "written",
     }
@@ -250,6 +258,8 @@ struct Node<'l> {
     mapped_from: Option<String>,
     origin: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    aggregate: Option<NodeAggregate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     atom: Option<NodeAtom>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transform: Option<NodeTransform<'l>>,
@@ -259,6 +269,13 @@ struct Node<'l> {
     inputs_left_out: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<NodeFailure<'l>>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeAggregate {
+    /// As it is defined, in one line.
+    definition: String,
+    is_known: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -305,6 +322,12 @@ impl<'l> Node<'l> {
             Origin::Computed(derivation) => Some(&**derivation),
             _ => None,
         };
+        let aggregate = match &node.origin {
+            Origin::Aggregate { definition, is_known } => {
+                Some(NodeAggregate { definition: definition.to_string(), is_known: *is_known })
+            }
+            _ => None,
+        };
         let atom = node.atom.as_ref().map(|atom| NodeAtom {
             id: atom.id.to_string(),
             commit: atom.commit.0,
@@ -329,6 +352,7 @@ impl<'l> Node<'l> {
                 .as_ref()
                 .map(|(schema, field)| format!("{schema}.{field}")),
             origin: origin_name(&node.origin),
+            aggregate,
             atom,
             transform,
             inputs: derivation.map(|found| found.inputs.iter().map(Node::of).collect()),

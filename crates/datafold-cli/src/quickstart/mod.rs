@@ -267,6 +267,12 @@ fn say_what_next(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -
                 quote("flights = count(), mph = avg(speed)"),
             )),
         ),
+        (
+            "the airlines with their average delay, which follows the flights",
+            session
+                .invocation
+                .command(&format!("query Airline --sort {}", quote("dep_delay desc"))),
+        ),
         ("what depends on the delay", session.invocation.command("impact Flight dep_delay")),
         ("ask on, line by line, with completion", session.invocation.command("shell")),
         ("an airline of your own", format!("echo {} | {mutate}", quote(airline))),

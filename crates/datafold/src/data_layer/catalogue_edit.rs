@@ -11,6 +11,7 @@ use super::counters::SchemaCounters;
 use super::error::DataLayerError;
 use super::ids::{FieldId, IndexId, SchemaId, TransformId};
 use super::index::{INDEX_FIELDS_MAX, Index, IndexState, encode_index};
+use super::index_build::Progress;
 use super::layout::{self, CellPlace, Layout};
 use super::pipeline::Execution;
 use super::record::ok;
@@ -250,13 +251,23 @@ impl Editor<'_> {
         if new.is_empty() {
             return Ok(());
         }
-        self.check_transforms(&entry)?;
+        let checked = self.check_transforms(&entry)?;
         let rows = self.working.rows;
-        let has_records = self.has_records(&entry)?;
-        let state = if has_records { TransformState::Filling } else { TransformState::Ready };
+        let has_records = self.has_records(entry.records())?;
         let mut writes = Vec::with_capacity(2 * new.len());
         for (at, field, definition) in new {
             let id = TransformId(self.take_index_id()?.0);
+            let mut is_filling = has_records;
+            let transform = checked.iter().find(|found| found.at == at);
+            let aggregates = transform.iter().flat_map(|found| found.aggregates());
+            for (slot, aggregate) in aggregates.enumerate() {
+                if self.has_records(aggregate.records)? {
+                    is_filling = true;
+                    let progress = Progress::default().encode();
+                    self.working.index_rows.insert(rows.gathering(id, slot), Some(progress));
+                }
+            }
+            let state = if is_filling { TransformState::Filling } else { TransformState::Ready };
             let row = ComputedRow { schema: entry.id, field: FieldId::at(at), state };
             let write = CatalogueWrite::Put(row.encode().into());
             writes.push((rows.computed_field(id), write));
@@ -267,9 +278,12 @@ impl Editor<'_> {
         self.write_all(writes)
     }
 
-    /// Refuses a schema one of whose transforms could not run. Whoever changes or deletes meanwhile
+    /// The transforms of a schema; refuses one of which some could not run. Whoever changes or deletes meanwhile
     /// a schema that they read is in conflict with this.
-    fn check_transforms(&mut self, entry: &Arc<SchemaEntry>) -> Result<(), DataLayerError> {
+    fn check_transforms(
+        &mut self,
+        entry: &Arc<SchemaEntry>,
+    ) -> Result<Vec<Arc<Transform>>, DataLayerError> {
         let mut problems = Vec::new();
         let known = self.catalogue.computed();
         let mut all: Vec<_> =
@@ -301,20 +315,21 @@ impl Editor<'_> {
             problems.extend(field.map(|field| TransformProblem::new(field, rule)));
         }
         if problems.is_empty() {
-            return Ok(());
+            all.retain(|found| found.schema == entry.schema.name);
+            return Ok(all);
         }
         Err(DataLayerError::Transforms { schema: entry.schema.name.clone(), problems })
     }
 
-    /// Whether the schema that has the records has some, also such as are written with this.
-    fn has_records(&mut self, entry: &SchemaEntry) -> Result<bool, DataLayerError> {
-        let (keyspace, key) = self.working.rows.counters(entry.records());
+    /// Whether a schema has records, also such as are written with this.
+    fn has_records(&mut self, records: SchemaId) -> Result<bool, DataLayerError> {
+        let (keyspace, key) = self.working.rows.counters(records);
         let counters = match self.source.read(keyspace, &key)? {
             Some(row) => SchemaCounters::decode(&row)
                 .map_err(|error| DataLayerError::row(keyspace, &key, error))?,
             None => SchemaCounters::default(),
         };
-        Ok(counters.records > 0 || self.working.writes_to(entry.records()))
+        Ok(counters.records > 0 || self.working.writes_to(records))
     }
 
     /// The next number of an index or transform, which is never given again.
@@ -358,7 +373,7 @@ impl Editor<'_> {
                 IndexState::Dropping => {}
             }
         }
-        let state = match self.has_records(&entry)? {
+        let state = match self.has_records(entry.records())? {
             true => IndexState::Building,
             false => IndexState::Ready,
         };
@@ -452,6 +467,22 @@ impl Editor<'_> {
                     counters.records, counters.atoms
                 ),
             });
+        }
+        let of_schema = |found: &&Arc<Transform>| found.schema == entry.schema.name;
+        let own = self.catalogue.computed().filter(of_schema).cloned().collect::<Vec<_>>();
+        for aggregate in own.iter().flat_map(|found| found.aggregates()) {
+            let (keyspace, key) = rows.counters(aggregate.records);
+            if self.source.read(keyspace, &key)?.is_some() {
+                return Err(DataLayerError::Refused {
+                    what: "schema",
+                    name: name.to_string(),
+                    rule: format!(
+                        "keeps aggregates of the data of `{}` and cannot be deleted; block it \
+                         instead",
+                        aggregate.definition.of
+                    ),
+                });
+            }
         }
         let of_schema = |index: &&Arc<Index>| index.schema == entry.schema.name;
         let indexes: Vec<_> = self.catalogue.indexes().filter(of_schema).cloned().collect();

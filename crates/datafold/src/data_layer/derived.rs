@@ -1,13 +1,16 @@
 //! Computes computed values again and compares.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafold_lang as lang;
 use datafold_store::encoding::KeyReader;
 use datafold_store::{Keyspace, Scan};
 
+use super::aggregate_groups::GatheredGroups;
 use super::counters::SchemaCounters;
 use super::draft::Draft;
 use super::error::DataLayerError;
@@ -17,7 +20,7 @@ use super::pipeline::{Pipeline, read_counters};
 use super::propagation::Propagation;
 use super::read_point::ReadPoint;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow};
-use super::transform::{Evaluation, Transform, TransformState};
+use super::transform::{Evaluation, OtherRecords, Target, Transform, TransformState};
 use crate::model::{FieldName, RecordKey, SchemaName, Value, decode_value};
 
 /// What the computed values of a space were found to be.
@@ -34,6 +37,9 @@ pub struct DerivedReport {
     pub filling: u64,
     /// Values that may be those of earlier inputs, as what is queued is not computed yet.
     pub stale: u64,
+    /// Past values with aggregates, which are not computed again: the records of that moment would
+    /// all have to be read for each.
+    pub aggregated: u64,
     /// Values of revisions that are not registered any more, which cannot be computed again.
     pub unregistered: u64,
     /// Values that are other ones than what is computed.
@@ -69,7 +75,8 @@ pub(crate) fn check_derived(
     visit: &mut dyn FnMut(DerivedDifference) -> ControlFlow<()>,
 ) -> Result<DerivedReport, DataLayerError> {
     let counters = read_counters(&point.published, point.rows)?;
-    let mut check = Check { point, counters, visit, report: DerivedReport::default() };
+    let (report, groups) = Default::default();
+    let mut check = Check { point, counters, visit, report, groups };
     let catalogue = Arc::clone(&point.published.catalogue);
     for (schema, propagation) in catalogue.propagations() {
         let is_over = check.scan(Keyspace::Records, schema, |check, record, row| {
@@ -96,6 +103,8 @@ struct Check<'a> {
     counters: HashMap<SchemaId, SchemaCounters>,
     visit: &'a mut dyn FnMut(DerivedDifference) -> ControlFlow<()>,
     report: DerivedReport,
+    /// Those of aggregates, as they are now.
+    groups: RefCell<GatheredGroups>,
 }
 
 /// A value to be computed again.
@@ -218,6 +227,10 @@ impl Check<'_> {
             self.report.unregistered += 1;
             return Ok(ControlFlow::Continue(()));
         }
+        if !transform.aggregates().is_empty() {
+            self.report.aggregated += 1;
+            return Ok(ControlFlow::Continue(()));
+        }
         let at = cell.stamp.commit;
         let point = ReadPoint { at, ..self.point.clone() };
         let draft = Draft::found(point.live(schema, record)?);
@@ -255,7 +268,7 @@ impl Check<'_> {
         of: &Computed<'_>,
         inputs: &Draft,
     ) -> Result<Result<Option<Bytes>, Evaluation>, DataLayerError> {
-        let others = AsOf::new(self.point, of.at);
+        let others = Now { others: AsOf::new(self.point, of.at), groups: &self.groups };
         Ok(of.transform.evaluate(of.record, inputs, &others)?.result)
     }
 
@@ -279,6 +292,31 @@ impl Check<'_> {
             stored: value(of.stored)?,
             computed,
         }))
+    }
+}
+
+/// The records of others as of a commit, with the groups of now.
+struct Now<'c> {
+    others: AsOf,
+    groups: &'c RefCell<GatheredGroups>,
+}
+
+impl OtherRecords for Now<'_> {
+    fn value(
+        &self,
+        target: Target,
+        record: &Bytes,
+    ) -> Result<lang::Value<'static>, DataLayerError> {
+        self.others.value(target, record)
+    }
+
+    fn aggregate(
+        &self,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        self.groups.borrow_mut().value(self.others.point(), transform, slot, record)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::model::{CodecError, Value, decode_value, decode_value_into};
 
 pub(crate) use datafold_store::encoding::part_region;
 
+pub(crate) use super::aggregate_groups::GatheredGroups;
 pub(crate) use super::catalogue::{Projection, read_state};
 pub(crate) use super::catalogue_edit::Editor;
 pub(crate) use super::commit::{

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use datafold_lang as lang;
 use datafold_store::Keyspace;
 
+use super::aggregate_groups::{GatheredGroups, stored_value};
 use super::catalogue::SchemaEntry;
 use super::draft::Draft;
 use super::error::{DataLayerError, SerializationError};
@@ -18,14 +19,22 @@ use super::ids::{AtomId, CommitNumber, SchemaId, TransformId, WriterId};
 use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, LiveRecord};
-use super::transform::{OtherRecords, Part, Target, Transform, TransformFailure, TransformState};
-use crate::model::{FieldName, RecordKey, SchemaName, Timestamp, TransformDefinition, Value};
+use super::transform::{
+    Evaluation, OtherRecords, Part, Target, Transform, TransformFailure, TransformState,
+};
+use crate::model::{
+    AggregateDefinition, FieldName, RecordKey, SchemaName, Timestamp, TransformDefinition, Value,
+    from_lang,
+};
 
 /// A lineage tells of at most so many values.
 pub const LINEAGE_VALUES_MAX: usize = 1_000;
 
 /// A lineage has at most so many steps from a value to what it was made from.
 pub const LINEAGE_DEPTH_MAX: usize = 60;
+
+/// At most so many records are read to find the value of an aggregate at an earlier moment.
+pub const AGGREGATED_MAX: usize = 2_000;
 
 /// A value of a record, who wrote or what computed it, and from what.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +78,14 @@ pub enum Origin {
     Written,
     /// A transform computes it.
     Computed(Box<Derivation>),
+    /// It is an aggregate over the records of a schema, which the transform has under this name.
+    Aggregate {
+        /// What is computed, of which records.
+        definition: AggregateDefinition,
+        /// Whether its value is known. That of a result which is still there is; that of an earlier
+        /// one is found by reading the records of its moment, up to [`AGGREGATED_MAX`].
+        is_known: bool,
+    },
     /// A revision of a transform has computed it that is not registered any more. What it was like
     /// is not kept.
     Unregistered(TransformId),
@@ -114,6 +131,14 @@ struct ReadCell {
     entry: Arc<SchemaEntry>,
     key: RecordKey,
     field: FieldName,
+}
+
+/// What a transform reads for a record.
+#[derive(Default)]
+struct Reads {
+    cells: Vec<ReadCell>,
+    /// The places of aggregates, with their values if they are known.
+    aggregates: Vec<(usize, Option<Value>)>,
 }
 
 type RecordName = (SchemaId, Bytes, CommitNumber);
@@ -240,8 +265,16 @@ impl<'p> Tracer<'p> {
         };
         let is_first = self.told.insert((place, key.bytes().clone(), read_at));
         found.is_repeated = !is_first;
+        // The groups of aggregates are what the result was made from as long as it is there.
+        let newest = ReadPoint { at: self.point.published.number, ..self.point.clone() };
+        let newest_commit = match newest.live(place.schema, key.as_bytes())? {
+            Some(live) => live.cell(place.field).map(|cell| cell.stamp.commit),
+            None => None,
+        };
+        let is_there = newest_commit == commit;
         if is_first {
-            (found.inputs, found.left_out) = self.inputs(transform, key, read_at, depth)?;
+            (found.inputs, found.left_out) =
+                self.inputs(transform, key, read_at, is_there, depth)?;
         }
         if let Some(error) = read_failure(self.point, transform, key.as_bytes())?
             && error.commit <= at
@@ -249,7 +282,7 @@ impl<'p> Tracer<'p> {
         {
             let time = self.time(error.commit)?;
             let (inputs, left_out) = match is_first {
-                true => self.inputs(transform, key, error.commit, depth)?,
+                true => self.inputs(transform, key, error.commit, is_there, depth)?,
                 false => Default::default(),
             };
             found.failure = Some(FailedDerivation { error, time, inputs, left_out });
@@ -267,17 +300,22 @@ impl<'p> Tracer<'p> {
         transform: &Transform,
         key: &RecordKey,
         at: CommitNumber,
-    ) -> Result<Vec<ReadCell>, DataLayerError> {
+        has_groups: bool,
+    ) -> Result<Reads, DataLayerError> {
         let catalogue = &self.point.published.catalogue;
-        let Some(entry) = catalogue.get(transform.schema.as_str()) else { return Ok(Vec::new()) };
+        let Some(entry) = catalogue.get(transform.schema.as_str()) else {
+            return Ok(Reads::default());
+        };
         let own = |field| ReadCell { entry: Arc::clone(entry), key: key.clone(), field };
-        let mut reads: Vec<ReadCell> = transform.input_fields().map(own).collect();
+        let cells = transform.input_fields().map(own).collect();
+        let mut reads = Reads { cells, aggregates: Vec::new() };
         if transform.others().next().is_none() {
             return Ok(reads);
         }
-        let others = AsOf::new(self.point, at);
+        let others = AsOf { has_groups, ..AsOf::new(self.point, at) };
         let own = Draft::found(others.point.live(transform.records, key.as_bytes())?);
         transform.evaluate(key.bytes(), &own, &others)?;
+        reads.aggregates = others.aggregates.into_inner();
         for (Target { records, part }, record) in others.read.into_inner() {
             let (schema, field) = match part {
                 Part::Key(at) => {
@@ -293,7 +331,7 @@ impl<'p> Tracer<'p> {
                 }
             };
             let Some(entry) = catalogue.get(schema.as_str()).cloned() else { continue };
-            reads.push(ReadCell { entry, key: RecordKey::from_bytes(record), field });
+            reads.cells.push(ReadCell { entry, key: RecordKey::from_bytes(record), field });
         }
         Ok(reads)
     }
@@ -303,10 +341,26 @@ impl<'p> Tracer<'p> {
         transform: &Transform,
         key: &RecordKey,
         at: CommitNumber,
+        has_groups: bool,
         depth: usize,
     ) -> Result<(Vec<Lineage>, usize), DataLayerError> {
         let (mut inputs, mut left_out) = (Vec::new(), 0);
-        for read in self.reads(transform, key, at)? {
+        let reads = self.reads(transform, key, at, has_groups)?;
+        for (slot, value) in reads.aggregates {
+            let Some(aggregate) = transform.aggregates().get(slot) else { continue };
+            self.values_left = self.values_left.saturating_sub(1);
+            let definition = aggregate.definition.clone();
+            inputs.push(Lineage {
+                schema: transform.schema.clone(),
+                key: key.clone(),
+                field: definition.name.clone(),
+                mapped_from: None,
+                atom: None,
+                origin: Origin::Aggregate { definition, is_known: value.is_some() },
+                value: value.unwrap_or_default(),
+            });
+        }
+        for read in reads.cells {
             if depth + 1 >= LINEAGE_DEPTH_MAX || self.values_left == 0 {
                 left_out += 1;
             } else {
@@ -325,7 +379,7 @@ impl<'p> Tracer<'p> {
         to: CommitNumber,
     ) -> Result<Option<CommitNumber>, DataLayerError> {
         let mut last = None;
-        for ReadCell { entry, key, field } in self.reads(transform, key, to)? {
+        for ReadCell { entry, key, field } in self.reads(transform, key, to, true)?.cells {
             let Some(place) = entry.place(field.as_str()) else { continue };
             if entry.schema.is_key_field(field.as_str()) {
                 continue;
@@ -385,11 +439,39 @@ impl<'p> Tracer<'p> {
 pub(super) struct AsOf {
     point: ReadPoint,
     read: RefCell<Vec<(Target, Bytes)>>,
+    /// Whether the groups of aggregates are those of then, although others are read as of then.
+    has_groups: bool,
+    aggregates: RefCell<Vec<(usize, Option<Value>)>>,
 }
 
 impl AsOf {
     pub(super) fn new(point: &ReadPoint, at: CommitNumber) -> Self {
-        Self { point: ReadPoint { at, ..point.clone() }, read: RefCell::default() }
+        let (read, aggregates) = Default::default();
+        let point = ReadPoint { at, ..point.clone() };
+        Self { has_groups: point.is_current(), point, read, aggregates }
+    }
+
+    pub(super) fn point(&self) -> &ReadPoint {
+        &self.point
+    }
+
+    /// The value of an aggregate, if it is known.
+    fn aggregated(
+        &self,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Option<Result<lang::Value<'static>, Evaluation>>, DataLayerError> {
+        let Some(aggregate) = transform.aggregates().get(slot) else { return Ok(None) };
+        if self.has_groups && !transform.is_filling() {
+            let ReadPoint { rows, published, .. } = &self.point;
+            return stored_value(*rows, &mut &**published, transform, slot, record).map(Some);
+        }
+        let records = aggregate.records;
+        if self.point.records_after(records, None, AGGREGATED_MAX + 1)?.len() > AGGREGATED_MAX {
+            return Ok(None);
+        }
+        GatheredGroups::default().value(&self.point, transform, slot, record).map(Some)
     }
 }
 
@@ -405,6 +487,21 @@ impl OtherRecords for AsOf {
             self.read.borrow_mut().push(read);
         }
         target.value(record, &found)
+    }
+
+    fn aggregate(
+        &self,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        let found = self.aggregated(transform, slot, record)?;
+        let value = found.as_ref().and_then(|found| found.as_ref().ok()).map(from_lang);
+        let mut told = self.aggregates.borrow_mut();
+        if told.iter().all(|(told, _)| *told != slot) {
+            told.push((slot, value));
+        }
+        Ok(found.unwrap_or(Ok(lang::Value::Null)))
     }
 }
 

@@ -4,6 +4,8 @@
 //! the only path to the store; every change goes through its commit pipeline, which gives all
 //! commits of a space one order and makes several durable at once.
 
+mod aggregate;
+mod aggregate_groups;
 mod asked;
 mod atom;
 mod atom_repository;
@@ -70,6 +72,7 @@ mod verify_elements;
 mod verify_transforms;
 mod working_set;
 
+pub use aggregate::AGGREGATE_LIMITS;
 pub use atom::{Atom, AtomRef, AtomStatus, CellName};
 pub use atom_repository::AtomRepository;
 pub use catalogue::{SchemaCore, SchemaEntry};
@@ -85,8 +88,8 @@ pub use ids::{
 };
 pub use index::{INDEX_FIELDS_MAX, Index, IndexState};
 pub use lineage::{
-    Derivation, FailedDerivation, LINEAGE_DEPTH_MAX, LINEAGE_VALUES_MAX, Lineage, LineageAtom,
-    Origin,
+    AGGREGATED_MAX, Derivation, FailedDerivation, LINEAGE_DEPTH_MAX, LINEAGE_VALUES_MAX, Lineage,
+    LineageAtom, Origin,
 };
 pub use meter::LockStats;
 pub use migrate::{CopyPhase, CopyProgress, Migration, migrate};

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::{BatchKey, Keyspace, Scan, Store};
+use datafold_store::{BatchKey, Keyspace, Order, Scan, Store};
 use minicbor::{Decoder, Encoder};
 
 use super::catalogue::SchemaCore;
@@ -142,7 +142,10 @@ impl RowSource for PendingSource<'_> {
                 false => keys.remove(key),
             };
         }
-        Ok(keys.into_iter().take(scan.rows_max).collect())
+        Ok(match scan.order {
+            Order::Forward => keys.into_iter().take(scan.rows_max).collect(),
+            Order::Reverse => keys.into_iter().rev().take(scan.rows_max).collect(),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use super::ids::SchemaId;
 use super::propagate::dependents;
 use super::published::Published;
 use super::rows::Rows;
-use super::transform::{Finder, OtherRecords, Part, Target, Transform};
+use super::transform::{Evaluation, Finder, OtherRecords, Part, Target, Transform};
 use super::transform_graph::Watcher;
 use super::transform_queue::rows_of;
 
@@ -69,6 +69,18 @@ impl Prefetch {
                         keys.extend(rows_of(rows, transform, record));
                         continue;
                     }
+                    Finder::Group(slot) => {
+                        let Some(aggregate) = transform.aggregates().get(*slot) else { continue };
+                        let group = writes.and_then(|writes| {
+                            aggregate.group(record, &|field| writes.get(&field)?.as_ref())
+                        });
+                        if let Some(group) = group {
+                            let row = rows.group(transform.id, *slot, &group);
+                            keys.push((Keyspace::Indexes, row));
+                            keys.extend(rows_of(rows, transform, &group));
+                        }
+                        continue;
+                    }
                     Finder::One => rows.records(transform.records),
                     Finder::Lookup => rows.askers(transform.id, *schema, record),
                 };
@@ -118,6 +130,15 @@ fn others_of(
         ) -> Result<lang::Value<'static>, DataLayerError> {
             self.0.borrow_mut().insert((target.records, record.clone()));
             Ok(lang::Value::Null)
+        }
+
+        fn aggregate(
+            &self,
+            _: &Transform,
+            _: usize,
+            _: &Bytes,
+        ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+            Ok(Ok(lang::Value::Null))
         }
     }
     let wanted = Wanted::default();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafold_lang as lang;
 
+use super::aggregate_groups::stored_value;
 use super::catalogue::SchemaCore;
 use super::catalogue_edit::Editor;
 use super::draft::Draft;
@@ -15,7 +16,7 @@ use super::error::DataLayerError;
 use super::ids::{SchemaId, TransformId};
 use super::propagate::NoOthers;
 use super::propagation::Cause;
-use super::transform::{OtherRecords, Part, Target};
+use super::transform::{Evaluation, OtherRecords, Part, Target, Transform};
 
 /// Results of transforms for records, encoded.
 type Results = HashMap<(TransformId, Bytes), Option<Bytes>>;
@@ -97,7 +98,10 @@ impl Editor<'_> {
                 path.push(missing);
                 continue;
             }
-            let value = evaluated?.result.unwrap_or(own);
+            // Groups that are not made yet mean nothing.
+            let is_made = !transform.is_filling() || transform.aggregates().is_empty();
+            let result = evaluated?.result.ok().filter(|_| is_made);
+            let value = result.unwrap_or(own);
             results.insert((id, record), value);
             path.pop();
         }
@@ -139,5 +143,16 @@ impl OtherRecords for Others<'_, '_> {
             return target.value(record, &draft);
         }
         target.value(record, draft)
+    }
+
+    fn aggregate(
+        &self,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        let mut editor = self.editor.borrow_mut();
+        let Editor { working, source, .. } = &mut **editor;
+        stored_value(working.rows, *source, transform, slot, record)
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use datafold_lang as lang;
 use datafold_store::{Keyspace, Scan};
 
+use super::aggregate_groups::{GroupSource, Groups};
 use super::asked::{AskedWrites, Task, TaskProgress};
 use super::catalogue::SchemaCore;
 use super::commit::{Change, FailureChange};
@@ -19,6 +20,7 @@ use super::draft::{After, Draft};
 use super::error::{CommitError, DataLayerError};
 use super::failure::unreadable;
 use super::ids::{CommitNumber, SchemaId, TransformId};
+use super::index_build::Progress;
 use super::materialize::Materialized;
 use super::propagation::{Cause, Propagation};
 use super::rows::{BEHIND_PARTS, Rows};
@@ -54,6 +56,8 @@ pub(super) struct Propagate<'a> {
     own: BTreeSet<RecordName>,
     outcomes: BTreeMap<(TransformId, Bytes), Outcome>,
     asked: AskedWrites,
+    /// The records whose contributions to aggregates may have changed, by transform.
+    contributors: BTreeMap<TransformId, BTreeSet<(usize, RecordName)>>,
     /// What becomes of tasks, by their rows: `None` for one that is done.
     tasks: BTreeMap<Bytes, (TransformId, Option<TaskProgress>)>,
 }
@@ -72,7 +76,8 @@ enum Outcome {
 struct Due {
     level: u32,
     transform: TransformId,
-    record: Bytes,
+    /// The record; without one the groups of its aggregates are brought up to date.
+    record: Option<Bytes>,
 }
 
 /// The rows of records that the transaction has no drafts of.
@@ -80,9 +85,47 @@ struct Reading<'a> {
     rows: Rows,
     newest: &'a mut dyn RowSource,
     drafts: HashMap<RecordName, Draft>,
+    groups: Groups,
+    /// How far the groups are made of the records that were there before.
+    gathering: HashMap<(TransformId, usize), Option<Progress>>,
 }
 
 impl Reading<'_> {
+    /// How far the groups of an aggregate are made; `None` if they are.
+    fn gathering(
+        &mut self,
+        transform: &Transform,
+        slot: usize,
+    ) -> Result<Option<&Progress>, DataLayerError> {
+        if !transform.is_filling() {
+            return Ok(None);
+        }
+        let name = (transform.id, slot);
+        if !self.gathering.contains_key(&name) {
+            let key = self.rows.gathering(transform.id, slot);
+            let row = self.newest.read(Keyspace::Indexes, &key)?;
+            let progress = row.map(|row| Progress::decode(&row)).transpose();
+            let progress =
+                progress.map_err(|error| DataLayerError::row(Keyspace::Indexes, &key, error))?;
+            self.gathering.insert(name, progress);
+        }
+        Ok(self.gathering.get(&name).and_then(Option::as_ref))
+    }
+
+    /// Whether the groups that a transform reads are not made yet.
+    fn is_gathering(&mut self, transform: &Transform) -> Result<bool, DataLayerError> {
+        for slot in 0..transform.aggregates().len() {
+            if self.gathering(transform, slot)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn groups(&mut self) -> (&mut Groups, GroupSource<'_>) {
+        (&mut self.groups, GroupSource { rows: self.rows, newest: &mut *self.newest })
+    }
+
     fn draft(&mut self, name: &RecordName) -> Result<&Draft, DataLayerError> {
         if !self.drafts.contains_key(name) {
             let key = self.rows.record(name.0, &name.1);
@@ -113,6 +156,20 @@ impl OtherRecords for View<'_, '_> {
             None => target.value(record, self.reading.borrow_mut().draft(&name)?),
         }
     }
+
+    fn aggregate(
+        &self,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        let Some(aggregate) = transform.aggregates().get(slot) else {
+            return Ok(Ok(lang::Value::Null));
+        };
+        let mut reading = self.reading.borrow_mut();
+        let (groups, mut source) = reading.groups();
+        groups.value(&mut source, aggregate, &(transform.id, slot, record.clone()))
+    }
 }
 
 /// For transforms that read their own record only.
@@ -121,6 +178,15 @@ pub(crate) struct NoOthers;
 impl OtherRecords for NoOthers {
     fn value(&self, _: Target, _: &Bytes) -> Result<lang::Value<'static>, DataLayerError> {
         Ok(lang::Value::Null)
+    }
+
+    fn aggregate(
+        &self,
+        _: &Transform,
+        _: usize,
+        _: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        Ok(Ok(lang::Value::Null))
     }
 }
 
@@ -137,7 +203,13 @@ impl<'a> Propagate<'a> {
             catalogue,
             number,
             counters,
-            reading: Reading { rows, newest, drafts: HashMap::new() },
+            reading: Reading {
+                rows,
+                newest,
+                drafts: HashMap::new(),
+                groups: Groups::default(),
+                gathering: HashMap::new(),
+            },
             left: limits,
             is_background: false,
             out,
@@ -145,6 +217,7 @@ impl<'a> Propagate<'a> {
             own: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             asked: AskedWrites::default(),
+            contributors: BTreeMap::new(),
             tasks: BTreeMap::new(),
         }
     }
@@ -160,6 +233,7 @@ impl<'a> Propagate<'a> {
         }
         self.is_background = !background.is_empty();
         self.take_up(background);
+        self.gather(background).map_err(unreadable)?;
         let queued: BTreeSet<_> = background.due.iter().map(|(name, _)| name).collect();
         let mut of_schema = None;
         let mut linked = Vec::new();
@@ -197,13 +271,52 @@ impl<'a> Propagate<'a> {
     fn take_up(&mut self, background: &Background) {
         for ((_, record), transform) in &background.due {
             let level = self.catalogue.graph().level(*transform);
-            self.due.insert(Due { level, transform: *transform, record: record.clone() });
+            let record = Some(record.clone());
+            self.due.insert(Due { level, transform: *transform, record });
         }
         let number = self.number.0;
         for (key, (transform, last)) in &background.tasks {
             let progress = last.clone().map(|last| TaskProgress { commit: number, last });
             self.tasks.insert(key.clone(), (*transform, progress));
         }
+    }
+
+    /// Adds records that were there before to the groups of aggregates.
+    fn gather(&mut self, background: &Background) -> Result<(), DataLayerError> {
+        let Some(gather) = &background.gathering else { return Ok(()) };
+        let rows = self.reading.rows;
+        let prefix = rows.records(gather.records);
+        let mut scan = Scan::prefix(Keyspace::Records, &prefix).rows(gather.records_max);
+        if let Some(after) = &gather.after {
+            scan = scan.after(&rows.record(gather.records, after));
+        }
+        let keys = self.reading.newest.keys(&scan)?;
+        let records: Vec<_> = keys.iter().map(|key| key.slice(prefix.len()..)).collect();
+        for (id, slot) in &gather.aggregates {
+            let Some(transform) = self.catalogue.transform(*id).cloned() else { continue };
+            let Some(aggregate) = transform.aggregates().get(*slot) else { continue };
+            let found = self.reading.gathering(&transform, *slot)?.cloned();
+            let Some(mut progress) = found.filter(|found| found.last == gather.after) else {
+                continue;
+            };
+            for record in &records {
+                let draft = self.reading.draft(&(gather.records, record.clone()))?;
+                if let Some(live) = draft.found_live() {
+                    progress.records += 1;
+                    let value = |field| live.cell(field)?.value.as_ref();
+                    if let Some(of_record) = aggregate.contribution(record, &value) {
+                        let (groups, mut source) = self.reading.groups();
+                        groups.apply(&mut source, (*id, *slot), &of_record, true)?;
+                    }
+                }
+            }
+            let is_done = records.len() < gather.records_max;
+            progress.last = records.last().cloned().or(progress.last);
+            let row = (!is_done).then(|| progress.encode());
+            let key = rows.gathering(*id, *slot);
+            self.out.writes.push(((Keyspace::Indexes, key), row));
+        }
+        Ok(())
     }
 
     /// Computes a record whose transforms read nothing of others, and which no other reads.
@@ -295,7 +408,8 @@ impl<'a> Propagate<'a> {
 
     fn add_due(&mut self, transform: &Transform, record: &Bytes) {
         let level = self.catalogue.graph().level(transform.id);
-        self.due.insert(Due { level, transform: transform.id, record: record.clone() });
+        let record = Some(record.clone());
+        self.due.insert(Due { level, transform: transform.id, record });
     }
 
     /// What reads a result that was never computed would compute something else.
@@ -324,6 +438,13 @@ impl<'a> Propagate<'a> {
                 Finder::Lookup => {
                     let prefix = rows.askers(transform.id, *schema, record);
                     (prefix, Task::Askers(*schema, record.clone()))
+                }
+                Finder::Group(slot) => {
+                    let level = self.catalogue.graph().level(transform.id);
+                    self.due.insert(Due { level, transform: transform.id, record: None });
+                    let of_transform = self.contributors.entry(transform.id).or_default();
+                    of_transform.insert((*slot, (*schema, record.clone())));
+                    continue;
                 }
             };
             let count = self.counters.get(&transform.records).map_or(0, |found| found.records);
@@ -362,7 +483,7 @@ impl<'a> Propagate<'a> {
             self.add_filling(propagation.as_deref(), record);
         }
         let level = self.catalogue.graph().level(transform.id);
-        let due = Due { level, transform: transform.id, record: record.clone() };
+        let due = Due { level, transform: transform.id, record: Some(record.clone()) };
         if self.due.contains(&due) {
             return Ok(());
         }
@@ -380,7 +501,10 @@ impl<'a> Propagate<'a> {
         let Some(transform) = self.catalogue.transform(due.transform).cloned() else {
             return Ok(());
         };
-        let record = &due.record;
+        let Some(record) = &due.record else { return self.settle(&transform, records) };
+        if self.reading.is_gathering(&transform).map_err(unreadable)? {
+            return Ok(());
+        }
         let name = (transform.records, record.clone());
         let Some(draft) = records.get(&name).filter(|draft| draft.exists()) else { return Ok(()) };
         if self.left.steps == 0 {
@@ -418,6 +542,57 @@ impl<'a> Propagate<'a> {
         if has_changed { self.fan_out(&name, &[Part::Cell(output)], records) } else { Ok(()) }
     }
 
+    /// Brings the groups of a transform's aggregates up to date with the records that are in them,
+    /// all of which are final now, and lists the evaluations that read them.
+    fn settle(&mut self, transform: &Transform, records: &mut Records) -> Result<(), CommitError> {
+        let changed = self.contribute(transform, records).map_err(unreadable)?;
+        if self.reading.is_gathering(transform).map_err(unreadable)? {
+            return Ok(());
+        }
+        for group in changed {
+            self.reach(transform, &group, records)?;
+        }
+        Ok(())
+    }
+
+    /// The groups to which some records contribute something else than before.
+    fn contribute(
+        &mut self,
+        transform: &Transform,
+        records: &Records,
+    ) -> Result<BTreeSet<Bytes>, DataLayerError> {
+        let mut changed = BTreeSet::new();
+        for (slot, name) in self.contributors.remove(&transform.id).unwrap_or_default() {
+            let (Some(aggregate), Some(draft)) =
+                (transform.aggregates().get(slot), records.get(&name))
+            else {
+                continue;
+            };
+            // What is not gathered yet will be, as it is then.
+            let progress = self.reading.gathering(transform, slot)?;
+            let is_gathered = |progress: &Progress| progress.last.as_ref() >= Some(&name.1);
+            if progress.is_some_and(|progress| !is_gathered(progress)) {
+                continue;
+            }
+            let before = |field| draft.found_value(field);
+            let before = draft.found_live().and_then(|_| aggregate.contribution(&name.1, &before));
+            let after = |field| draft.value(field);
+            let after = draft.exists().then(|| aggregate.contribution(&name.1, &after)).flatten();
+            if before == after {
+                continue;
+            }
+            let (groups, mut source) = self.reading.groups();
+            let before = before.filter(|_| !is_planted(Fault::ContributionKept));
+            for (of_record, is_added) in [(before, false), (after, true)] {
+                if let Some(of_record) = of_record {
+                    groups.apply(&mut source, (transform.id, slot), &of_record, is_added)?;
+                    changed.insert(of_record.group);
+                }
+            }
+        }
+        Ok(changed)
+    }
+
     /// Leaves something to the background.
     fn defer(&mut self, transform: &Transform, task: Task) -> Result<(), CommitError> {
         if self.is_refused_by(transform) {
@@ -453,7 +628,8 @@ impl<'a> Propagate<'a> {
             }
             .map_err(unreadable)?;
         }
-        let Reading { rows, newest, .. } = &mut self.reading;
+        let Reading { rows, newest, groups, .. } = &mut self.reading;
+        std::mem::take(groups).finish(*rows, &mut self.out.writes);
         let asked = std::mem::take(&mut self.asked);
         asked.finish(*rows, &mut **newest, &mut self.out.writes).map_err(unreadable)?;
         for (key, (transform, progress)) in std::mem::take(&mut self.tasks) {
@@ -541,7 +717,7 @@ impl<'a> Propagate<'a> {
 /// The rows of the records that a change reaches; behind the prefix stand their keys.
 pub(super) fn dependents(finder: Finder, prefix: &[u8]) -> Scan {
     match finder {
-        Finder::One | Finder::Same => Scan::prefix(Keyspace::Records, prefix),
+        Finder::One | Finder::Same | Finder::Group(_) => Scan::prefix(Keyspace::Records, prefix),
         Finder::Lookup => {
             let mut scan = Scan::prefix(Keyspace::Indexes, prefix);
             let end = [prefix, &[BEHIND_PARTS]].concat();

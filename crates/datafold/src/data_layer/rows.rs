@@ -51,6 +51,12 @@ pub(crate) enum TransformRow {
     Asker = 2,
     /// What is still to be computed.
     Task = 3,
+    /// What is counted of a group.
+    Group = 4,
+    /// A value of a group.
+    GroupItem = 5,
+    /// How far the groups of an aggregate are made from the records that were there before.
+    Gathering = 6,
 }
 
 impl TransformRow {
@@ -59,6 +65,9 @@ impl TransformRow {
             1 => Some(Self::Asked),
             2 => Some(Self::Asker),
             3 => Some(Self::Task),
+            4 => Some(Self::Group),
+            5 => Some(Self::GroupItem),
+            6 => Some(Self::Gathering),
             _ => None,
         }
     }
@@ -209,6 +218,44 @@ impl Rows {
     /// The prefix of what a transform is still to compute.
     pub(crate) fn tasks(self, transform: TransformId) -> Vec<u8> {
         self.of_transform(transform, TransformRow::Task).into_vec()
+    }
+
+    fn of_slot(self, transform: TransformId, kind: TransformRow, slot: usize) -> KeyWriter {
+        let mut key = self.of_transform(transform, kind);
+        key.id(u32::try_from(slot).unwrap_or(u32::MAX));
+        key
+    }
+
+    /// The row of a group of an aggregate; the group has the key of a record.
+    pub(crate) fn group(self, transform: TransformId, slot: usize, group: &[u8]) -> Bytes {
+        let mut key = self.of_slot(transform, TransformRow::Group, slot);
+        key.raw(group);
+        key.finish()
+    }
+
+    /// The prefix of the values of a group. What goes on with [`BEHIND_PARTS`] is of another group.
+    pub(crate) fn group_items(self, transform: TransformId, slot: usize, group: &[u8]) -> Vec<u8> {
+        let mut key = self.of_slot(transform, TransformRow::GroupItem, slot);
+        key.raw(group);
+        key.into_vec()
+    }
+
+    /// The row of a value of a group.
+    pub(crate) fn group_item(
+        self,
+        transform: TransformId,
+        slot: usize,
+        group: &[u8],
+        item: &[u8],
+    ) -> Bytes {
+        let mut key = self.group_items(transform, slot, group);
+        key.extend_from_slice(item);
+        key.into()
+    }
+
+    /// The row that tells how far the groups of an aggregate are made. It is gone when they are.
+    pub(crate) fn gathering(self, transform: TransformId, slot: usize) -> Bytes {
+        self.of_slot(transform, TransformRow::Gathering, slot).finish()
     }
 
     /// The kind of another row of a transform than that of a failure, and what stands behind it.

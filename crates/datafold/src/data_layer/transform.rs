@@ -12,6 +12,7 @@ use datafold_lang::{self as lang, CompileError, EvalError, InputError, Inputs, L
 use datafold_store::Keyspace;
 use minicbor::{Decoder, Encoder};
 
+use super::aggregate::Aggregate;
 use super::catalogue::SchemaEntry;
 use super::draft::Draft;
 use super::error::{DataLayerError, SerializationError};
@@ -90,6 +91,8 @@ pub(crate) enum Source {
     One(Target),
     /// A field of the record with the same key.
     Same(Target),
+    /// An aggregate of the transform.
+    Aggregate(usize),
 }
 
 /// A field of the records of a schema, as other records read it.
@@ -136,8 +139,7 @@ impl Target {
     }
 }
 
-/// How a transform finds the record of another field that it reads. Aggregates over the records
-/// of a schema will be another way.
+/// How a transform finds the record of another field that it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Finder {
     /// It is the only one of its schema.
@@ -146,6 +148,8 @@ pub(crate) enum Finder {
     Same,
     /// Its key is computed; which one it was is written down (see [`super::asked`]).
     Lookup,
+    /// It is one of those that an aggregate is over.
+    Group(usize),
 }
 
 /// Where a lookup of a program finds its field.
@@ -162,6 +166,7 @@ pub(crate) struct Logic {
     pub(crate) program: Program,
     pub(crate) sources: Box<[Source]>,
     pub(crate) lookups: Box<[LookupSource]>,
+    pub(crate) aggregates: Box<[Aggregate]>,
 }
 
 /// The records that an evaluation has looked up: the schemas that have them, and their keys.
@@ -172,6 +177,14 @@ pub(crate) trait OtherRecords {
     /// The value that a record has there; null if it does not exist.
     fn value(&self, target: Target, record: &Bytes)
     -> Result<lang::Value<'static>, DataLayerError>;
+
+    /// The value of an aggregate for a record, or why it has none.
+    fn aggregate(
+        &self,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError>;
 }
 
 /// What an evaluation gave, and what it took.
@@ -248,12 +261,28 @@ impl Transform {
         let mut names: Vec<String> = Vec::new();
         for path in self.paths() {
             let schema = path.schema.as_deref().unwrap_or(self.schema.as_str());
-            let name = format!("{schema}.{}", path.field);
-            if !names.contains(&name) {
-                names.push(name);
+            let mut add = |name: String| {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            };
+            match self.aggregate_named(path) {
+                Some(aggregate) => aggregate.inputs().into_iter().for_each(add),
+                None => add(format!("{schema}.{}", path.field)),
             }
         }
         names
+    }
+
+    /// Its aggregates, in the order of their names.
+    pub(crate) fn aggregates(&self) -> &[Aggregate] {
+        self.logic.as_ref().map_or(&[], |logic| &logic.aggregates)
+    }
+
+    fn aggregate_named(&self, path: &lang::FieldPath) -> Option<&Aggregate> {
+        let mut named = self.aggregates().iter();
+        let is_bare = path.schema.is_none();
+        named.find(|found| is_bare && found.definition.name.as_str() == path.field)
     }
 
     /// The fields of its own record that it reads, each once, in the order of the logic.
@@ -261,6 +290,7 @@ impl Transform {
         let inputs = self.logic.iter().flat_map(|logic| logic.program.inputs());
         let is_own = |path: &lang::FieldPath| {
             path.schema.as_deref().is_none_or(|schema| schema == self.schema.as_str())
+                && self.aggregate_named(path).is_none()
         };
         let inputs = inputs.map(|input| &input.path).filter(move |path| is_own(path));
         let fields = inputs.filter_map(|path| FieldName::parse(&path.field).ok());
@@ -278,7 +308,8 @@ impl Transform {
     /// Whether it names a field of that schema, which is not its own.
     pub(crate) fn names_schema(&self, schema: &SchemaName) -> bool {
         *schema != self.schema
-            && self.paths().any(|path| path.schema.as_deref() == Some(schema.as_str()))
+            && (self.paths().any(|path| path.schema.as_deref() == Some(schema.as_str()))
+                || self.aggregates().iter().any(|found| found.definition.of == *schema))
     }
 
     /// The cells of its own record that it reads.
@@ -286,7 +317,7 @@ impl Transform {
         let sources = self.logic.iter().flat_map(|logic| logic.sources.iter());
         sources.filter_map(|source| match source {
             Source::Cell(field) => Some(*field),
-            Source::Key(_) | Source::One(_) | Source::Same(_) => None,
+            Source::Key(_) | Source::One(_) | Source::Same(_) | Source::Aggregate(_) => None,
         })
     }
 
@@ -296,10 +327,14 @@ impl Transform {
             let sources = logic.sources.iter().filter_map(|source| match source {
                 Source::One(target) => Some((Finder::One, *target)),
                 Source::Same(target) => Some((Finder::Same, *target)),
-                Source::Key(_) | Source::Cell(_) => None,
+                Source::Key(_) | Source::Cell(_) | Source::Aggregate(_) => None,
             });
             let lookups = logic.lookups.iter().map(|lookup| (Finder::Lookup, lookup.target));
-            sources.chain(lookups)
+            let aggregates = logic.aggregates.iter().enumerate().flat_map(|(slot, found)| {
+                let target = |part| Target { records: found.records, part };
+                found.reads().into_iter().map(move |part| (Finder::Group(slot), target(part)))
+            });
+            sources.chain(lookups).chain(aggregates)
         })
     }
 
@@ -327,6 +362,7 @@ impl Transform {
             }
         };
         let inputs = RecordInputs {
+            transform: self,
             logic,
             record,
             key: OnceCell::new(),
@@ -373,6 +409,7 @@ impl Transform {
 
 /// The cells of a record and of those that it reads as the inputs of a program.
 struct RecordInputs<'a> {
+    transform: &'a Transform,
     logic: &'a Logic,
     record: &'a Bytes,
     key: OnceCell<Vec<Value>>,
@@ -396,11 +433,13 @@ impl RecordInputs<'_> {
     }
 
     fn other(&self, target: Target, record: &Bytes) -> Result<lang::Value<'_>, InputError> {
-        self.others.value(target, record).map_err(|error| {
-            let told = error.to_string();
-            *self.unread.borrow_mut() = Some(error);
-            told.into()
-        })
+        self.others.value(target, record).map_err(|error| self.not_read(error))
+    }
+
+    fn not_read(&self, error: DataLayerError) -> InputError {
+        let told = error.to_string();
+        *self.unread.borrow_mut() = Some(error);
+        told.into()
     }
 }
 
@@ -414,6 +453,13 @@ impl Inputs for RecordInputs<'_> {
             },
             Some(Source::One(target)) => self.other(*target, &Bytes::new()),
             Some(Source::Same(target)) => self.other(*target, self.record),
+            Some(Source::Aggregate(slot)) => {
+                match self.others.aggregate(self.transform, *slot, self.record) {
+                    Ok(Ok(value)) => Ok(value),
+                    Ok(Err(found)) => Err(InputFailed(found).into()),
+                    Err(error) => Err(self.not_read(error)),
+                }
+            }
             None => Ok(lang::Value::Null),
         }
     }
@@ -427,7 +473,8 @@ impl Inputs for RecordInputs<'_> {
             let mut asked = self.asked.borrow_mut();
             let asks = (lookup.target.records, key.bytes().clone());
             if asked.len() >= LOOKUPS_MAX && !asked.contains(&asks) {
-                return Err(TooManyLookups.into());
+                let rule = format!("this looks up more than {LOOKUPS_MAX} records");
+                return Err(InputFailed(Evaluation::of_result("too_many_lookups", rule)).into());
             }
             asked.insert(asks);
         }
@@ -435,10 +482,10 @@ impl Inputs for RecordInputs<'_> {
     }
 }
 
-/// An evaluation has looked up more records than one may.
+/// What an evaluation reads has no value, for a reason that has a code of its own.
 #[derive(Debug, thiserror::Error)]
-#[error("this looks up more than {LOOKUPS_MAX} records")]
-struct TooManyLookups;
+#[error("{0}")]
+struct InputFailed(Evaluation);
 
 /// Why an evaluation has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -454,13 +501,12 @@ pub(crate) struct Evaluation {
 impl Evaluation {
     fn of_run(error: &EvalError) -> Self {
         let found = &error.diagnostic;
-        let is_of_lookups =
-            std::error::Error::source(error).is_some_and(|cause| cause.is::<TooManyLookups>());
-        let (code, message) = match is_of_lookups {
-            true => ("too_many_lookups", TooManyLookups.to_string()),
-            false => (found.code(), found.message.clone()),
+        let cause = std::error::Error::source(error);
+        let (code, message) = match cause.and_then(|cause| cause.downcast_ref::<InputFailed>()) {
+            Some(InputFailed(input)) => (input.code.clone(), input.message.clone()),
+            None => (found.code().into(), found.message.clone()),
         };
-        Self { code: code.into(), message, line: found.line, column: found.column }
+        Self { code, message, line: found.line, column: found.column }
     }
 
     fn of_compiler(error: &CompileError) -> Self {

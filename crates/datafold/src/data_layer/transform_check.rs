@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use datafold_lang::{
     self as lang, CompileError, Compiler, Diagnostic, FieldPath, LookupType, Named, Names, Program,
-    Type,
+    Scope, Type,
 };
 
+use super::aggregate::Aggregate;
 use super::catalogue::{SchemaCore, SchemaEntry};
 use super::transform::{Logic, LookupSource, Part, Source, Target};
 use crate::model::{
-    Field, FieldKind, FieldName, SchemaState, TransformDefinition, qualified, type_of,
+    AggregateDefinition, AggregateKind, Field, FieldKind, FieldName, SchemaState,
+    TransformDefinition, qualified, type_of,
 };
 
 /// What is wrong with one transform of a schema that is to be approved.
@@ -84,7 +86,10 @@ pub(crate) fn check(
             return refuse(format!("its input `{input}` is not a field of `{of}`"));
         }
     }
-    let names = ReadableNames { catalogue, entry, definition, output: Some(field) };
+    let aggregates = aggregates(catalogue, entry, definition, Some(field))
+        .map_err(|problem| problem.of(field))?;
+    let aggregates = &aggregates[..];
+    let names = ReadableNames { catalogue, entry, definition, aggregates, output: Some(field) };
     let program = compile(&names, &BTreeSet::new())
         .map_err(|error| TransformProblem::of_logic(field, error))?;
     let refused: Vec<_> =
@@ -106,7 +111,13 @@ pub(crate) fn recompile(
     entry: &SchemaEntry,
     definition: &TransformDefinition,
 ) -> Result<Option<Logic>, CompileError> {
-    let names = ReadableNames { catalogue, entry, definition, output: None };
+    let aggregates = match aggregates(catalogue, entry, definition, None) {
+        Ok(aggregates) => aggregates,
+        Err(AggregateProblem { error: Some(error), .. }) => return Err(error),
+        Err(_) => return Ok(None),
+    };
+    let aggregates = &aggregates[..];
+    let names = ReadableNames { catalogue, entry, definition, aggregates, output: None };
     let program = compile(&names, &BTreeSet::new())?;
     Ok(names.bind(program).ok())
 }
@@ -136,6 +147,8 @@ struct ReadableNames<'a> {
     catalogue: &'a SchemaCore,
     entry: &'a SchemaEntry,
     definition: &'a TransformDefinition,
+    /// The aggregates of the definition, with the types of their values.
+    aggregates: &'a [(Aggregate, Type)],
     /// The field that it computes, if it is not approved yet.
     output: Option<&'a Field>,
 }
@@ -162,6 +175,9 @@ impl<'a> ReadableNames<'a> {
         let missing = |path: &FieldPath| format!("`{}` is missing", path.field);
         let source = |input: &lang::Input| {
             let path = &input.path;
+            if let Some(slot) = self.aggregate(path) {
+                return Ok(Source::Aggregate(slot));
+            }
             let source = match self.schema_of(path) {
                 Some(other) => self.other_source(other, &path.field),
                 None => self.own_source(&path.field),
@@ -180,7 +196,14 @@ impl<'a> ReadableNames<'a> {
             found.ok_or_else(|| missing(path))
         };
         let lookups = program.lookups().iter().map(lookup).collect::<Result<_, _>>()?;
-        Ok(Logic { program, sources, lookups })
+        let aggregates = self.aggregates.iter().map(|(found, _)| found.clone()).collect();
+        Ok(Logic { program, sources, lookups, aggregates })
+    }
+
+    /// The place of the aggregate with this name.
+    fn aggregate(self, path: &FieldPath) -> Option<usize> {
+        let is_it = |(found, _): &(Aggregate, Type)| found.definition.name.as_str() == path.field;
+        self.aggregates.iter().position(is_it).filter(|_| path.schema.is_none())
     }
 
     fn own_source(self, name: &str) -> Option<Source> {
@@ -204,6 +227,9 @@ impl<'a> ReadableNames<'a> {
 
     /// Why a field cannot be read, if it cannot.
     fn refusal(self, path: &FieldPath) -> Option<(String, Option<String>)> {
+        if self.aggregate(path).is_some() {
+            return None;
+        }
         let name = path.field.as_str();
         let schema = path.schema.as_deref().unwrap_or(self.entry.schema.name.as_str());
         let is_own = schema == self.entry.schema.name.as_str();
@@ -283,6 +309,155 @@ impl<'a> ReadableNames<'a> {
     }
 }
 
+/// Why an aggregate cannot be kept.
+struct AggregateProblem {
+    /// What comes before the rule: which aggregate, and which part of it.
+    place: String,
+    rule: String,
+    error: Option<CompileError>,
+}
+
+impl AggregateProblem {
+    fn of(self, field: &Field) -> TransformProblem {
+        let Self { place, rule, error } = self;
+        let mut found = match error {
+            Some(error) => TransformProblem::of_logic(field, error),
+            None => TransformProblem::new(field, rule),
+        };
+        found.rule = format!("{place}: {}", found.rule);
+        found
+    }
+}
+
+/// Checks and compiles the aggregates of a transform. Without the field it was approved before.
+fn aggregates(
+    catalogue: &SchemaCore,
+    entry: &SchemaEntry,
+    definition: &TransformDefinition,
+    output: Option<&Field>,
+) -> Result<Vec<(Aggregate, Type)>, AggregateProblem> {
+    let compile = |of: &AggregateDefinition| aggregate(catalogue, entry, of, output);
+    definition.aggregates.iter().map(compile).collect()
+}
+
+fn aggregate(
+    catalogue: &SchemaCore,
+    entry: &SchemaEntry,
+    definition: &AggregateDefinition,
+    output: Option<&Field>,
+) -> Result<(Aggregate, Type), AggregateProblem> {
+    let AggregateDefinition { name, aggregate: call, of, by, filter } = definition;
+    let place = |part: &str| format!("its input `{name}`, {part}");
+    let refuse =
+        |part: &str, rule: String| Err(AggregateProblem { place: place(part), rule, error: None });
+    if entry.schema.field(name.as_str()).is_some() {
+        let rule = format!("`{name}` is a field of `{}` as well", entry.schema.name);
+        return refuse("its name", rule);
+    }
+    let found = if *of == entry.schema.name {
+        Some(entry)
+    } else {
+        catalogue.get(of.as_str()).map(|found| &**found)
+    };
+    let Some(source) = found else { return refuse("of", format!("there is no schema `{of}`")) };
+    let is_own = *of == entry.schema.name;
+    if output.is_some() && !is_own && source.state != SchemaState::Approved {
+        return refuse("of", format!("`{of}` is not approved; approve it first"));
+    }
+    let mut scope = Scope::new();
+    for field in &source.schema.fields {
+        if readable_part(source, field).is_some() {
+            scope = scope.with(field.name.as_str(), type_of(field));
+        }
+    }
+    let key = &entry.schema.key;
+    if by.len() != key.len() {
+        let rule = format!(
+            "it names {} fields of `{of}`, one for each part of the own key, which has {}",
+            by.len(),
+            key.len()
+        );
+        return refuse("by", rule);
+    }
+    let mut parts = Vec::with_capacity(by.len());
+    for (field, key) in by.iter().zip(key) {
+        let found = source.schema.field(field.as_str());
+        let part = found.and_then(|found| Some((found, readable_part(source, found)?)));
+        let Some((found, part)) = part else {
+            let rule = format!("`{field}` is no Single field with its data in `{of}`");
+            return refuse("by", rule);
+        };
+        let own = entry.placed_field(key.as_str()).map_or(Type::ANY, |(_, own)| type_of(own));
+        let found = type_of(found);
+        if !found.may_become(&own) {
+            let rule = format!("`{field}` is {found}, but `{key}` is {own}");
+            return refuse("by", rule);
+        }
+        parts.push(part);
+    }
+    let at = |inputs: &[lang::Input]| -> Box<[Part]> {
+        let parts = inputs.iter().map(|input| {
+            let field = source.schema.field(&input.path.field)?;
+            readable_part(source, field)
+        });
+        parts.collect::<Option<_>>().unwrap_or_default()
+    };
+    let compiler = Compiler::new(&scope);
+    let wrong = |part: &str, error: CompileError| AggregateProblem {
+        place: place(part),
+        rule: error.to_string(),
+        error: Some(error),
+    };
+    let filter = filter.as_ref().map(|text| {
+        let filter = compiler.filter(text).map_err(|error| wrong("where", error))?;
+        let parts = at(filter.inputs());
+        Ok((filter, parts))
+    });
+    let expression = |text: &String| {
+        let program = compiler.expression(text).map_err(|error| wrong("aggregate", error))?;
+        let parts = at(program.inputs());
+        Ok((program, parts))
+    };
+    let argument = call.source.as_ref().map(expression).transpose()?;
+    let order = call.order.as_ref().map(expression).transpose()?;
+    let of_argument = argument.as_ref().map_or(Type::ANY, |(of, _)| of.result_type().clone());
+    let kind = call.kind;
+    if matches!(kind, AggregateKind::Sum | AggregateKind::Average) && !of_argument.may_be_number() {
+        let rule = format!("`{}` is of numbers, and this is {of_argument}", kind.as_str());
+        return refuse("aggregate", rule);
+    }
+    let ordered = match kind {
+        AggregateKind::Min | AggregateKind::Max => Some(&of_argument),
+        _ => order.as_ref().map(|(of, _)| of.result_type()),
+    };
+    if let Some(found) = ordered.filter(|found| !found.may_be_ordered()) {
+        let rule = format!("`{}` needs an order, and {found} has none", kind.as_str());
+        return refuse("aggregate", rule);
+    }
+    let result = match kind {
+        AggregateKind::Count | AggregateKind::CountDistinct => Type::INTEGER,
+        AggregateKind::Sum | AggregateKind::Average => Type::NUMBER,
+        _ => of_argument,
+    };
+    let aggregate = Aggregate {
+        definition: definition.clone(),
+        records: source.records(),
+        by: parts.into(),
+        owner: Arc::clone(&entry.schema),
+        filter: filter.transpose()?,
+        argument,
+        order,
+    };
+    Ok((aggregate, result))
+}
+
+/// Where an aggregate reads a field of the records that it is over.
+fn readable_part(source: &SchemaEntry, field: &Field) -> Option<Part> {
+    let found = target(source, field.name.as_str())?;
+    let is_there = found.records == source.records() && field.kind == FieldKind::Single;
+    is_there.then_some(found.part)
+}
+
 /// Where a field of a schema is, as seen from other records.
 fn target(entry: &SchemaEntry, name: &str) -> Option<Target> {
     if let Some(part) = entry.schema.key.iter().position(|key| key.as_str() == name) {
@@ -345,6 +520,12 @@ impl<'a> LogicNames<'a> {
 
 impl Names for LogicNames<'_> {
     fn named(&self, name: &str) -> Named {
+        let path = FieldPath { schema: None, field: name.to_owned() };
+        if let Some(slot) = self.readable.aggregate(&path)
+            && let Some((_, of)) = self.readable.aggregates.get(slot)
+        {
+            return Named::Field(path, of.clone());
+        }
         match self.field(self.readable.entry, None, name) {
             Some(of) => Named::Field(FieldPath { schema: None, field: name.to_owned() }, of),
             None => Named::Unknown,
@@ -385,6 +566,8 @@ impl Names for LogicNames<'_> {
         let fields = fields.filter(|name| self.field(of, schema, name).is_some());
         let mut names: Vec<String> = fields.map(str::to_owned).collect();
         if schema.is_none() {
+            let aggregates = self.readable.aggregates.iter();
+            names.extend(aggregates.map(|(found, _)| found.definition.name.to_string()));
             let schemas = self.readable.catalogue.iter().map(|other| other.schema.name.to_string());
             names.extend(schemas);
         }

@@ -20,7 +20,7 @@ use super::prefetch::Prefetch;
 use super::propagation::Propagation;
 use super::published::Published;
 use super::transform::{CHUNK_RECORDS, ComputedRow, Transform, TransformFailure, TransformState};
-use super::working_set::CatalogueWrite;
+use super::working_set::{CatalogueWrite, Gathering};
 
 /// Records that are computed by one commit.
 struct Chunk {
@@ -36,6 +36,9 @@ impl Pipeline {
     /// `chunk_records`, and fewer than there usually are.
     pub(super) fn fill_step(&self, chunk_records: usize) -> Result<bool, DataLayerError> {
         let published = self.published();
+        if self.gather_step(&published, chunk_records.min(CHUNK_RECORDS))? {
+            return Ok(true);
+        }
         let Some((schema, propagation)) = published.catalogue.filling() else { return Ok(false) };
         let limit = chunk_records.min(CHUNK_RECORDS);
         let chunk = self.next_chunk(&published, schema, propagation, limit)?;
@@ -45,6 +48,52 @@ impl Pipeline {
         let fill = |execution: &mut Execution<'_>| chunk.fill(schema, &mut execution.editor());
         let answer = self.execute(WriterId::OWNER, Durability::Durable, Some(&prefetch), fill);
         answer.map(|_| true)
+    }
+
+    /// Adds some records to the groups of aggregates that are not made yet: those that have reached
+    /// the same record of the same schema together. Answers whether there was anything to add.
+    fn gather_step(
+        &self,
+        published: &Arc<Published>,
+        records_max: usize,
+    ) -> Result<bool, DataLayerError> {
+        let mut next: Option<Gathering> = None;
+        let filling = published.catalogue.computed().filter(|found| found.is_filling());
+        for transform in filling {
+            for (slot, aggregate) in transform.aggregates().iter().enumerate() {
+                let key = self.rows.gathering(transform.id, slot);
+                let Some(row) = published.get(Keyspace::Indexes, &key)? else { continue };
+                let after = Progress::decode(&row)
+                    .map_err(|error| DataLayerError::row(Keyspace::Indexes, &key, error))?
+                    .last;
+                let (records, found) = (aggregate.records, (transform.id, slot));
+                match &mut next {
+                    None => {
+                        let aggregates = vec![found];
+                        next = Some(Gathering { records, aggregates, after, records_max });
+                    }
+                    Some(next) if (next.records, &next.after) == (records, &after) => {
+                        next.aggregates.push(found);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        let Some(gathering) = next else { return Ok(false) };
+        let prefix = self.rows.records(gathering.records);
+        let mut scan = Scan::prefix(Keyspace::Records, &prefix).rows(records_max);
+        if let Some(after) = &gathering.after {
+            scan = scan.after(&self.rows.record(gathering.records, after));
+        }
+        let keys = published.keys(&scan)?;
+        let keys = keys.into_iter().map(|key| (Keyspace::Records, key)).collect();
+        let prefetch = Prefetch::read(Arc::clone(published), keys)?;
+        let gather = |execution: &mut Execution<'_>| {
+            execution.editor().working.background.gathering = Some(gathering.clone());
+            Ok::<_, DataLayerError>(())
+        };
+        self.execute(WriterId::OWNER, Durability::Durable, Some(&prefetch), gather)?;
+        Ok(true)
     }
 
     /// The records behind the one that the slowest transform has reached.

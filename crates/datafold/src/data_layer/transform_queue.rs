@@ -157,12 +157,15 @@ fn take_up(
 }
 
 /// The rows that computing a record reads.
-pub(super) fn rows_of(
+pub(super) fn rows_of<'t>(
     rows: Rows,
-    transform: &Transform,
-    record: &Bytes,
-) -> impl Iterator<Item = (Keyspace, Bytes)> {
+    transform: &'t Transform,
+    record: &'t Bytes,
+) -> impl Iterator<Item = (Keyspace, Bytes)> + 't {
+    let groups = 0..transform.aggregates().len();
+    let groups = groups.map(move |slot| rows.group(transform.id, slot, record));
+    let groups = groups.map(|key| (Keyspace::Indexes, key));
     let asked = transform.looks_up().then(|| rows.asked(transform.id, record));
     let own = (Keyspace::Records, rows.record(transform.records, record));
-    std::iter::once(own).chain(asked.map(|key| (Keyspace::Indexes, key)))
+    std::iter::once(own).chain(asked.map(|key| (Keyspace::Indexes, key))).chain(groups)
 }

@@ -15,7 +15,7 @@ use super::rows::CatalogueKind;
 use super::serialization::RowError;
 use super::transaction::Transaction;
 use super::working_set::CatalogueWrite;
-use crate::model::{OnError, TransformDefinition};
+use crate::model::{OnError, TransformDefinition, decode_from, encode_value};
 
 /// Transforms by the name of their output, `Schema.field`. Those of approved schemas are registered
 /// by the approval, and cannot be changed or removed here; any others are kept and do nothing.
@@ -68,18 +68,24 @@ fn check_free(transaction: &Transaction, name: &str) -> Result<(), DataLayerErro
 
 /// The row of a transform. What is not the default stands behind the first three parts.
 pub(super) fn encode(transform: &TransformDefinition) -> Vec<u8> {
-    let TransformDefinition { inputs, logic, output, on_error, declaration } = transform;
-    let is_plain = *on_error == OnError::Keep && declaration.is_none();
+    let TransformDefinition { inputs, aggregates, logic, output, on_error, declaration } =
+        transform;
+    let has_aggregates = !aggregates.is_empty();
+    let is_plain = *on_error == OnError::Keep && declaration.is_none() && !has_aggregates;
+    let parts = if is_plain { 3 } else { 5 + u64::from(has_aggregates) };
     let mut out = Vec::with_capacity(64);
     let mut encoder = Encoder::new(&mut out);
     ok(encoder
-        .array(if is_plain { 3 } else { 5 })
+        .array(parts)
         .and_then(|e| e.encode(inputs))
         .and_then(|e| e.str(logic))
         .and_then(|e| e.encode(output.as_ref())));
     if !is_plain {
         let rejects = *on_error == OnError::Reject;
         ok(encoder.bool(rejects).and_then(|e| e.encode(declaration.as_ref())));
+    }
+    if has_aggregates {
+        encode_value(&transform.named_inputs(), &mut out);
     }
     out
 }
@@ -92,8 +98,8 @@ pub(super) fn own_form(key: &[u8], row: &[u8]) -> Result<Vec<u8>, DataLayerError
 fn decode(key: &[u8], row: &[u8]) -> Result<TransformDefinition, DataLayerError> {
     let parts = |decoder: &mut Decoder<'_>| -> Result<TransformDefinition, RowError> {
         let parts = decoder.array()?;
-        if !matches!(parts, Some(3 | 5)) {
-            return Err(RowError::Malformed("a transform row has three or five parts"));
+        if !matches!(parts, Some(3 | 5 | 6)) {
+            return Err(RowError::Malformed("a transform row has three, five or six parts"));
         }
         let mut transform = TransformDefinition {
             inputs: decoder.decode()?,
@@ -101,11 +107,16 @@ fn decode(key: &[u8], row: &[u8]) -> Result<TransformDefinition, DataLayerError>
             output: decoder.decode()?,
             ..TransformDefinition::default()
         };
-        if parts == Some(5) {
+        if parts != Some(3) {
             if decoder.bool()? {
                 transform.on_error = OnError::Reject;
             }
             transform.declaration = decoder.decode()?;
+        }
+        if parts == Some(6) {
+            let named = TransformDefinition::read_named_inputs(&decode_from(decoder)?);
+            let named = named.filter(|named| !named.is_empty());
+            transform.aggregates = named.ok_or(RowError::Malformed("no named inputs"))?;
         }
         Ok(transform)
     };

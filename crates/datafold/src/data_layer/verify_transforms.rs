@@ -3,15 +3,19 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use datafold_store::Keyspace;
+use datafold_store::encoding::KeyReader;
 
+use super::aggregate_groups::{GroupState, decode_value_row, encode_value_row};
 use super::asked::{RecordRef, Task, TaskProgress, decode_asked, encode_asked, read_asker};
 use super::counters::SchemaCounters;
 use super::error::{DataLayerError, hex};
 use super::ids::TransformId;
+use super::index_build::Progress;
 use super::rows::{BEHIND_PARTS, Rows, TransformRow};
 use super::serialization::RowError;
 use super::transform::TransformFailure;
 use super::verify::{Check, entry_hash};
+use crate::model::AggregateKind;
 
 /// What was found of a transform.
 #[derive(Debug, Default)]
@@ -90,12 +94,32 @@ impl Check<'_> {
                 found.askers = found.askers.wrapping_add(asked_hash(asked, record));
                 Ok(Vec::new())
             }
+            TransformRow::Group => GroupState::own_form(row),
+            TransformRow::GroupItem => match self.aggregate_of(id, rest) {
+                Some(kind) if kind.has_order() => Ok(row.to_vec()),
+                _ => {
+                    let (count, raw) = decode_value_row(row)?;
+                    if count == 0 {
+                        return Err(RowError::Malformed("a value that no record has"));
+                    }
+                    Ok(encode_value_row(count, &raw).to_vec())
+                }
+            },
+            TransformRow::Gathering => Ok(Progress::decode(row)?.encode().to_vec()),
             TransformRow::Task => {
                 found.tasks += 1;
                 Task::read(rest)?;
                 Ok(TaskProgress::decode(row)?.encode().to_vec())
             }
         }
+    }
+
+    /// The kind of the aggregate that a row is of; `rest` is what stands behind the kind of the row.
+    fn aggregate_of(&self, id: TransformId, rest: &[u8]) -> Option<AggregateKind> {
+        let slot = KeyReader::new(rest).id().ok()?;
+        let transform = self.point.published.catalogue.transform(id)?;
+        let aggregate = transform.aggregates().get(usize::try_from(slot).ok()?)?;
+        Some(aggregate.definition.aggregate.kind)
     }
 
     /// Compares what was found with the counters.

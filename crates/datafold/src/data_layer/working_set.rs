@@ -34,11 +34,28 @@ pub(crate) struct Background {
     /// The rows of these tasks, and how far they are then: `None` if they are done, else the last
     /// record.
     pub(super) tasks: BTreeMap<Bytes, (TransformId, Option<Option<Bytes>>)>,
+    /// Records that are added to the groups of aggregates.
+    pub(super) gathering: Option<Gathering>,
+}
+
+/// Records that were there before some aggregates over them.
+#[derive(Debug, Clone)]
+pub(crate) struct Gathering {
+    /// The schema that has the records.
+    pub(super) records: SchemaId,
+    /// The aggregates that have gathered up to there, by their transforms.
+    pub(super) aggregates: Vec<(TransformId, usize)>,
+    /// The last record that they have gathered.
+    pub(super) after: Option<Bytes>,
+    pub(super) records_max: usize,
 }
 
 impl Background {
     pub(super) fn is_empty(&self) -> bool {
-        self.filling.is_empty() && self.due.is_empty() && self.tasks.is_empty()
+        self.filling.is_empty()
+            && self.due.is_empty()
+            && self.tasks.is_empty()
+            && self.gathering.is_none()
     }
 }
 
@@ -299,6 +316,7 @@ impl WorkingSet {
             && self.index_rows.is_empty()
             && self.background.due.is_empty()
             && self.background.tasks.is_empty()
+            && self.background.gathering.is_none()
             && !self.records.values().any(Draft::is_written)
             && !self.elements.iter().any(|(name, draft)| self.is_element_written(name, draft))
     }

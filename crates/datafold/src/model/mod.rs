@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: no store, file, clock or thread.
 
+mod aggregate;
 mod codec;
 mod element_key;
 mod expression;
@@ -16,6 +17,7 @@ mod schema;
 mod timestamp;
 mod value;
 
+pub use aggregate::{AggregateCall, AggregateKind};
 pub use codec::{CodecError, decode_from, decode_value, encode_value};
 pub(crate) use codec::{decode_value_into, take_text};
 pub use datafold_store::encoding::KeyPart;
@@ -31,11 +33,11 @@ pub use name::{FieldName, NAME_BYTES_MAX, NameError, SchemaName};
 pub use record_key::{KEY_BYTES_MAX, RecordKey, RecordKeyError, part_of_value, value_of_part};
 pub(crate) use schema::qualified;
 pub use schema::{
-    ContentHash, ContentHashError, Field, FieldKind, FieldPayment, IndexDefinition, KeyOfError,
-    OnError, ParsedSchema, PermissionPolicy, Price, PriceBasis, PriceError, SCHEMA_BYTES_MAX,
-    Schema, SchemaError, SchemaPayment, SchemaPlace, SchemaRule, SchemaState, SchemaStateError,
-    SchemaViolation, SchemaWarning, SchemaWarningKind, TransformDefinition, TrustDistance,
-    TrustDistanceScaling,
+    AggregateDefinition, ContentHash, ContentHashError, Field, FieldKind, FieldPayment,
+    IndexDefinition, KeyOfError, OnError, ParsedSchema, PermissionPolicy, Price, PriceBasis,
+    PriceError, SCHEMA_BYTES_MAX, Schema, SchemaError, SchemaPayment, SchemaPlace, SchemaRule,
+    SchemaState, SchemaStateError, SchemaViolation, SchemaWarning, SchemaWarningKind,
+    TransformDefinition, TrustDistance, TrustDistanceScaling,
 };
 pub use timestamp::{Timestamp, TimestampError, TimestampRule};
 pub use value::{DEPTH_MAX, InvalidValue, Value};

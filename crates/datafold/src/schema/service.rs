@@ -1,5 +1,6 @@
 //! The life of schemas: loading, approving, blocking, unloading, deleting.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -108,7 +109,8 @@ impl SchemaService {
         self.set_states(std::slice::from_ref(name), SchemaState::Available, None)
     }
 
-    /// Puts several schemas in a state, all in one commit or none.
+    /// Puts several schemas in a state, all in one commit or none, those first that others of
+    /// them read or map from.
     ///
     /// A schema that is in the state already stays as it is.
     ///
@@ -123,7 +125,7 @@ impl SchemaService {
     ) -> Result<Receipt, FoldDbError> {
         let set = |execution: &mut Execution<'_>| {
             let mut editor = execution.editor();
-            for name in names {
+            for name in in_order(editor.catalogue, names) {
                 editor.set_state(name, state, reason)?;
             }
             Ok(())
@@ -325,4 +327,34 @@ impl SchemaService {
         };
         core.iter().map(status).collect()
     }
+}
+
+/// Schemas in an order in which each stands behind those of them that it reads or maps from, as far
+/// as there is one.
+fn in_order<'n>(catalogue: &SchemaCore, names: &'n [SchemaName]) -> Vec<&'n SchemaName> {
+    let reads = |name: &SchemaName| -> BTreeSet<String> {
+        let entry = catalogue.get(name.as_str());
+        let fields = entry.iter().flat_map(|entry| &entry.schema.fields);
+        let mut found = BTreeSet::new();
+        for field in fields {
+            found.extend(field.mappers.keys().map(ToString::to_string));
+            let Some(transform) = &field.transform else { continue };
+            found.extend(transform.aggregates.iter().map(|of| of.of.to_string()));
+            let words = transform.logic.split(|c: char| !c.is_alphanumeric() && c != '_');
+            found.extend(words.map(str::to_owned));
+        }
+        found.remove(name.as_str());
+        found
+    };
+    let mut left: Vec<_> = names.iter().map(|name| (name, reads(name))).collect();
+    let mut ordered = Vec::with_capacity(names.len());
+    while !left.is_empty() {
+        let waits = |reads: &BTreeSet<String>| {
+            !reads.is_empty() && left.iter().any(|(name, _)| reads.contains(name.as_str()))
+        };
+        // In a circle one is as good as the other.
+        let next = left.iter().position(|(_, reads)| !waits(reads)).unwrap_or(0);
+        ordered.push(left.remove(next).0);
+    }
+    ordered
 }

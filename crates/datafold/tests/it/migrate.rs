@@ -24,11 +24,11 @@ use crate::harness::{check_sound, lines, mutate, name};
 const ROWS_MAX: usize = 1_500;
 const FLIGHTS: &str = "flights-2013-01.csv.gz";
 const TABLES: [(&str, &str); 5] = [
-    ("Airline", "airlines.csv"),
-    ("Airport", "airports.csv.gz"),
     ("Plane", "planes.csv.gz"),
     ("Weather", "weather.csv.gz"),
     ("Flight", FLIGHTS),
+    ("Airline", "airlines.csv"),
+    ("Airport", "airports.csv.gz"),
 ];
 
 fn example(name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! Computed fields: what is approved, when they are computed, and what failures leave.
 
+mod aggregates;
 mod approval;
 mod failures;
 mod feed;

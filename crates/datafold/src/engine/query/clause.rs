@@ -1,7 +1,7 @@
 //! The small notations of a request: columns, sort keys and aggregates.
 
 use super::super::error::QueryError;
-use crate::model::FieldName;
+use crate::model::{AggregateCall, FieldName};
 
 /// `field`, or `name = expression`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,32 +76,11 @@ fn without_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     (is_word && !before.is_empty()).then_some(before)
 }
 
-/// What an aggregate computes of the values of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AggregateKind {
-    Count,
-    CountDistinct,
-    Sum,
-    Min,
-    Max,
-    Average,
-}
-
-const AGGREGATES: [(&str, AggregateKind); 6] = [
-    ("count", AggregateKind::Count),
-    ("count_distinct", AggregateKind::CountDistinct),
-    ("sum", AggregateKind::Sum),
-    ("min", AggregateKind::Min),
-    ("max", AggregateKind::Max),
-    ("avg", AggregateKind::Average),
-];
-
 /// `name = function(expression)`; `count` also without an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Aggregate {
     pub(super) name: FieldName,
-    pub(super) kind: AggregateKind,
-    pub(super) source: Option<String>,
+    pub(super) call: AggregateCall,
 }
 
 impl Aggregate {
@@ -110,52 +89,19 @@ impl Aggregate {
         let (name, call) = split_name(text).ok_or_else(|| {
             wrong("must have a name, as in `n = count()` or `longest = max(distance)`".into())
         })?;
-        let known = || AGGREGATES.map(|(name, _)| name).join(", ");
-        let (function, behind) = call
-            .split_once('(')
-            .ok_or_else(|| wrong(format!("must be a call of one of {}", known())))?;
-        let function = function.trim();
-        let Some((_, kind)) = AGGREGATES.iter().find(|(known, _)| *known == function) else {
-            return Err(wrong(format!("`{function}` is none of {}", known())));
-        };
-        let source = argument(behind).ok_or_else(|| {
-            wrong(
-                "must be one call and nothing else; `select` computes with the results, as in \
-                 `share = late / n`"
-                    .into(),
-            )
+        let call = AggregateCall::parse(call).map_err(|rule| {
+            let hint = "; `select` computes with the results, as in `share = late / n`";
+            wrong(if rule.contains("nothing else") { rule + hint } else { rule })
         })?;
-        let source = Some(source.trim()).filter(|source| !source.is_empty()).map(str::to_owned);
-        if source.is_none() && *kind != AggregateKind::Count {
-            return Err(wrong(format!("`{function}` needs an expression in its parentheses")));
+        if call.kind.has_order() {
+            let name = call.kind.as_str();
+            return Err(wrong(format!(
+                "`{name}` is for computed fields; in a query sort and limit the records"
+            )));
         }
         let name = FieldName::parse(name).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { name, kind: *kind, source })
+        Ok(Self { name, call })
     }
-}
-
-/// What is in the parentheses whose first one was read, if the last one ends the text.
-fn argument(text: &str) -> Option<&str> {
-    let mut depth = 0_u32;
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(end), c) if c == end => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '(' | '[' | '{') => depth += 1,
-            (None, ')') if depth == 0 => {
-                let (source, rest) = text.split_at_checked(at)?;
-                return (rest.trim_end() == ")").then_some(source);
-            }
-            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -194,17 +140,13 @@ mod tests {
     #[test]
     fn aggregates_are_one_call() {
         let aggregate = |text| Aggregate::parse("aggregates[0]", text);
-        assert_eq!(aggregate("n = count( )").unwrap().source, None);
-        let average = aggregate("a = avg(to_number(')' + x) ?? f(1))").unwrap();
-        assert_eq!(average.kind, AggregateKind::Average);
-        assert_eq!(average.source.unwrap(), "to_number(')' + x) ?? f(1)");
+        assert_eq!(aggregate("n = count( )").unwrap().call.to_string(), "count()");
         for (text, rule) in [
             ("count()", "name"),
             ("n = total(x)", "none of"),
             ("n = sum()", "needs an expression"),
             ("n = sum(a) + sum(b)", "one call"),
-            ("n = sum(a", "one call"),
-            ("n = count", "call of"),
+            ("n = first(a, b)", "computed fields"),
         ] {
             assert!(aggregate(text).unwrap_err().to_string().contains(rule), "{text}");
         }

@@ -5,10 +5,9 @@ use std::collections::{HashMap, HashSet};
 use datafold_lang::{self as lang, ExactSum, Type};
 
 use super::super::error::{FoldDbError, QueryError};
-use super::clause::AggregateKind;
 use super::order::write_value;
 use super::program::{Bound, RowView, Surroundings};
-use crate::model::RecordKey;
+use crate::model::{AggregateKind, RecordKey};
 
 /// The most bytes that groups and sets of distinct values take in memory.
 pub(super) const GROUP_BYTES_MAX: usize = 64 << 20;
@@ -30,10 +29,8 @@ impl BoundAggregate {
         match (self.kind, &self.argument) {
             (AggregateKind::Count | AggregateKind::CountDistinct, _) => Type::INTEGER,
             (AggregateKind::Sum | AggregateKind::Average, _) => Type::NUMBER,
-            (AggregateKind::Min | AggregateKind::Max, Some(of)) => {
-                of.program().result_type().clone()
-            }
-            (AggregateKind::Min | AggregateKind::Max, None) => Type::ANY,
+            (_, Some(of)) => of.program().result_type().clone(),
+            (_, None) => Type::ANY,
         }
     }
 
@@ -43,8 +40,9 @@ impl BoundAggregate {
             AggregateKind::CountDistinct => Accumulator::Distinct(HashSet::new()),
             AggregateKind::Sum => Accumulator::Sum(ExactSum::new()),
             AggregateKind::Average => Accumulator::Average(ExactSum::new(), 0),
-            AggregateKind::Min => Accumulator::Min(None),
-            AggregateKind::Max => Accumulator::Max(None),
+            // Those with an order are refused where a query is read.
+            AggregateKind::Min | AggregateKind::First => Accumulator::Min(None),
+            AggregateKind::Max | AggregateKind::Last => Accumulator::Max(None),
         }
     }
 }

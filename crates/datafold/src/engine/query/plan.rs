@@ -10,7 +10,7 @@ use super::super::error::{FoldDbError, QueryError};
 use super::access::{
     Access, Choice, Conditions, KeyRange, choose, is_scalar, ordered_index, part_of,
 };
-use super::clause::{Aggregate, AggregateKind, Column, SortKey};
+use super::clause::{Aggregate, Column, SortKey};
 use super::explain::{Counts, Explain};
 use super::group::BoundAggregate;
 use super::names::QueryNames;
@@ -20,7 +20,9 @@ use super::reader::RecordReader;
 use super::{KeyCondition, QueryRequest, Record, pinned, reach_of, readable};
 use crate::data_layer::internal::{IndexPart, Pipeline, Projection, ReadPoint};
 use crate::data_layer::{Moment, SchemaEntry};
-use crate::model::{FieldName, SchemaName, Timestamp, Value, to_lang};
+use crate::model::{
+    AggregateCall, AggregateKind, FieldName, SchemaName, Timestamp, Value, to_lang,
+};
 
 /// A query that is checked against its schema.
 #[derive(Debug)]
@@ -528,7 +530,8 @@ fn grouped(
     let mut aggregates = Vec::with_capacity(request.aggregates.len());
     for (at, text) in request.aggregates.iter().enumerate() {
         let place = format!("aggregates[{at}]");
-        let Aggregate { name, kind, source } = Aggregate::parse(&place, text)?;
+        let Aggregate { name, call } = Aggregate::parse(&place, text)?;
+        let AggregateCall { kind, source, .. } = call;
         let argument = match source {
             Some(source) => Some(expression(binder, names, place.clone(), &source)?),
             None => None,

@@ -14,7 +14,8 @@ use super::super::mutation::{Mutation, RecordInput};
 use super::super::prepare::prepare;
 use super::super::query::key_of;
 use crate::data_layer::internal::{
-    Cause, Draft, Editor, Evaluation, OtherRecords, ReadPoint, Target, WorkingSet, decode_cell,
+    Cause, Draft, Editor, Evaluation, GatheredGroups, OtherRecords, ReadPoint, Target, WorkingSet,
+    decode_cell,
 };
 use crate::data_layer::{
     CommitNumber, DataLayerError, FieldId, SchemaEntry, Transform, TransformFailure, TransformId,
@@ -129,12 +130,15 @@ struct Sandbox<'p> {
     catalogue: Arc<crate::data_layer::SchemaCore>,
     working: WorkingSet,
     source: &'p crate::data_layer::internal::Published,
+    groups: GatheredGroups,
 }
 
 impl<'p> Sandbox<'p> {
     fn new(point: &'p ReadPoint) -> Self {
         let catalogue = Arc::clone(&point.published.catalogue);
-        Self { point, catalogue, working: WorkingSet::new(point.rows), source: &point.published }
+        let working = WorkingSet::new(point.rows);
+        let groups = GatheredGroups::default();
+        Self { point, catalogue, working, source: &point.published, groups }
     }
 
     fn editor(&mut self) -> Editor<'_> {
@@ -236,10 +240,15 @@ impl<'p> Sandbox<'p> {
         let wanted: BTreeSet<TransformId> = tried.iter().map(|transform| transform.id).collect();
         let point = self.point;
         let stored = Draft::found(point.live(records, record)?);
+        let mut groups = std::mem::take(&mut self.groups);
         let mut editor = self.editor();
         let draft = &mut editor.working.record(editor.source, records, record)?.clone();
         let mut errors: Vec<(FieldId, Evaluation)> = Vec::new();
-        let others = Supposed { editor: RefCell::new(&mut editor) };
+        let others = Supposed {
+            editor: RefCell::new(&mut editor),
+            point,
+            groups: RefCell::new(&mut groups),
+        };
         let compute = |transform: &Transform, draft: &Draft| {
             let result = transform.evaluate(record, draft, &others)?.result;
             Ok::<_, DataLayerError>(match result {
@@ -253,6 +262,7 @@ impl<'p> Sandbox<'p> {
         if let Some(propagation) = propagation {
             propagation.run(draft, Cause::Again(&wanted), compute)?;
         }
+        self.groups = groups;
         let value = |draft: &Draft, field: FieldId| {
             draft.value(field).map_or(Ok(Value::Null), |raw| decode_cell(raw))
         };
@@ -273,6 +283,9 @@ impl<'p> Sandbox<'p> {
 /// The records of others as the sandbox has them.
 struct Supposed<'s, 'e> {
     editor: RefCell<&'s mut Editor<'e>>,
+    point: &'s ReadPoint,
+    /// Of the records that are there: none that are given are among them.
+    groups: RefCell<&'s mut GatheredGroups>,
 }
 
 impl OtherRecords for Supposed<'_, '_> {
@@ -284,5 +297,14 @@ impl OtherRecords for Supposed<'_, '_> {
         let mut editor = self.editor.borrow_mut();
         let Editor { working, source, .. } = &mut **editor;
         target.value(record, working.record(*source, target.records, record)?)
+    }
+
+    fn aggregate(
+        &self,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        self.groups.borrow_mut().value(self.point, transform, slot, record)
     }
 }

@@ -29,7 +29,7 @@ pub use self::policy::{PermissionPolicy, TrustDistance};
 pub use self::price::{Price, PriceBasis, PriceError};
 pub use self::state::{SchemaState, SchemaStateError};
 pub(crate) use self::transform::qualified;
-pub use self::transform::{OnError, TransformDefinition};
+pub use self::transform::{AggregateDefinition, OnError, TransformDefinition};
 use super::{FieldName, SchemaName};
 
 /// A schema: a named contract of key, fields, policies and transforms.

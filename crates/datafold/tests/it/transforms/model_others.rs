@@ -2,7 +2,7 @@
 //! now and as of earlier moments, with little computed in a commit, after reopening, kills and
 //! power cuts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use datafold::FoldDb;
@@ -38,10 +38,80 @@ enum Logic {
     Same(&'static str, String),
     /// A field of the record with a computed key.
     Lookup(&'static str, Box<Logic>, String),
+    Aggregate(Aggregate),
     Number(i64),
     Sum(Box<Logic>, Box<Logic>),
     IfNull(Box<Logic>, Box<Logic>, Box<Logic>),
     Sign(Box<Logic>),
+}
+
+/// An aggregate over the records of a schema that have the own id in a field.
+#[derive(Debug, Clone)]
+struct Aggregate {
+    name: String,
+    kind: &'static str,
+    of: &'static str,
+    by: String,
+    argument: String,
+    order: String,
+    /// Only records that have more than 1 there.
+    filter: Option<String>,
+}
+
+const KINDS: [&str; 9] =
+    ["count()", "count", "sum", "min", "max", "avg", "count_distinct", "first", "last"];
+
+impl Aggregate {
+    fn random(random: &mut Random, of: &'static str, fields: &[String]) -> Self {
+        let field = |random: &mut Random| random.choose(fields).unwrap().clone();
+        Self {
+            name: format!("g{}", random.below(1_000_000)),
+            kind: random.choose(&KINDS).unwrap(),
+            of,
+            by: field(random),
+            argument: field(random),
+            order: field(random),
+            filter: random.one_in(3).then(|| field(random)),
+        }
+    }
+
+    fn input(&self) -> String {
+        let Self { name, kind, of, by, argument, order, .. } = self;
+        let call = match *kind {
+            "count()" => "count()".to_owned(),
+            "first" | "last" => format!("{kind}({argument}, {order})"),
+            _ => format!("{kind}({argument})"),
+        };
+        let filter = self.filter.as_ref().map(|field| format!(r#", "where": "{field} > 1""#));
+        let filter = filter.unwrap_or_default();
+        format!(r#""{name}": {{"aggregate": "{call}", "of": "{of}", "by": ["{by}"]{filter}}}"#)
+    }
+
+    fn value(&self, world: &World, id: i64) -> Option<i64> {
+        let records = world.get(root(self.of)).into_iter().flatten();
+        let chosen = records.filter(|(_, cells)| {
+            let passes = |field: &String| cells.get(field).is_some_and(|value| *value > 1);
+            cells.get(&self.by) == Some(&id) && self.filter.as_ref().is_none_or(passes)
+        });
+        let chosen: Vec<_> = chosen.collect();
+        let values: Vec<i64> =
+            chosen.iter().filter_map(|(_, cells)| cells.get(&self.argument).copied()).collect();
+        let placed = chosen.iter().filter_map(|(id, cells)| {
+            Some(((*cells.get(&self.order)?, **id), cells.get(&self.argument).copied()))
+        });
+        let (count, sum) = (values.len() as i64, values.iter().sum::<i64>());
+        match self.kind {
+            "count()" => Some(chosen.len() as i64),
+            "count" => Some(count),
+            "sum" => Some(sum),
+            "min" => values.iter().min().copied(),
+            "max" => values.iter().max().copied(),
+            "avg" => (count > 0).then(|| sum.div_euclid(count)),
+            "count_distinct" => Some(values.iter().collect::<BTreeSet<_>>().len() as i64),
+            "first" => placed.min_by_key(|(place, _)| *place)?.1,
+            _ => placed.max_by_key(|(place, _)| *place)?.1,
+        }
+    }
 }
 
 /// What a field that is to be computed may read.
@@ -55,7 +125,7 @@ struct Readable {
 impl Logic {
     fn random(random: &mut Random, readable: &Readable, depth: usize) -> Self {
         let is_leaf = depth == 0 || random.one_in(5);
-        let kind = random.below(if is_leaf { 4 } else { 9 });
+        let kind = random.below(if is_leaf { 4 } else { 11 });
         let part = |random: &mut Random| Box::new(Self::random(random, readable, depth - 1));
         let other = |random: &mut Random| {
             let (schema, fields) = random.choose(&readable.others)?;
@@ -74,6 +144,12 @@ impl Logic {
             4 | 5 => Logic::Sum(part(random), part(random)),
             6 => Logic::IfNull(part(random), part(random), part(random)),
             7 => Logic::Sign(part(random)),
+            8 | 9 => match random.choose(&readable.others) {
+                Some((of, fields)) if *of != "One" => {
+                    Logic::Aggregate(Aggregate::random(random, of, fields))
+                }
+                _ => Logic::Sign(part(random)),
+            },
             _ => match other(random) {
                 Some((schema, field)) if schema != "One" => {
                     Logic::Lookup(schema, part(random), field)
@@ -89,12 +165,24 @@ impl Logic {
             Logic::One(name) => format!("One.{name}"),
             Logic::Same(schema, name) => format!("{schema}.{name}"),
             Logic::Lookup(schema, key, name) => format!("{schema}[{}].{name}", key.source()),
+            Logic::Aggregate(found) if found.kind == "avg" => format!("floor({})", found.name),
+            Logic::Aggregate(found) => found.name.clone(),
             Logic::Number(number) => number.to_string(),
             Logic::Sum(a, b) => format!("(({} + {}) % 97)", a.source(), b.source()),
             Logic::IfNull(a, b, c) => {
                 format!("({} == null ? {} : {})", a.source(), b.source(), c.source())
             }
             Logic::Sign(a) => format!("({} > 0 ? 1 : 0)", a.source()),
+        }
+    }
+
+    fn aggregates(&self) -> Vec<&Aggregate> {
+        match self {
+            Logic::Aggregate(found) => vec![found],
+            Logic::Lookup(_, of, _) | Logic::Sign(of) => of.aggregates(),
+            Logic::Sum(a, b) => [a.aggregates(), b.aggregates()].concat(),
+            Logic::IfNull(a, b, c) => [a.aggregates(), b.aggregates(), c.aggregates()].concat(),
+            _ => Vec::new(),
         }
     }
 
@@ -109,6 +197,7 @@ impl Logic {
             Logic::One(name) => read("One", 0, name),
             Logic::Same(schema, name) => read(schema, id, name),
             Logic::Lookup(schema, key, name) => read(schema, of(key)?, name),
+            Logic::Aggregate(found) => found.value(world, id),
             Logic::Number(number) => Some(*number),
             // Small, so that no chain leaves the integers.
             Logic::Sum(a, b) => Some((of(a)? + of(b)?) % 97),
@@ -177,9 +266,14 @@ impl Computed {
             let source = Value::from(logic.source()).to_json();
             let at = random.below(fields.len() + 1);
             let value = r#""value": {"type": "integer"}"#;
+            let named: Vec<_> = logic.aggregates().into_iter().map(Aggregate::input).collect();
+            let inputs = match &named[..] {
+                [] => String::new(),
+                named => format!(r#""inputs": {{{}}}, "#, named.join(", ")),
+            };
             fields.insert(
                 at,
-                format!(r#""{field}": {{{value}, "transform": {{"logic": {source}}}}}"#),
+                format!(r#""{field}": {{{value}, "transform": {{{inputs}"logic": {source}}}}}"#),
             );
         }
         let (name, fields) = (self.schema, fields.join(", "));
