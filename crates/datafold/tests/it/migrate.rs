@@ -76,6 +76,9 @@ fn fill(url: &str) {
     change(r#"{"mutation": "delete", "schema": "Airline", "keys": [["AA"]]}"#);
     change_flights(&db);
     db.schemas().block_schema(&name("Plane"), Some("for now")).unwrap();
+    for (schema, _) in TABLES {
+        db.schemas().wait_for_transforms(&name(schema)).unwrap();
+    }
     db.pool().close().unwrap();
     let other = PoolOptions { space: "other".into(), ..PoolOptions::create() };
     FoldDb::open_with(url, &other).unwrap().pool().close().unwrap();

@@ -189,6 +189,7 @@ fn a_schema_without_key_and_other_fields_read_aggregates() {
     write(&db, "create", "Carrier", r#"{"code": "UA"}"#);
     write(&db, "create", "Leg", r#"{"id": 1, "carrier": "UA"}"#);
     write(&db, "update", "Flight", r#"{"id": 2, "carrier": "UA"}"#);
+    db.schemas().wait_for_transforms(&name("Carrier")).unwrap();
     assert_eq!(all(&db, "Leg"), "[1,\"UA\",1]\n");
     check_sound(&db);
 }
