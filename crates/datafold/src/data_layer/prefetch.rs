@@ -1,7 +1,7 @@
 //! Rows that are read before the writer lock is taken, so that under it memory is read.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,19 +38,25 @@ impl Prefetch {
     ) -> Result<Self, DataLayerError> {
         let catalogue = Arc::clone(&published.catalogue);
         let mut left = outputs_max;
+        let mut groups = HashSet::new();
         for (schema, record, writes) in written {
             if catalogue.is_local(*schema) {
                 continue;
             }
             let own = catalogue.propagation(*schema);
+            let mut draft = None;
             for transform in own.into_iter().flat_map(|found| found.transforms().iter()) {
                 keys.extend(rows_of(rows, transform, record));
-                if let Some(writes) = writes {
-                    let others = others_of(transform, record, writes);
+                if let Some(writes) = writes.filter(|_| transform.others().next().is_some()) {
+                    if draft.is_none() {
+                        draft = Draft::new(None).ok();
+                        draft.iter_mut().for_each(|draft| draft.create(writes.clone()));
+                    }
+                    let others = draft.iter().flat_map(|draft| others_of(transform, record, draft));
                     let row = |(schema, key): (SchemaId, Bytes)| {
                         (Keyspace::Records, rows.record(schema, &key))
                     };
-                    keys.extend(others.into_iter().map(row));
+                    keys.extend(others.map(row));
                 }
             }
             let graph = catalogue.graph();
@@ -74,7 +80,10 @@ impl Prefetch {
                         let group = writes.and_then(|writes| {
                             aggregate.group(record, &|field| writes.get(&field)?.as_ref())
                         });
-                        if let Some(group) = group {
+                        // Many records of a commit are in the same groups.
+                        if let Some(group) = group
+                            && groups.insert((transform.id, *slot, group.clone()))
+                        {
                             let row = rows.group(transform.id, *slot, &group);
                             keys.push((Keyspace::Indexes, row));
                             keys.extend(rows_of(rows, transform, &group));
@@ -113,12 +122,8 @@ impl Prefetch {
     }
 }
 
-/// The records of others that a transform reads for a record which has these values and no others.
-fn others_of(
-    transform: &Transform,
-    record: &Bytes,
-    writes: &FieldWrites,
-) -> BTreeSet<(SchemaId, Bytes)> {
+/// The records of others that a transform reads for a record.
+fn others_of(transform: &Transform, record: &Bytes, draft: &Draft) -> BTreeSet<(SchemaId, Bytes)> {
     /// Finds no record, but tells which were wanted.
     #[derive(Default)]
     struct Wanted(RefCell<BTreeSet<(SchemaId, Bytes)>>);
@@ -142,12 +147,7 @@ fn others_of(
         }
     }
     let wanted = Wanted::default();
-    if transform.others().next().is_some()
-        && let Ok(mut draft) = Draft::new(None)
-    {
-        draft.create(writes.clone());
-        // What it gives without what it reads means nothing.
-        let _ = transform.evaluate(record, &draft, &wanted);
-    }
+    // What it gives without what it reads means nothing.
+    let _ = transform.evaluate(record, draft, &wanted);
     wanted.0.into_inner()
 }

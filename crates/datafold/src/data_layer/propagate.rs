@@ -57,7 +57,7 @@ pub(super) struct Propagate<'a> {
     outcomes: BTreeMap<(TransformId, Bytes), Outcome>,
     asked: AskedWrites,
     /// The records whose contributions to aggregates may have changed, by transform.
-    contributors: BTreeMap<TransformId, BTreeSet<(usize, RecordName)>>,
+    contributors: BTreeMap<TransformId, Vec<(usize, RecordName)>>,
     /// What becomes of tasks, by their rows: `None` for one that is done.
     tasks: BTreeMap<Bytes, (TransformId, Option<TaskProgress>)>,
 }
@@ -440,10 +440,12 @@ impl<'a> Propagate<'a> {
                     (prefix, Task::Askers(*schema, record.clone()))
                 }
                 Finder::Group(slot) => {
-                    let level = self.catalogue.graph().level(transform.id);
-                    self.due.insert(Due { level, transform: transform.id, record: None });
                     let of_transform = self.contributors.entry(transform.id).or_default();
-                    of_transform.insert((*slot, (*schema, record.clone())));
+                    if of_transform.is_empty() {
+                        let level = self.catalogue.graph().level(transform.id);
+                        self.due.insert(Due { level, transform: transform.id, record: None });
+                    }
+                    of_transform.push((*slot, (*schema, record.clone())));
                     continue;
                 }
             };
@@ -562,7 +564,11 @@ impl<'a> Propagate<'a> {
         records: &Records,
     ) -> Result<BTreeSet<Bytes>, DataLayerError> {
         let mut changed = BTreeSet::new();
-        for (slot, name) in self.contributors.remove(&transform.id).unwrap_or_default() {
+        let mut contributors = self.contributors.remove(&transform.id).unwrap_or_default();
+        // A record stands there again for each of its fields that was computed.
+        contributors.sort_unstable();
+        contributors.dedup();
+        for (slot, name) in contributors {
             let (Some(aggregate), Some(draft)) =
                 (transform.aggregates().get(slot), records.get(&name))
             else {
