@@ -157,7 +157,9 @@ fn name_of(node: &Lineage, parent: &Lineage) -> String {
 }
 
 fn shown(node: &Lineage) -> String {
-    if matches!(node.origin, Origin::Aggregate { is_known: false, .. }) {
+    if let Origin::Aggregate { is_known: false, .. } | Origin::Elements { is_known: false } =
+        node.origin
+    {
         return "?".to_owned();
     }
     let text = match &node.value {
@@ -176,6 +178,10 @@ fn source_of(node: &Lineage) -> String {
                 format!("transform-{}, which has not reached the record yet", derivation.revision)
             }
             Origin::Computed(derivation) => format!("transform-{}", derivation.revision),
+            Origin::Elements { .. } => match &node.value {
+                Value::Object(elements) => counted(elements.len() as u64, "element"),
+                _ => "too many elements".to_owned(),
+            },
             Origin::Aggregate { definition, is_known } => {
                 let note = if *is_known { "" } else { ", as it was then" };
                 harmless(&format!("{}{note}", in_one_line(&definition.to_string())))
@@ -242,6 +248,7 @@ fn origin_name(origin: &Origin) -> &'static str {
         Origin::Key => "key",
         Origin::Computed(_) => "computed",
         Origin::Aggregate { .. } => "aggregate",
+        Origin::Elements { .. } => "elements",
         Origin::Unregistered(_) => "unregistered",
         _ => "written",
     }

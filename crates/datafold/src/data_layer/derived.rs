@@ -13,6 +13,7 @@ use datafold_store::{Keyspace, Scan};
 use super::aggregate_groups::GatheredGroups;
 use super::counters::SchemaCounters;
 use super::draft::Draft;
+use super::element_input::Elements;
 use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::lineage::{AsOf, read_failure};
@@ -20,6 +21,7 @@ use super::pipeline::{Pipeline, read_counters};
 use super::propagation::Propagation;
 use super::read_point::ReadPoint;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow};
+use super::rows::FieldAddress;
 use super::transform::{Evaluation, OtherRecords, Target, Transform, TransformState};
 use crate::model::{FieldName, RecordKey, SchemaName, Value, decode_value};
 
@@ -172,7 +174,8 @@ impl Check<'_> {
             }
             let Some(cell) = cell else { continue };
             let is_older = is_older_than_inputs(transform, cell, &live);
-            if (is_older || transform.others().next().is_some())
+            let reads_more = transform.others().next().is_some() || transform.reads_elements();
+            if (is_older || reads_more)
                 && self.as_of_commit(schema, transform, &record, cell)?.is_break()
             {
                 return Ok(ControlFlow::Break(()));
@@ -317,6 +320,10 @@ impl OtherRecords for Now<'_> {
         record: &Bytes,
     ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
         self.groups.borrow_mut().value(self.others.point(), transform, slot, record)
+    }
+
+    fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError> {
+        self.others.elements(at, draft)
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) use super::comparison::{ElementSides, changed_since};
 pub(crate) use super::derived::check_derived;
 pub(crate) use super::draft::{Draft, FieldWrites};
 pub(crate) use super::element::ElementCell;
+pub(crate) use super::element_input::Elements;
 pub(crate) use super::element_scan::{ElementBounds, ElementScan};
 #[cfg(test)]
 pub(crate) use super::index::entry_part;

@@ -14,17 +14,19 @@ use datafold_store::Keyspace;
 use super::aggregate_groups::{GatheredGroups, stored_value};
 use super::catalogue::SchemaEntry;
 use super::draft::Draft;
+use super::element_input::{Elements, elements_at};
 use super::error::{DataLayerError, SerializationError};
 use super::ids::{AtomId, CommitNumber, SchemaId, TransformId, WriterId};
 use super::layout::CellPlace;
 use super::read_point::ReadPoint;
 use super::record::{Cell, LiveRecord};
+use super::rows::FieldAddress;
 use super::transform::{
     Evaluation, OtherRecords, Part, Target, Transform, TransformFailure, TransformState,
 };
 use crate::model::{
-    AggregateDefinition, FieldName, RecordKey, SchemaName, Timestamp, TransformDefinition, Value,
-    from_lang,
+    AggregateDefinition, FieldKind, FieldName, RecordKey, SchemaName, Timestamp,
+    TransformDefinition, Value, from_lang,
 };
 
 /// A lineage tells of at most so many values.
@@ -84,6 +86,11 @@ pub enum Origin {
         definition: AggregateDefinition,
         /// Whether its value is known. That of a result which is still there is; that of an earlier
         /// one is found by reading the records of its moment, up to [`AGGREGATED_MAX`].
+        is_known: bool,
+    },
+    /// It is an object of the elements of a field, which people and programs write.
+    Elements {
+        /// Whether they are few enough to stand there.
         is_known: bool,
     },
     /// A revision of a transform has computed it that is not registered any more. What it was like
@@ -196,11 +203,19 @@ impl<'p> Tracer<'p> {
             return Ok(found);
         }
         let missing = || DataLayerError::not_found("field", format!("{}.{field}", found.schema));
-        let (place, _) = entry.placed_field(field.as_str()).ok_or_else(missing)?;
+        let (place, definition) = entry.placed_field(field.as_str()).ok_or_else(missing)?;
         found.mapped_from = self
             .root_of(place)
             .filter(|(schema, name)| (schema, name) != (&entry.schema.name, field));
         let live = self.live(place.schema, key, at)?;
+        if definition.kind != FieldKind::Single {
+            let point = ReadPoint { at, ..self.point.clone() };
+            let draft = Draft::found(live.map(|live| LiveRecord::clone(&live)));
+            let elements = elements_at(&point, place.address(key.as_bytes()), &draft)?;
+            found.origin = Origin::Elements { is_known: elements.is_ok() };
+            found.value = elements.map(|elements| from_lang(&elements)).unwrap_or_default();
+            return Ok(found);
+        }
         let cell = live.as_ref().and_then(|live| live.cell(place.field));
         if let Some(cell) = cell {
             found.value = self.value(place, key, cell)?;
@@ -502,6 +517,10 @@ impl OtherRecords for AsOf {
             told.push((slot, value));
         }
         Ok(found.unwrap_or(Ok(lang::Value::Null)))
+    }
+
+    fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError> {
+        elements_at(&self.point, at, draft)
     }
 }
 

@@ -101,8 +101,11 @@ impl WorkingSet {
         let after = out.catalogue.clone();
         let catalogue = after.as_deref().unwrap_or(catalogue);
         let known = (catalogue, counters);
-        Propagate::new(self.rows, stamp.number, known, newest, limits, &mut out)
-            .records(&mut self.records, &self.background)?;
+        Propagate::new(self.rows, stamp.number, known, newest, limits, &mut out).records(
+            &mut self.records,
+            &self.elements,
+            &self.background,
+        )?;
         let entries = IndexWrites::default();
         let mut writer =
             Writer { rows: self.rows, stamp, catalogue, newest, next: 0, out, entries };

@@ -19,6 +19,7 @@ mod db_operations;
 mod derived;
 mod draft;
 mod element;
+mod element_input;
 mod element_scan;
 mod error;
 mod failure;
@@ -82,6 +83,7 @@ pub use connection_pool::{DatabasePool, PoolOptions, RepositoryRegistry};
 pub use counters::SchemaCounters;
 pub use db_operations::DbOperations;
 pub use derived::{DerivedDifference, DerivedReport};
+pub use element_input::{INPUT_BYTES_MAX, INPUT_ELEMENTS_MAX};
 pub use error::{CommitError, DataLayerError, SerializationError};
 pub use ids::{
     AtomId, AtomIdError, CommitNumber, FieldId, IndexId, SchemaId, TransformId, WriterId,

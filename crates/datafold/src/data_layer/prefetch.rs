@@ -9,11 +9,12 @@ use datafold_lang as lang;
 use datafold_store::{BatchKey, Keyspace};
 
 use super::draft::{Draft, FieldWrites};
+use super::element_input::Elements;
 use super::error::DataLayerError;
 use super::ids::SchemaId;
 use super::propagate::dependents;
 use super::published::Published;
-use super::rows::Rows;
+use super::rows::{FieldAddress, Rows};
 use super::transform::{Evaluation, Finder, OtherRecords, Part, Target, Transform};
 use super::transform_graph::Watcher;
 use super::transform_queue::rows_of;
@@ -143,6 +144,10 @@ fn others_of(transform: &Transform, record: &Bytes, draft: &Draft) -> BTreeSet<(
             _: usize,
             _: &Bytes,
         ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+            Ok(Ok(lang::Value::Null))
+        }
+
+        fn elements(&self, _: FieldAddress<'_>, _: &Draft) -> Result<Elements, DataLayerError> {
             Ok(Ok(lang::Value::Null))
         }
     }

@@ -12,11 +12,14 @@ use super::aggregate_groups::stored_value;
 use super::catalogue::SchemaCore;
 use super::catalogue_edit::Editor;
 use super::draft::Draft;
+use super::element_input::{Elements, elements_after};
 use super::error::DataLayerError;
 use super::ids::{SchemaId, TransformId};
 use super::propagate::NoOthers;
 use super::propagation::Cause;
+use super::rows::FieldAddress;
 use super::transform::{Evaluation, OtherRecords, Part, Target, Transform};
+use super::working_set::drafts_of;
 
 /// Results of transforms for records, encoded.
 type Results = HashMap<(TransformId, Bytes), Option<Bytes>>;
@@ -154,5 +157,23 @@ impl OtherRecords for Others<'_, '_> {
         let mut editor = self.editor.borrow_mut();
         let Editor { working, source, .. } = &mut **editor;
         stored_value(working.rows, *source, transform, slot, record)
+    }
+
+    fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError> {
+        let mut editor = self.editor.borrow_mut();
+        editor.elements(at, draft)
+    }
+}
+
+impl Editor<'_> {
+    /// The elements of a field of a record as the transaction sees them.
+    pub(crate) fn elements(
+        &mut self,
+        at: FieldAddress<'_>,
+        draft: &Draft,
+    ) -> Result<Elements, DataLayerError> {
+        let Editor { working, source, .. } = self;
+        let drafts = drafts_of(&working.elements, at);
+        elements_after(working.rows, &mut **source, at, draft, drafts)
     }
 }

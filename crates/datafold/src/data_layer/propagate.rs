@@ -16,19 +16,20 @@ use super::asked::{AskedWrites, Task, TaskProgress};
 use super::catalogue::SchemaCore;
 use super::commit::{Change, FailureChange};
 use super::counters::SchemaCounters;
-use super::draft::{After, Draft};
+use super::draft::{After, Draft, ElementDraft};
+use super::element_input::{Elements, elements_after};
 use super::error::{CommitError, DataLayerError};
 use super::failure::unreadable;
-use super::ids::{CommitNumber, SchemaId, TransformId};
+use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
 use super::index_build::Progress;
 use super::materialize::Materialized;
 use super::propagation::{Cause, Propagation};
-use super::rows::{BEHIND_PARTS, Rows};
+use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
 use super::transform::{
     Evaluation, Finder, OtherRecords, Part, PropagationLimits, Target, Transform, TransformFailure,
 };
 use super::transform_graph::Watcher;
-use super::working_set::{Background, RowSource};
+use super::working_set::{Background, ElementName, RowSource, drafts_of};
 use crate::model::{OnError, RecordKey};
 use crate::planted::{Fault, is_planted};
 
@@ -51,6 +52,8 @@ pub(super) struct Propagate<'a> {
     /// What the library computes by itself refuses nothing.
     is_background: bool,
     out: &'a mut Materialized,
+    /// The elements that the commit writes.
+    elements: Option<&'a BTreeMap<ElementName, ElementDraft>>,
     due: BTreeSet<Due>,
     /// The records that the commit writes or fills itself.
     own: BTreeSet<RecordName>,
@@ -141,6 +144,7 @@ impl Reading<'_> {
 /// Records as an evaluation reads them: as the commit leaves them.
 struct View<'v, 'a> {
     records: &'v Records,
+    elements: &'v BTreeMap<ElementName, ElementDraft>,
     reading: RefCell<&'v mut Reading<'a>>,
 }
 
@@ -170,6 +174,12 @@ impl OtherRecords for View<'_, '_> {
         let (groups, mut source) = reading.groups();
         groups.value(&mut source, aggregate, &(transform.id, slot, record.clone()))
     }
+
+    fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError> {
+        let mut reading = self.reading.borrow_mut();
+        let Reading { rows, newest, .. } = &mut **reading;
+        elements_after(*rows, &mut **newest, at, draft, drafts_of(self.elements, at))
+    }
 }
 
 /// For transforms that read their own record only.
@@ -186,6 +196,10 @@ impl OtherRecords for NoOthers {
         _: usize,
         _: &Bytes,
     ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        Ok(Ok(lang::Value::Null))
+    }
+
+    fn elements(&self, _: FieldAddress<'_>, _: &Draft) -> Result<Elements, DataLayerError> {
         Ok(Ok(lang::Value::Null))
     }
 }
@@ -213,6 +227,7 @@ impl<'a> Propagate<'a> {
             left: limits,
             is_background: false,
             out,
+            elements: None,
             due: BTreeSet::new(),
             own: BTreeSet::new(),
             outcomes: BTreeMap::new(),
@@ -226,12 +241,15 @@ impl<'a> Propagate<'a> {
     pub(super) fn records(
         mut self,
         records: &mut Records,
+        elements: &'a BTreeMap<ElementName, ElementDraft>,
         background: &Background,
     ) -> Result<(), CommitError> {
         if !self.catalogue.computes() {
             return Ok(());
         }
         self.is_background = !background.is_empty();
+        self.elements = Some(elements);
+        let written_elements = written_elements(records, elements);
         self.take_up(background);
         self.gather(background).map_err(unreadable)?;
         let queued: BTreeSet<_> = background.due.iter().map(|(name, _)| name).collect();
@@ -254,12 +272,14 @@ impl<'a> Propagate<'a> {
             }
         }
         let is_own = |name: &&RecordName| {
-            let is_written = records.get(*name).is_some_and(Draft::is_written);
+            let is_written = records.get(*name).is_some_and(Draft::is_written)
+                || written_elements.contains_key(*name);
             is_written || background.filling.contains(*name) || queued.contains(*name)
         };
         self.own = linked.iter().filter(is_own).cloned().collect();
         for name in &linked {
-            self.begin(name, records, background.filling.contains(name))?;
+            let fields = written_elements.get(name).map_or(&[][..], |fields| fields);
+            self.begin(name, records, fields, background.filling.contains(name))?;
         }
         while let Some(due) = self.due.pop_first() {
             self.compute(due, records)?;
@@ -365,6 +385,7 @@ impl<'a> Propagate<'a> {
         &mut self,
         name: &RecordName,
         records: &mut Records,
+        element_fields: &[FieldId],
         is_filling: bool,
     ) -> Result<(), CommitError> {
         let (schema, record) = name;
@@ -392,6 +413,10 @@ impl<'a> Propagate<'a> {
                 }
             }
         }
+        if let Some(found) = propagation.as_ref().filter(|_| draft.exists()) {
+            let readers = element_fields.iter().flat_map(|field| found.readers(*field));
+            readers.for_each(|transform| self.add_due(transform, record));
+        }
         if matches!(draft.after, After::Created(_) | After::Deleted) {
             changed.extend(self.catalogue.graph().watched(*schema));
         }
@@ -400,7 +425,8 @@ impl<'a> Propagate<'a> {
         } else {
             changed.clear();
         }
-        if draft.exists() && (is_filling || draft.is_written()) {
+        let is_written = draft.is_written() || !element_fields.is_empty();
+        if draft.exists() && (is_filling || is_written) {
             self.add_filling(propagation.as_deref(), record);
         }
         self.fan_out(name, &changed, records)
@@ -512,7 +538,8 @@ impl<'a> Propagate<'a> {
         if self.left.steps == 0 {
             return self.defer(&transform, Task::Record(record.clone()));
         }
-        let view = View { records, reading: RefCell::new(&mut self.reading) };
+        let Some(elements) = self.elements else { return Ok(()) };
+        let view = View { records, elements, reading: RefCell::new(&mut self.reading) };
         let evaluated = transform.evaluate(record, draft, &view).map_err(unreadable)?;
         self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
         if transform.looks_up() {
@@ -718,6 +745,24 @@ impl<'a> Propagate<'a> {
     fn count(&mut self, transform: &Transform, change: i64) {
         self.out.counters.entry(transform.id.counter()).or_default().records += change;
     }
+}
+
+/// The fields of records whose elements are written.
+fn written_elements(
+    records: &Records,
+    elements: &BTreeMap<ElementName, ElementDraft>,
+) -> BTreeMap<RecordName, Vec<FieldId>> {
+    let mut written: BTreeMap<RecordName, Vec<FieldId>> = BTreeMap::new();
+    for (element, draft) in elements {
+        let name = (element.schema, element.record.clone());
+        if records.get(&name).is_some_and(|record| draft.write(record).is_some()) {
+            let fields = written.entry(name).or_default();
+            if fields.last() != Some(&element.field) {
+                fields.push(element.field);
+            }
+        }
+    }
+    written
 }
 
 /// The rows of the records that a change reaches; behind the prefix stand their keys.

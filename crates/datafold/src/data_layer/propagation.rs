@@ -51,7 +51,8 @@ impl Propagation {
         let readers = readers.into_iter().map(|(field, of)| (field, of.into())).collect();
         let writers = order.iter().enumerate().map(|(at, found)| (found.output, at)).collect();
         let is_filling = order.iter().any(|found| found.state == TransformState::Filling);
-        let reads_others = order.iter().any(|found| found.others().next().is_some());
+        let reads_others =
+            order.iter().any(|found| found.others().next().is_some() || found.reads_elements());
         Self { order, readers, writers, is_filling, reads_others }
     }
 
@@ -75,7 +76,7 @@ impl Propagation {
         self.is_filling
     }
 
-    /// Whether one of them reads other records.
+    /// Whether one of them reads other rows than that of its record.
     pub(crate) fn reads_others(&self) -> bool {
         self.reads_others
     }

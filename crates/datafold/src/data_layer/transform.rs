@@ -15,9 +15,11 @@ use minicbor::{Decoder, Encoder};
 use super::aggregate::Aggregate;
 use super::catalogue::SchemaEntry;
 use super::draft::Draft;
+use super::element_input::Elements;
 use super::error::{DataLayerError, SerializationError};
 use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
 use super::record::ok;
+use super::rows::FieldAddress;
 use super::serialization::{RowError, SerializationHelper};
 use crate::model::{
     Field, FieldName, RecordKey, Schema, SchemaName, TransformDefinition, Value, decode_lang,
@@ -87,6 +89,8 @@ pub(crate) enum Source {
     Key(usize),
     /// A cell of the record.
     Cell(FieldId),
+    /// The elements of a field of the record.
+    Elements(FieldId),
     /// A field of the record of a schema without key.
     One(Target),
     /// A field of the record with the same key.
@@ -185,6 +189,9 @@ pub(crate) trait OtherRecords {
         slot: usize,
         record: &Bytes,
     ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError>;
+
+    /// The elements of a field of the record itself.
+    fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError>;
 }
 
 /// What an evaluation gave, and what it took.
@@ -312,11 +319,17 @@ impl Transform {
                 || self.aggregates().iter().any(|found| found.definition.of == *schema))
     }
 
-    /// The cells of its own record that it reads.
+    /// Whether it reads elements of its record.
+    pub(crate) fn reads_elements(&self) -> bool {
+        let mut sources = self.logic.iter().flat_map(|logic| logic.sources.iter());
+        sources.any(|source| matches!(source, Source::Elements(_)))
+    }
+
+    /// The fields of its own record that it reads, but for parts of the key.
     pub(crate) fn cells(&self) -> impl Iterator<Item = FieldId> + '_ {
         let sources = self.logic.iter().flat_map(|logic| logic.sources.iter());
         sources.filter_map(|source| match source {
-            Source::Cell(field) => Some(*field),
+            Source::Cell(field) | Source::Elements(field) => Some(*field),
             Source::Key(_) | Source::One(_) | Source::Same(_) | Source::Aggregate(_) => None,
         })
     }
@@ -327,7 +340,9 @@ impl Transform {
             let sources = logic.sources.iter().filter_map(|source| match source {
                 Source::One(target) => Some((Finder::One, *target)),
                 Source::Same(target) => Some((Finder::Same, *target)),
-                Source::Key(_) | Source::Cell(_) | Source::Aggregate(_) => None,
+                Source::Key(_) | Source::Cell(_) | Source::Elements(_) | Source::Aggregate(_) => {
+                    None
+                }
             });
             let lookups = logic.lookups.iter().map(|lookup| (Finder::Lookup, lookup.target));
             let aggregates = logic.aggregates.iter().enumerate().flat_map(|(slot, found)| {
@@ -436,6 +451,17 @@ impl RecordInputs<'_> {
         self.others.value(target, record).map_err(|error| self.not_read(error))
     }
 
+    fn known(
+        &self,
+        found: Result<Elements, DataLayerError>,
+    ) -> Result<lang::Value<'_>, InputError> {
+        match found {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(found)) => Err(InputFailed(found).into()),
+            Err(error) => Err(self.not_read(error)),
+        }
+    }
+
     fn not_read(&self, error: DataLayerError) -> InputError {
         let told = error.to_string();
         *self.unread.borrow_mut() = Some(error);
@@ -454,11 +480,12 @@ impl Inputs for RecordInputs<'_> {
             Some(Source::One(target)) => self.other(*target, &Bytes::new()),
             Some(Source::Same(target)) => self.other(*target, self.record),
             Some(Source::Aggregate(slot)) => {
-                match self.others.aggregate(self.transform, *slot, self.record) {
-                    Ok(Ok(value)) => Ok(value),
-                    Ok(Err(found)) => Err(InputFailed(found).into()),
-                    Err(error) => Err(self.not_read(error)),
-                }
+                self.known(self.others.aggregate(self.transform, *slot, self.record))
+            }
+            Some(Source::Elements(field)) => {
+                let (schema, record) = (self.transform.records, &self.record[..]);
+                let at = FieldAddress { schema, record, field: *field };
+                self.known(self.others.elements(at, self.draft))
             }
             None => Ok(lang::Value::Null),
         }

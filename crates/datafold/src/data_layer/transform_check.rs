@@ -210,7 +210,12 @@ impl<'a> ReadableNames<'a> {
         match target(self.entry, name)? {
             Target { part: Part::Key(part), .. } => Some(Source::Key(part)),
             Target { records, part: Part::Cell(field) } => {
-                (records == self.entry.records()).then_some(Source::Cell(field))
+                let (_, found) = self.entry.placed_field(name)?;
+                let source = match found.kind {
+                    FieldKind::Single => Source::Cell(field),
+                    FieldKind::Collection | FieldKind::Range => Source::Elements(field),
+                };
+                (records == self.entry.records()).then_some(source)
             }
         }
     }
@@ -246,8 +251,9 @@ impl<'a> ReadableNames<'a> {
         }
         let of = if is_own { self.entry } else { self.other(schema)? };
         let (place, field) = of.placed_field(name)?;
-        if field.kind != FieldKind::Single {
-            let rule = format!("`{name}` has elements, and a transform reads Single fields");
+        if field.kind != FieldKind::Single && !is_own {
+            let rule =
+                format!("`{name}` has elements, and of other records Single fields are read");
             return Some((rule, None));
         }
         let is_key = self.entry.schema.key.iter().any(|key| key.as_str() == name);

@@ -219,15 +219,7 @@ impl WorkingSet {
         record: &Bytes,
         field: FieldId,
     ) -> impl Iterator<Item = (&Bytes, &ElementDraft)> {
-        let name = |field| ElementName {
-            schema,
-            record: record.clone(),
-            field: FieldId(field),
-            element: Bytes::new(),
-        };
-        let to = Bound::Excluded(name(field.0.saturating_add(1)));
-        let drafts = self.elements.range((Bound::Included(name(field.0)), to));
-        drafts.map(|(name, draft)| (&name.element, draft))
+        drafts_of(&self.elements, FieldAddress { schema, record, field })
     }
 
     /// The drafts of some records and elements as they are, to go back to.
@@ -330,6 +322,22 @@ impl WorkingSet {
             .map(|(key, draft)| (key.clone(), draft.before.clone(), draft.after.row(at)))
             .collect()
     }
+}
+
+/// The drafts of the elements of a field, by element key.
+pub(super) fn drafts_of<'e>(
+    elements: &'e BTreeMap<ElementName, ElementDraft>,
+    at: FieldAddress<'_>,
+) -> impl Iterator<Item = (&'e Bytes, &'e ElementDraft)> + use<'e> {
+    let name = |field| ElementName {
+        schema: at.schema,
+        record: Bytes::copy_from_slice(at.record),
+        field: FieldId(field),
+        element: Bytes::new(),
+    };
+    let to = Bound::Excluded(name(at.field.0.saturating_add(1)));
+    let drafts = elements.range((Bound::Included(name(at.field.0)), to));
+    drafts.map(|(name, draft)| (&name.element, draft))
 }
 
 /// The count of the elements of a field; it may be of another life of the record.

@@ -14,8 +14,8 @@ use super::super::mutation::{Mutation, RecordInput};
 use super::super::prepare::prepare;
 use super::super::query::key_of;
 use crate::data_layer::internal::{
-    Cause, Draft, Editor, Evaluation, GatheredGroups, OtherRecords, ReadPoint, Target, WorkingSet,
-    decode_cell,
+    Cause, Draft, Editor, Elements, Evaluation, FieldAddress, GatheredGroups, OtherRecords,
+    ReadPoint, Target, WorkingSet, decode_cell,
 };
 use crate::data_layer::{
     CommitNumber, DataLayerError, FieldId, SchemaEntry, Transform, TransformFailure, TransformId,
@@ -306,5 +306,10 @@ impl OtherRecords for Supposed<'_, '_> {
         record: &Bytes,
     ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
         self.groups.borrow_mut().value(self.point, transform, slot, record)
+    }
+
+    fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError> {
+        let mut editor = self.editor.borrow_mut();
+        editor.elements(at, draft)
     }
 }
