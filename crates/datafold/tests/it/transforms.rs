@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod approval;
+mod elements;
 mod failures;
 mod feed;
 mod filling;

@@ -100,10 +100,6 @@ fn there_is_one_writer_for_each_field() {
 fn what_this_version_does_not_compute_is_refused() {
     let range = schema(&[("x", "1")]).replace(r#""x": {"#, r#""x": {"field_type": "Range", "#);
     assert!(one(&range).contains("only a Single one is computed"));
-    let elements = schema(&[("x", "length(n)")]).replace(r#""c": {"#, r#""n": {}, "c": {"#);
-    let elements = elements.replace(r#""n": {}"#, r#""n": {"field_type": "Collection"}"#);
-    let expected = "line 1, column 8: `n` has elements, and a transform reads Single fields";
-    assert!(one(&elements).contains(expected));
     assert!(one(&schema(&[("x", "now()")])).contains("line 1, column 1"));
     let unique = schema(&[("x", "a")]).replacen(
         "\"key\"",
