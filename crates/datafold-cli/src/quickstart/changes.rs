@@ -116,10 +116,15 @@ pub(crate) fn history_of_worst(session: &Session<'_>, limit: usize) -> Result<Ve
     Ok(atoms)
 }
 
-/// Why the flight that was cancelled has its class of delay.
-pub(crate) fn why_cancelled(session: &Session<'_>) -> Result<Why, Failure> {
-    let (schema, field) = names("Flight", "delay_class")?;
-    let why = session.db.why(&schema, &parse_key(CANCELLED)?, &field, Moment::Now);
+/// Why a field of a record has its value.
+pub(crate) fn why(
+    session: &Session<'_>,
+    schema: &str,
+    key: &str,
+    field: &str,
+) -> Result<Why, Failure> {
+    let (schema, field) = names(schema, field)?;
+    let why = session.db.why(&schema, &parse_key(key)?, &field, Moment::Now);
     why.map_err(|error| session.fail(&error))
 }
 

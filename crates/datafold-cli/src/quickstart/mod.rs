@@ -180,11 +180,18 @@ fn show(tour: &mut Tour, session: &Session<'_>, before: CommitNumber) -> Done {
     }
     rows.finish()?;
     tour.step("Why a computed field has its value: what it read, and who wrote that")?;
-    let why = format!("why Flight {} delay_class", quote(CANCELLED));
-    tour.command(&session.invocation.command(&why))?;
-    let found = changes::why_cancelled(session)?;
-    tour.lines(&why::tree(&found.lineage))?;
-    tour.remark(why::as_of_line(&found))?;
+    let airline = r#"["HA"]"#;
+    for (what, schema, key, field) in [
+        ("The flight that was cancelled:", "Flight", CANCELLED, "delay_class"),
+        ("The average of an airline, which follows its flights:", "Airline", airline, "dep_delay"),
+    ] {
+        tour.text(what)?;
+        let why = format!("why {schema} {} {field}", quote(key));
+        tour.command(&session.invocation.command(&why))?;
+        let found = changes::why(session, schema, key, field)?;
+        tour.lines(&why::tree(&found.lineage))?;
+        tour.remark(why::as_of_line(&found))?;
+    }
     tour.step("The same query, as it would have been answered before the changes")?;
     show_flights(tour, session, Some(before))
 }
