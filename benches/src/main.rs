@@ -3,8 +3,8 @@
 //! Every figure is a ratio of two measurements of one run, taken in turns, since the machine may
 //! be busy with other things. Names of benches as arguments run only those; `--quick` runs each
 //! with less data. `--flights=FILE` names the CSV file (gzip) of flights for the bench of imports,
-//! and queries, instead of the month that the project ships; `--only=WORDS` those queries that are
-//! measured. Results go to standard output as a table in
+//! queries and transforms, instead of the month that the project ships; `--only=WORDS` those
+//! queries or parts of transforms that are measured. Results go to standard output as a table in
 //! Markdown.
 //!
 //! `-- table` measures DataFold on each engine beside the bare engines, SQLite and a limit, all in
@@ -29,6 +29,7 @@ mod bench_mutations;
 mod bench_open;
 mod bench_queries;
 mod bench_reads;
+mod bench_transforms;
 mod comparison;
 mod fixture;
 mod table;
@@ -99,9 +100,15 @@ fn main() {
     if wanted("memory") {
         bench_memory::run(size, &flights, &mut table);
     }
+    let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
+    let only = only.unwrap_or_default();
     if wanted("queries") {
-        let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
-        bench_queries::run(&flights, size.rounds, only.unwrap_or_default(), &mut table);
+        bench_queries::run(&flights, size.rounds, only, &mut table);
+    }
+    if wanted("transforms") {
+        let aggregates = !arguments.iter().any(|argument| argument == "--without-aggregates");
+        let choice = bench_transforms::Choice { flights: &flights, only, aggregates };
+        bench_transforms::run(size, choice, &mut table);
     }
     if wanted("locks") {
         bench_locks::run(size, &mut table);
