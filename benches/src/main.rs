@@ -3,8 +3,9 @@
 //! Every figure is a ratio of two measurements of one run, taken in turns, since the machine may
 //! be busy with other things. Names of benches as arguments run only those; `--quick` runs each
 //! with less data. `--flights=FILE` names the CSV file (gzip) of flights for the bench of imports,
-//! queries and transforms, instead of the month that the project ships; `--only=WORDS` those queries
-//! or parts of transforms that are measured. Results go to standard output as a table in Markdown.
+//! queries and transforms, instead of the month that the project ships; `--only=WORDS` those
+//! queries or parts of transforms that are measured. Results go to standard output as a table in
+//! Markdown.
 //!
 //! `-- table` measures DataFold on each engine beside the bare engines, SQLite and a limit, all in
 //! turns; see the module `comparison`. It runs only if it is named.
