@@ -34,6 +34,7 @@ struct DerivedAnswer {
     filling: u64,
     stale: u64,
     unregistered: u64,
+    aggregated: u64,
     differences_found: u64,
     differences: Vec<DifferenceAnswer>,
 }
@@ -93,6 +94,7 @@ fn check_derived(session: &Session<'_>) -> Result<DerivedAnswer, Failure> {
         filling: report.filling,
         stale: report.stale,
         unregistered: report.unregistered,
+        aggregated: report.aggregated,
         differences_found: report.differences,
         differences,
     })
@@ -115,13 +117,15 @@ fn told_difference(found: DerivedDifference) -> DifferenceAnswer {
 }
 
 fn print_derived(out: &mut Out, derived: &DerivedAnswer) -> Done {
-    let DerivedAnswer { failing, filling, stale, unregistered, differences_found, .. } = derived;
+    let DerivedAnswer { failing, filling, stale, unregistered, aggregated, .. } = derived;
+    let differences_found = &derived.differences_found;
     out.line(format_args!("computed {} again", counted(derived.values, "value")))?;
     for (count, what) in [
         (failing, "cannot be computed at present"),
         (filling, "not computed yet"),
         (stale, "of earlier inputs, to be computed again"),
         (unregistered, "computed by transforms that are not registered any more"),
+        (aggregated, "of the past with aggregates, too many to be computed again"),
     ] {
         if *count > 0 {
             out.line(format_args!("{}: {what}", counted(*count, "value")))?;
@@ -195,10 +199,10 @@ fn print(report: &VerifyReport, derived: Option<DerivedAnswer>, format: Format) 
             ];
             if let Some(derived) = &derived {
                 columns.extend(["derived", "failing", "filling", "stale", "unregistered"]);
-                columns.push("differences");
+                columns.extend(["aggregated", "differences"]);
                 let DerivedAnswer { values, failing, filling, stale, unregistered, .. } = derived;
-                let found = &derived.differences_found;
-                let counts = [values, failing, filling, stale, unregistered, found];
+                let (aggregated, found) = (&derived.aggregated, &derived.differences_found);
+                let counts = [values, failing, filling, stale, unregistered, aggregated, found];
                 row.extend(counts.map(|count| int(*count)));
             }
             print_rows(&mut out, format, &columns, vec![row])?;

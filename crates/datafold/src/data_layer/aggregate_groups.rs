@@ -18,7 +18,7 @@ use super::aggregate::{Aggregate, Contribution, Item, value_of};
 use super::error::DataLayerError;
 use super::ids::TransformId;
 use super::read_point::ReadPoint;
-use super::record::ok;
+use super::record::{LiveRecord, ok};
 use super::rows::{BEHIND_PARTS, Rows};
 use super::serialization::RowError;
 use super::transform::{Evaluation, Transform};
@@ -84,6 +84,8 @@ pub(super) fn decode_value_row(row: &[u8]) -> Result<(u64, Bytes), RowError> {
 /// Where groups are read that were not changed yet.
 pub(super) struct GroupSource<'s> {
     pub(super) rows: Rows,
+    /// Whether there may be any.
+    pub(super) has_rows: bool,
     pub(super) newest: &'s mut dyn RowSource,
 }
 
@@ -215,6 +217,13 @@ impl Groups {
         let (transform, slot, group) = name;
         let prefix = source.rows.group_items(*transform, *slot, group);
         let changed = self.items.get(name);
+        let mut written = changed.into_iter().flatten().filter_map(|(key, row)| {
+            Some((Bytes::from([&prefix[..], key].concat()), row.clone()?))
+        });
+        let written = if is_last { written.next_back() } else { written.next() };
+        if !source.has_rows {
+            return Ok(written);
+        }
         let gone = changed.map_or(0, |of| of.values().filter(|row| row.is_none()).count());
         let mut scan = Scan::prefix(Keyspace::Indexes, &prefix).rows(gone.saturating_add(1));
         scan.upper = Bound::Excluded([&prefix[..], &[BEHIND_PARTS]].concat());
@@ -224,10 +233,6 @@ impl Groups {
             changed.is_none_or(|of| of.get(behind).is_none_or(Option::is_some))
         };
         let stored = source.newest.keys(&scan)?.into_iter().find(is_there);
-        let mut written = changed.into_iter().flatten().filter_map(|(key, row)| {
-            Some((Bytes::from([&prefix[..], key].concat()), row.clone()?))
-        });
-        let written = if is_last { written.last() } else { written.next() };
         let Some(stored) = stored else { return Ok(written) };
         if let Some((key, row)) = written
             && (key == stored || (key < stored) != is_last)
@@ -290,7 +295,8 @@ pub(super) fn stored_value(
         return Ok(Ok(lang::Value::Null));
     };
     let name = (transform.id, slot, group.clone());
-    Groups::default().value(&mut GroupSource { rows, newest }, aggregate, &name)
+    let mut source = GroupSource { rows, has_rows: true, newest };
+    Groups::default().value(&mut source, aggregate, &name)
 }
 
 /// The groups of an aggregate, made from the records as of a point.
@@ -317,7 +323,7 @@ impl GatheredGroups {
             return Ok(Ok(lang::Value::Null));
         };
         let name = (transform.id, slot);
-        let mut source = GroupSource { rows: point.rows, newest: &mut NoRows };
+        let mut source = GroupSource { rows: point.rows, has_rows: false, newest: &mut NoRows };
         if self.gathered.insert(name) {
             let mut last = None;
             loop {
@@ -336,6 +342,50 @@ impl GatheredGroups {
             }
         }
         self.groups.value(&mut source, aggregate, &(name.0, name.1, record.clone()))
+    }
+}
+
+/// The groups of aggregates while the commits of a space are gone through from the first on.
+#[derive(Debug, Default)]
+pub(super) struct ReplayedGroups {
+    groups: Groups,
+}
+
+impl ReplayedGroups {
+    /// Takes away what a record contributed before a commit, and adds what it does behind it.
+    pub(super) fn change(
+        &mut self,
+        rows: Rows,
+        (transform, slot): (&Transform, usize),
+        record: &Bytes,
+        before: Option<&LiveRecord>,
+        after: Option<&LiveRecord>,
+    ) -> Result<(), DataLayerError> {
+        let Some(aggregate) = transform.aggregates().get(slot) else { return Ok(()) };
+        let mut source = GroupSource { rows, has_rows: false, newest: &mut NoRows };
+        for (live, is_added) in [(before, false), (after, true)] {
+            let Some(live) = live else { continue };
+            let value = |field| live.cell(field)?.value.as_ref();
+            if let Some(of_record) = aggregate.contribution(record, &value) {
+                self.groups.apply(&mut source, (transform.id, slot), &of_record, is_added)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of an aggregate as of the last commit.
+    pub(super) fn value(
+        &mut self,
+        rows: Rows,
+        transform: &Transform,
+        slot: usize,
+        record: &Bytes,
+    ) -> Result<Result<lang::Value<'static>, Evaluation>, DataLayerError> {
+        let Some(aggregate) = transform.aggregates().get(slot) else {
+            return Ok(Ok(lang::Value::Null));
+        };
+        let mut source = GroupSource { rows, has_rows: false, newest: &mut NoRows };
+        self.groups.value(&mut source, aggregate, &(transform.id, slot, record.clone()))
     }
 }
 

@@ -12,6 +12,7 @@ use datafold_store::{Keyspace, Scan};
 
 use super::aggregate_groups::GatheredGroups;
 use super::counters::SchemaCounters;
+use super::derived_versions::Versions;
 use super::draft::Draft;
 use super::element_input::Elements;
 use super::error::DataLayerError;
@@ -39,8 +40,8 @@ pub struct DerivedReport {
     pub filling: u64,
     /// Values that may be those of earlier inputs, as what is queued is not computed yet.
     pub stale: u64,
-    /// Past values with aggregates, which are not computed again: the records of that moment would
-    /// all have to be read for each.
+    /// Past values with aggregates that are not computed again, as more than 64 MiB of such values
+    /// would have to be kept until their commits are reached.
     pub aggregated: u64,
     /// Values of revisions that are not registered any more, which cannot be computed again.
     pub unregistered: u64,
@@ -77,44 +78,46 @@ pub(crate) fn check_derived(
     visit: &mut dyn FnMut(DerivedDifference) -> ControlFlow<()>,
 ) -> Result<DerivedReport, DataLayerError> {
     let counters = read_counters(&point.published, point.rows)?;
-    let (report, groups) = Default::default();
-    let mut check = Check { point, counters, visit, report, groups };
+    let (report, groups, versions) = Default::default();
+    let mut check = Check { point, counters, visit, report, groups, versions };
     let catalogue = Arc::clone(&point.published.catalogue);
     for (schema, propagation) in catalogue.propagations() {
         let is_over = check.scan(Keyspace::Records, schema, |check, record, row| {
             check.current(schema, propagation, record, row)
         })?;
         if is_over.is_break() {
-            break;
+            return Ok(check.report);
         }
         let parts = catalogue.by_id(schema).map_or(0, |entry| entry.schema.key.len());
         let is_over = check.scan(Keyspace::History, schema, |check, rest, row| {
             check.past(schema, parts, propagation, rest, row)
         })?;
         if is_over.is_break() {
-            break;
+            return Ok(check.report);
         }
     }
+    let _ = check.versions()?;
     Ok(check.report)
 }
 
-type Flow = Result<ControlFlow<()>, DataLayerError>;
+pub(super) type Flow = Result<ControlFlow<()>, DataLayerError>;
 
-struct Check<'a> {
-    point: &'a ReadPoint,
+pub(super) struct Check<'a> {
+    pub(super) point: &'a ReadPoint,
     counters: HashMap<SchemaId, SchemaCounters>,
     visit: &'a mut dyn FnMut(DerivedDifference) -> ControlFlow<()>,
     report: DerivedReport,
     /// Those of aggregates, as they are now.
     groups: RefCell<GatheredGroups>,
+    pub(super) versions: Versions,
 }
 
 /// A value to be computed again.
-struct Computed<'a> {
-    transform: &'a Transform,
-    record: &'a Bytes,
-    at: CommitNumber,
-    stored: Option<&'a Bytes>,
+pub(super) struct Computed<'a> {
+    pub(super) transform: &'a Transform,
+    pub(super) record: &'a Bytes,
+    pub(super) at: CommitNumber,
+    pub(super) stored: Option<&'a Bytes>,
 }
 
 impl Check<'_> {
@@ -231,7 +234,8 @@ impl Check<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         if !transform.aggregates().is_empty() {
-            self.report.aggregated += 1;
+            let is_kept = self.versions.keep(transform, record, cell);
+            self.report.aggregated += u64::from(!is_kept);
             return Ok(ControlFlow::Continue(()));
         }
         let at = cell.stamp.commit;
@@ -250,8 +254,27 @@ impl Check<'_> {
     }
 
     fn compare(&mut self, of: &Computed<'_>, inputs: &Draft) -> Flow {
-        self.report.values += 1;
         let computed = self.evaluate(of, inputs)?;
+        self.compare_result(of, computed)
+    }
+
+    /// As [`Check::compare`], with other records that are read elsewhere.
+    pub(super) fn compare_with(
+        &mut self,
+        of: &Computed<'_>,
+        inputs: &Draft,
+        others: &dyn OtherRecords,
+    ) -> Flow {
+        let computed = of.transform.evaluate(of.record, inputs, others)?.result;
+        self.compare_result(of, computed)
+    }
+
+    fn compare_result(
+        &mut self,
+        of: &Computed<'_>,
+        computed: Result<Option<Bytes>, Evaluation>,
+    ) -> Flow {
+        self.report.values += 1;
         match &computed {
             Ok(computed) if computed.as_ref() == of.stored => Ok(ControlFlow::Continue(())),
             _ => self.differs(of, computed),

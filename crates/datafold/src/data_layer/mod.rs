@@ -17,6 +17,7 @@ mod connection_pool;
 mod counters;
 mod db_operations;
 mod derived;
+mod derived_versions;
 mod draft;
 mod element;
 mod element_input;

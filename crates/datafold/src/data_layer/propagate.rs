@@ -126,7 +126,8 @@ impl Reading<'_> {
     }
 
     fn groups(&mut self) -> (&mut Groups, GroupSource<'_>) {
-        (&mut self.groups, GroupSource { rows: self.rows, newest: &mut *self.newest })
+        let rows = self.rows;
+        (&mut self.groups, GroupSource { rows, has_rows: true, newest: &mut *self.newest })
     }
 
     fn draft(&mut self, name: &RecordName) -> Result<&Draft, DataLayerError> {

@@ -469,6 +469,9 @@ impl Run {
         }
         self.check_now();
         check_sound(self.db());
+        // Every version is computed again, those of the past included.
+        let derived = self.db().verify_derived(|difference| panic!("{difference:?}")).unwrap();
+        assert_eq!((derived.differences, derived.aggregated), (0, 0));
         let commit = self.db().stats().unwrap().commit.0;
         self.past.push((commit, self.approved, self.world.clone()));
     }
