@@ -132,3 +132,51 @@ fn a_result_that_was_not_written_is_found_and_a_run_mends_it() {
     assert_eq!((report.records, report.atoms), (1, 1));
     assert_eq!((value(&db, &schema, "x"), differences(&db)), (Value::Int(6), Vec::new()));
 }
+
+fn totals() -> (FoldDb, SchemaName) {
+    let (db, ..) = db();
+    let text = r#"{"name": "Total", "fields": {"note": {}, "of": {"transform": {
+        "inputs": {"all": {"aggregate": "sum(a)", "of": "S"}}, "logic": "all"}}}}"#;
+    let name = db.schemas().load_text(text, None).unwrap().name;
+    db.schemas().approve_schema(&name).unwrap();
+    let text = r#"{"mutation": "upsert", "schema": "Total", "records": [{"note": 1}]}"#;
+    db.mutate(&MutationRequest::parse(text).unwrap()).unwrap();
+    (db, name)
+}
+
+fn total(db: &FoldDb, schema: &SchemaName) -> Value {
+    db.get(schema, &[]).unwrap().unwrap().get("of").cloned().unwrap()
+}
+
+#[test]
+fn a_contribution_that_stays_is_found_in_present_and_past_values() {
+    let (db, schema) = totals();
+    write(&db, "create", 5);
+    assert_eq!(total(&db, &schema), Value::Int(5));
+    plant(Some(Fault::ContributionKept));
+    write(&db, "update", 7);
+    plant(None);
+    assert_eq!(total(&db, &schema), Value::Int(12));
+    let commit = |found: &DerivedDifference| found.commit.0;
+    let now = db.stats().unwrap().commit.0;
+    let found = differences(&db);
+    // The value of now is of that commit as well.
+    assert_eq!(found.iter().map(commit).collect::<Vec<_>>(), [now, now]);
+    assert_eq!(found[0].computed, Ok(Value::Int(7)));
+    write(&db, "update", 8);
+    let found = differences(&db);
+    assert_eq!(found.iter().map(commit).collect::<Vec<_>>(), [now + 1, now, now + 1]);
+}
+
+#[test]
+fn a_panic_in_an_aggregate_is_a_failure_of_its_field() {
+    let (db, schema) = totals();
+    plant(Some(Fault::EvaluationPanics));
+    write(&db, "create", 5);
+    plant(None);
+    let of = FieldName::parse("of").unwrap();
+    let failures = db.schemas().transform_failures(&schema, &of, 9).unwrap();
+    // The evaluation itself panics too.
+    assert_eq!((failures.len(), failures[0].1.code.as_str()), (1, "panic"));
+    assert_eq!(value(&db, &SchemaName::parse("S").unwrap(), "a"), Value::Int(5));
+}
