@@ -5,8 +5,8 @@
 //! written, and half of all others look up a field of its records, but none reads the field that
 //! is written. In a third store only those of other schemas are computed.
 //!
-//! Each computed value has a writer of its own, which the row of its record tells, so that such rows
-//! are longer. In a fourth store no field is computed, and each was written in a commit of its own,
+//! Each computed value has a writer of its own, which the row of its record tells, so that such
+//! rows are longer. In a fourth store no field is computed, and each was written in a commit of its own,
 //! so that its rows are as long. A fifth one, the same as that without transforms, shows how much
 //! the figures of equal stores differ. All are in memory, where a commit costs no sync.
 

@@ -278,8 +278,8 @@ impl Editor<'_> {
         self.write_all(writes)
     }
 
-    /// The transforms of a schema; refuses one of which some could not run. Whoever changes or deletes meanwhile
-    /// a schema that they read is in conflict with this.
+    /// The transforms of a schema; refuses one of which some could not run. Whoever changes or
+    /// deletes meanwhile a schema that they read is in conflict with this.
     fn check_transforms(
         &mut self,
         entry: &Arc<SchemaEntry>,

@@ -114,7 +114,7 @@ impl Check<'_> {
         }
     }
 
-    /// The kind of the aggregate that a row is of; `rest` is what stands behind the kind of the row.
+    /// The kind of the aggregate that a row is of; `rest` is what stands behind its kind.
     fn aggregate_of(&self, id: TransformId, rest: &[u8]) -> Option<AggregateKind> {
         let slot = KeyReader::new(rest).id().ok()?;
         let transform = self.point.published.catalogue.transform(id)?;

@@ -136,8 +136,8 @@ fn records_that_were_there_are_gathered_beside_writes() {
     let db = memory();
     approve(&db, FLIGHT);
     for chunk in 0..10 {
-        let record = |id: i64| {
-            let carrier = ["UA", "AA", "DL"][id as usize % 3];
+        let record = |id: usize| {
+            let carrier = ["UA", "AA", "DL"][id % 3];
             format!(r#"{{"id": {id}, "carrier": "{carrier}", "delay": {}}}"#, id % 50)
         };
         let records: Vec<_> = (chunk * 100..chunk * 100 + 100).map(record).collect();
@@ -243,19 +243,19 @@ fn what_an_aggregate_cannot_be_is_said_at_its_place() {
     }
     let load = |inputs: &str| {
         let text = format!(
-            r#"{{"name": "T", "key": ["code"], "fields": {{"code": {{"value": {{"type": "string"}}}},
+            r#"{{"name": "T", "key": ["code"], "fields": {{
+                "code": {{"value": {{"type": "string"}}}},
                 "n": {{"transform": {{"inputs": {inputs}, "logic": "n + 1"}}}}}}}}"#
         );
         let loaded = db.schemas().load_text(&text, None);
-        let error = match loaded {
+        match loaded {
             Err(error) => error.to_string(),
             Ok(_) => {
                 let error = db.schemas().approve_schema(&name("T")).unwrap_err().to_string();
                 db.pool().schemas().delete(&name("T")).unwrap();
                 error
             }
-        };
-        error
+        }
     };
     for (inputs, told) in [
         (r#"{"x": {"of": "Flight"}}"#, "x.aggregate: is missing"),
