@@ -182,8 +182,12 @@ fn source_of(node: &Lineage) -> String {
                 Value::Object(elements) => counted(elements.len() as u64, "element"),
                 _ => "too many elements".to_owned(),
             },
-            Origin::Aggregate { definition, is_known } => {
-                let note = if *is_known { "" } else { ", as it was then" };
+            Origin::Aggregate { definition, is_known, is_current } => {
+                let note = match (is_known, is_current) {
+                    (false, _) => ", as it was then",
+                    (true, true) => ", now",
+                    (true, false) => "",
+                };
                 harmless(&format!("{}{note}", in_one_line(&definition.to_string())))
             }
             _ => "never written".to_owned(),
@@ -283,6 +287,8 @@ struct NodeAggregate {
     /// As it is defined, in one line.
     definition: String,
     is_known: bool,
+    /// Whether it is the value of now.
+    is_current: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -330,9 +336,11 @@ impl<'l> Node<'l> {
             _ => None,
         };
         let aggregate = match &node.origin {
-            Origin::Aggregate { definition, is_known } => {
-                Some(NodeAggregate { definition: definition.to_string(), is_known: *is_known })
-            }
+            Origin::Aggregate { definition, is_known, is_current } => Some(NodeAggregate {
+                definition: definition.to_string(),
+                is_known: *is_known,
+                is_current: *is_current,
+            }),
             _ => None,
         };
         let atom = node.atom.as_ref().map(|atom| NodeAtom {

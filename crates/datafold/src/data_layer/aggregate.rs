@@ -21,9 +21,9 @@ use crate::model::{
 use crate::planted::{Fault, is_planted};
 
 /// What the condition and each expression of an aggregate may use for one record. They run for
-/// every record that a commit writes, and are never left for later.
+/// every record that a commit writes, besides its other steps, and are never left for later.
 pub const AGGREGATE_LIMITS: Limits =
-    Limits { steps: 10_000, memory_bytes: 1 << 20, output_bytes: 1 << 20 };
+    Limits { steps: 1_000, memory_bytes: 1 << 20, output_bytes: 1 << 20 };
 
 /// An aggregate of a transform, compiled.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub(crate) struct Aggregate {
     pub(crate) definition: AggregateDefinition,
     /// The schema that has the records.
     pub(crate) records: SchemaId,
+    /// The field that stands for the existence of a record.
+    pub(crate) existence: String,
     /// The parts of the group that a record belongs to.
     pub(crate) by: Box<[Part]>,
     /// The schema whose keys the groups have.
@@ -86,7 +88,11 @@ impl Aggregate {
         let programs = self.argument.iter().chain(&self.order);
         let read = filter.chain(programs.flat_map(|(program, _)| program.inputs()));
         let names = by.chain(read.map(|input| input.path.field.clone()));
-        names.map(|name| format!("{}.{name}", self.definition.of)).collect()
+        let mut names: Vec<String> = names.collect();
+        if names.is_empty() {
+            names.push(self.existence.clone());
+        }
+        names.iter().map(|name| format!("{}.{name}", self.definition.of)).collect()
     }
 
     /// What a record contributes that exists and whose cells `value` answers, encoded; `None` if

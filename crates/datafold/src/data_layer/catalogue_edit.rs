@@ -255,8 +255,9 @@ impl Editor<'_> {
         let rows = self.working.rows;
         let has_records = self.has_records(entry.records())?;
         let mut writes = Vec::with_capacity(2 * new.len());
-        for (at, field, definition) in new {
-            let id = TransformId(self.take_index_id()?.0);
+        let ids = self.take_index_ids(new.len())?;
+        for ((at, field, definition), id) in new.into_iter().zip(ids) {
+            let id = TransformId(id.0);
             let mut is_filling = has_records;
             let transform = checked.iter().find(|found| found.at == at);
             let aggregates = transform.iter().flat_map(|found| found.aggregates());
@@ -332,13 +333,17 @@ impl Editor<'_> {
         Ok(counters.records > 0 || self.working.writes_to(records))
     }
 
-    /// The next number of an index or transform, which is never given again.
-    fn take_index_id(&mut self) -> Result<IndexId, DataLayerError> {
-        let id = self.catalogue.next_index_id();
+    /// The next numbers of indexes or transforms, which are never given again.
+    fn take_index_ids(
+        &mut self,
+        count: usize,
+    ) -> Result<impl Iterator<Item = IndexId> + use<>, DataLayerError> {
+        let first = self.catalogue.next_index_id().0;
+        let end = first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         let mut next = Vec::with_capacity(5);
-        ok(Encoder::new(&mut next).u32(id.0 + 1));
+        ok(Encoder::new(&mut next).u32(end));
         self.write(&self.working.rows.next_index_id(), CatalogueWrite::Put(next.into()))?;
-        Ok(id)
+        Ok((first..end).map(IndexId))
     }
 
     /// Makes an index unless there is the same one. It is ready at once if the schema has no
@@ -377,9 +382,11 @@ impl Editor<'_> {
             true => IndexState::Building,
             false => IndexState::Ready,
         };
-        let id = self.take_index_id()?;
         let row = encode_index(entry.id, definition, &state);
-        self.write(&rows.index_row(id), CatalogueWrite::Put(row.into()))
+        for id in self.take_index_ids(1)? {
+            self.write(&rows.index_row(id), CatalogueWrite::Put(row.clone().into()))?;
+        }
+        Ok(())
     }
 
     /// Ends an index; its entries are removed in the background.

@@ -84,9 +84,11 @@ pub enum Origin {
     Aggregate {
         /// What is computed, of which records.
         definition: AggregateDefinition,
-        /// Whether its value is known. That of a result which is still there is; that of an earlier
-        /// one is found by reading the records of its moment, up to [`AGGREGATED_MAX`].
+        /// Whether its value is known. With the result of now stands what it is now; that of an
+        /// earlier result is found by reading the records of its moment, up to [`AGGREGATED_MAX`].
         is_known: bool,
+        /// Whether it is the value of now, which may be newer than the result.
+        is_current: bool,
     },
     /// It is an object of the elements of a field, which people and programs write.
     Elements {
@@ -280,13 +282,13 @@ impl<'p> Tracer<'p> {
         };
         let is_first = self.told.insert((place, key.bytes().clone(), read_at));
         found.is_repeated = !is_first;
-        // The groups of aggregates are what the result was made from as long as it is there.
+        // The groups of now are told with the result of now.
         let newest = ReadPoint { at: self.point.published.number, ..self.point.clone() };
         let newest_commit = match newest.live(place.schema, key.as_bytes())? {
             Some(live) => live.cell(place.field).map(|cell| cell.stamp.commit),
             None => None,
         };
-        let is_there = newest_commit == commit;
+        let is_there = at >= self.point.published.number && newest_commit == commit;
         if is_first {
             (found.inputs, found.left_out) =
                 self.inputs(transform, key, read_at, is_there, depth)?;
@@ -371,7 +373,11 @@ impl<'p> Tracer<'p> {
                 field: definition.name.clone(),
                 mapped_from: None,
                 atom: None,
-                origin: Origin::Aggregate { definition, is_known: value.is_some() },
+                origin: Origin::Aggregate {
+                    definition,
+                    is_known: value.is_some(),
+                    is_current: has_groups,
+                },
                 value: value.unwrap_or_default(),
             });
         }

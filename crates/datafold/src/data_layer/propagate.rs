@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use datafold_lang as lang;
-use datafold_store::{Keyspace, Scan};
+use datafold_store::{BatchKey, Keyspace, Scan};
 
 use super::aggregate_groups::{GroupSource, Groups};
 use super::asked::{AskedWrites, Task, TaskProgress};
@@ -23,6 +23,7 @@ use super::failure::unreadable;
 use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
 use super::index_build::Progress;
 use super::materialize::Materialized;
+use super::pipeline::TRANSACTION_BYTES_MAX;
 use super::propagation::{Cause, Propagation};
 use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
 use super::transform::{
@@ -32,6 +33,13 @@ use super::transform_graph::Watcher;
 use super::working_set::{Background, ElementName, RowSource, drafts_of};
 use crate::model::{OnError, RecordKey};
 use crate::planted::{Fault, is_planted};
+
+/// What is computed in a commit may take so many bytes of the rows that it writes; what takes more
+/// is left to the background, so that no commit is refused for what depends on it.
+const PROPAGATED_BYTES_MAX: usize = TRANSACTION_BYTES_MAX / 4;
+
+/// What a row takes besides its bytes.
+const ROW_BYTES: usize = 256;
 
 /// The records of a transaction, by schema and key.
 type Records = BTreeMap<RecordName, Draft>;
@@ -49,6 +57,8 @@ pub(super) struct Propagate<'a> {
     reading: Reading<'a>,
     /// What may still be computed in this commit.
     left: PropagationLimits,
+    /// How many bytes of rows and results may still be written for what is computed.
+    bytes_left: usize,
     /// What the library computes by itself refuses nothing.
     is_background: bool,
     out: &'a mut Materialized,
@@ -91,6 +101,8 @@ struct Reading<'a> {
     groups: Groups,
     /// How far the groups are made of the records that were there before.
     gathering: HashMap<(TransformId, usize), Option<Progress>>,
+    /// Rows of indexes that the commit writes itself: those of what it approves.
+    written: HashMap<Bytes, Option<Bytes>>,
 }
 
 impl Reading<'_> {
@@ -106,7 +118,10 @@ impl Reading<'_> {
         let name = (transform.id, slot);
         if !self.gathering.contains_key(&name) {
             let key = self.rows.gathering(transform.id, slot);
-            let row = self.newest.read(Keyspace::Indexes, &key)?;
+            let row = match self.written.get(&key) {
+                Some(row) => row.clone(),
+                None => self.newest.read(Keyspace::Indexes, &key)?,
+            };
             let progress = row.map(|row| Progress::decode(&row)).transpose();
             let progress =
                 progress.map_err(|error| DataLayerError::row(Keyspace::Indexes, &key, error))?;
@@ -214,6 +229,10 @@ impl<'a> Propagate<'a> {
         limits: PropagationLimits,
         out: &'a mut Materialized,
     ) -> Self {
+        let of_indexes = |((keyspace, key), row): &(BatchKey, Option<Bytes>)| {
+            (*keyspace == Keyspace::Indexes).then(|| (key.clone(), row.clone()))
+        };
+        let written = out.writes.iter().filter_map(of_indexes).collect();
         Self {
             catalogue,
             number,
@@ -224,8 +243,10 @@ impl<'a> Propagate<'a> {
                 drafts: HashMap::new(),
                 groups: Groups::default(),
                 gathering: HashMap::new(),
+                written,
             },
             left: limits,
+            bytes_left: PROPAGATED_BYTES_MAX,
             is_background: false,
             out,
             elements: None,
@@ -358,7 +379,7 @@ impl<'a> Propagate<'a> {
         let fills = is_filling || (propagation.is_filling() && draft.is_written());
         let cause = if fills { Cause::Filling } else { Cause::Written };
         propagation.run(draft, cause, |transform, draft| {
-            if self.left.steps == 0 {
+            if self.is_exhausted() {
                 self.defer(transform, Task::Record(record.clone()))?;
                 return Ok(None);
             }
@@ -366,6 +387,7 @@ impl<'a> Propagate<'a> {
             self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
             match evaluated.result {
                 Ok(value) => {
+                    self.take_bytes(value.as_ref().map_or(0, Bytes::len));
                     let recovered = self.ended(transform, record, FailureChange::Recovered);
                     recovered.map_err(unreadable)?;
                     Ok(Some(value))
@@ -507,9 +529,12 @@ impl<'a> Propagate<'a> {
                 return Ok(());
             }
             let draft = self.reading.drafts.remove(&name);
+            // Its row is written anew, and what it was goes to the history.
+            let row = draft.iter().filter_map(|draft| draft.before_row.as_ref());
+            self.take_bytes(row.map(Bytes::len).sum::<usize>() + 2 * ROW_BYTES);
+            // What was never computed of it is left to the filling: computed here, it could come
+            // behind those that read it.
             records.extend(draft.map(|draft| (name.clone(), draft)));
-            let propagation = self.catalogue.propagation(transform.records).cloned();
-            self.add_filling(propagation.as_deref(), record);
         }
         let level = self.catalogue.graph().level(transform.id);
         let due = Due { level, transform: transform.id, record: Some(record.clone()) };
@@ -517,7 +542,7 @@ impl<'a> Propagate<'a> {
             return Ok(());
         }
         if !self.own.contains(&name) {
-            if self.left.outputs == 0 {
+            if self.left.outputs == 0 || self.bytes_left == 0 {
                 return self.defer(transform, Task::Record(record.clone()));
             }
             self.left.outputs -= 1;
@@ -536,7 +561,7 @@ impl<'a> Propagate<'a> {
         }
         let name = (transform.records, record.clone());
         let Some(draft) = records.get(&name).filter(|draft| draft.exists()) else { return Ok(()) };
-        if self.left.steps == 0 {
+        if self.is_exhausted() {
             return self.defer(&transform, Task::Record(record.clone()));
         }
         let Some(elements) = self.elements else { return Ok(()) };
@@ -564,7 +589,9 @@ impl<'a> Propagate<'a> {
         if draft.value(output) == value.as_ref() || is_planted(Fault::ResultKept) {
             return Ok(());
         }
+        let bytes = value.as_ref().map_or(0, Bytes::len);
         draft.merge([(output, value)].into());
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
         let has_changed = has_changed(draft, Part::Cell(output));
         if let Some(propagation) = self.catalogue.propagation(transform.records).cloned() {
             propagation.readers(output).for_each(|reader| self.add_due(reader, record));
@@ -625,6 +652,15 @@ impl<'a> Propagate<'a> {
             }
         }
         Ok(changed)
+    }
+
+    /// Whether no more is computed in this commit.
+    fn is_exhausted(&self) -> bool {
+        self.left.steps == 0 || self.bytes_left == 0
+    }
+
+    fn take_bytes(&mut self, bytes: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
     }
 
     /// Leaves something to the background.

@@ -445,9 +445,12 @@ fn aggregate(
         AggregateKind::Sum | AggregateKind::Average => Type::NUMBER,
         _ => of_argument,
     };
+    let first = source.schema.fields.first().map(|field| &field.name);
+    let existence = source.schema.key.first().or(first);
     let aggregate = Aggregate {
         definition: definition.clone(),
         records: source.records(),
+        existence: existence.map_or_else(String::new, ToString::to_string),
         by: parts.into(),
         owner: Arc::clone(&entry.schema),
         filter: filter.transpose()?,

@@ -1,5 +1,7 @@
 //! Running transforms again for records that are there.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 use datafold_store::{Keyspace, Scan};
 
@@ -44,6 +46,7 @@ impl Pipeline {
     ) -> Result<Vec<Bytes>, DataLayerError> {
         let prefix = self.rows.index(transform.rows());
         let mut scan = Scan::prefix(Keyspace::Indexes, &prefix).rows(limit);
+        scan.upper = Bound::Excluded(self.rows.failures_end(transform));
         if let Some(after) = after {
             scan = scan.after(&self.rows.failure(transform, after));
         }

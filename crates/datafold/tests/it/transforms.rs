@@ -12,6 +12,7 @@ mod model_others;
 mod others;
 mod queue;
 mod runs;
+mod unfilled;
 
 use datafold::FoldDb;
 use datafold::engine::{Mutation, RecordInput};
