@@ -43,7 +43,8 @@ fn what_is_reached_before_it_is_filled_is_computed_once_all_is_there() {
     }
     let view = |name: &str, field: &str, logic: &str| {
         format!(
-            r#"{{"name": "{name}", "key": ["k"], "fields": {{"k": {{"value": {{"type": "integer"}}}},
+            r#"{{"name": "{name}", "key": ["k"], "fields": {{
+                "k": {{"value": {{"type": "integer"}}}},
                 "x": {{"field_mappers": {{"B": "x"}}}},
                 "{field}": {{"transform": {{"logic": "{logic}"}}}}}}}}"#
         )
