@@ -7,8 +7,8 @@
 //!
 //! Each computed value has a writer of its own, which the row of its record tells, so that such
 //! rows are longer. In a fourth store no field is computed, and each was written in a commit of its
-//! own, so that its rows are as long. A fifth one, the same as that without transforms, shows how much
-//! the figures of equal stores differ. All are in memory, where a commit costs no sync.
+//! own, so that its rows are as long. A fifth one, the same as that without transforms, shows how
+//! much the figures of equal stores differ. All are in memory, where a commit costs no sync.
 
 use std::fmt::Write as _;
 
