@@ -29,7 +29,7 @@ pub(crate) use super::layout::CellPlace;
 pub(crate) use super::lineage::Tracer;
 pub(crate) use super::pipeline::{Execution, Pipeline};
 pub(crate) use super::plain_row::{locate_plain, project_plain};
-pub(crate) use super::prefetch::Prefetch;
+pub(crate) use super::prefetch::{Planned, Prefetch};
 pub(crate) use super::propagation::Cause;
 pub(crate) use super::publication::Deadline;
 pub(crate) use super::published::Published;

@@ -19,6 +19,16 @@ use super::transform::{Evaluation, Finder, OtherRecords, Part, Target, Transform
 use super::transform_graph::Watcher;
 use super::transform_queue::rows_of;
 
+/// What a commit does with a record, as far as that is known before it has its place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Planned<'w> {
+    /// It writes cells of a record that is there.
+    Merge(&'w FieldWrites),
+    /// It writes cells of a record that may begin with them.
+    Write(&'w FieldWrites),
+    Delete,
+}
+
 /// Rows that were read before the writer lock was taken, with the state they are from.
 #[derive(Debug)]
 pub(crate) struct Prefetch {
@@ -29,24 +39,32 @@ pub(crate) struct Prefetch {
 impl Prefetch {
     /// Reads the rows that writing cells of some records reads, those of the records that they read
     /// then, and those of the records that depend on them. What is not known before the commit has
-    /// its place is not among them. Without writes, a record is deleted.
+    /// its place is not among them.
     pub(crate) fn with_dependents(
         published: Arc<Published>,
         rows: Rows,
         mut keys: Vec<BatchKey>,
-        written: &[(SchemaId, Bytes, Option<&FieldWrites>)],
+        planned: &[(SchemaId, Bytes, Planned<'_>)],
         outputs_max: usize,
     ) -> Result<Self, DataLayerError> {
         let catalogue = Arc::clone(&published.catalogue);
         let mut left = outputs_max;
         let mut groups = HashSet::new();
-        for (schema, record, writes) in written {
+        for (schema, record, planned) in planned {
             if catalogue.is_local(*schema) {
                 continue;
             }
-            let own = catalogue.propagation(*schema);
+            let writes = match planned {
+                Planned::Merge(writes) | Planned::Write(writes) => Some(*writes),
+                Planned::Delete => None,
+            };
+            let own = match (catalogue.propagation(*schema), planned) {
+                (Some(found), Planned::Merge(writes)) => found.depending(writes.keys().copied()),
+                (Some(found), _) => found.transforms().iter().collect(),
+                (None, _) => Vec::new(),
+            };
             let mut draft = None;
-            for transform in own.into_iter().flat_map(|found| found.transforms().iter()) {
+            for transform in own {
                 keys.extend(rows_of(rows, transform, record));
                 if let Some(writes) = writes.filter(|_| transform.others().next().is_some()) {
                     if draft.is_none() {
@@ -61,14 +79,15 @@ impl Prefetch {
                 }
             }
             let graph = catalogue.graph();
-            let written: Vec<Part> = match writes {
-                Some(writes) => {
-                    // Whether it begins to exist is not known yet.
+            let cells = writes.into_iter().flat_map(|writes| writes.keys().copied());
+            let cells = cells.map(Part::Cell);
+            let written: Vec<Part> = match planned {
+                Planned::Merge(_) => cells.collect(),
+                Planned::Write(_) => {
                     let key = catalogue.by_id(*schema).map_or(0, |entry| entry.schema.key.len());
-                    let fields = writes.keys().copied().map(Part::Cell);
-                    fields.chain((0..key).map(Part::Key)).collect()
+                    cells.chain((0..key).map(Part::Key)).collect()
                 }
-                None => graph.watched(*schema).collect(),
+                Planned::Delete => graph.watched(*schema).collect(),
             };
             for Watcher { transform, finder } in graph.watchers(*schema, written.into_iter()) {
                 let prefix = match finder {

@@ -277,6 +277,7 @@ impl<'a> Propagate<'a> {
         let queued: BTreeSet<_> = background.due.iter().map(|(name, _)| name).collect();
         let mut of_schema = None;
         let mut linked = Vec::new();
+        let mut is_any_read = false;
         for (name, draft) in &mut *records {
             let (is_local, propagation) = match &of_schema {
                 Some((known, is_local, found)) if *known == name.0 => (*is_local, found),
@@ -289,24 +290,55 @@ impl<'a> Propagate<'a> {
             };
             if !is_local || queued.contains(name) {
                 linked.push(name.clone());
+                is_any_read |= queued.contains(name)
+                    || background.filling.contains(name)
+                    || written_elements.contains_key(name)
+                    || self.is_read(propagation.as_deref(), name.0, draft);
             } else if let Some(propagation) = propagation.clone() {
                 self.local(&propagation, name, draft, background.filling.contains(name))?;
             }
         }
+        if is_any_read {
+            self.linked(&linked, records, &written_elements, background)?;
+        }
+        while let Some(due) = self.due.pop_first() {
+            self.compute(due, records)?;
+        }
+        self.finish()
+    }
+
+    /// Whether something may have to be computed because of a record.
+    fn is_read(&self, own: Option<&Propagation>, schema: SchemaId, draft: &Draft) -> bool {
+        match &draft.after {
+            After::Untouched => false,
+            After::Merged(writes) => {
+                own.is_some_and(|own| own.is_filling() || own.reads_any(writes.keys()))
+                    || self.catalogue.graph().watches_any(schema, writes.keys())
+            }
+            After::Created(_) | After::Deleted => true,
+        }
+    }
+
+    /// Lists what depends on records that have to do with others.
+    fn linked(
+        &mut self,
+        linked: &[RecordName],
+        records: &mut Records,
+        written_elements: &BTreeMap<RecordName, Vec<FieldId>>,
+        background: &Background,
+    ) -> Result<(), CommitError> {
+        let queued: BTreeSet<_> = background.due.iter().map(|(name, _)| name).collect();
         let is_own = |name: &&RecordName| {
             let is_written = records.get(*name).is_some_and(Draft::is_written)
                 || written_elements.contains_key(*name);
             is_written || background.filling.contains(*name) || queued.contains(*name)
         };
         self.own = linked.iter().filter(is_own).cloned().collect();
-        for name in &linked {
+        for name in linked {
             let fields = written_elements.get(name).map_or(&[][..], |fields| fields);
             self.begin(name, records, fields, background.filling.contains(name))?;
         }
-        while let Some(due) = self.due.pop_first() {
-            self.compute(due, records)?;
-        }
-        self.finish()
+        Ok(())
     }
 
     /// Takes over what a commit of the background does of the tasks.

@@ -91,6 +91,27 @@ impl Propagation {
         self.reading([field].into_iter()).filter_map(|at| self.order.get(at))
     }
 
+    /// Those that depend on some fields of their record, also by way of others, in the order in
+    /// which they run.
+    pub(crate) fn depending(
+        &self,
+        fields: impl Iterator<Item = FieldId>,
+    ) -> Vec<&Arc<Transform>> {
+        let mut due: BTreeSet<usize> = self.reading(fields).collect();
+        let mut found = Vec::new();
+        while let Some(transform) = due.pop_first().and_then(|at| self.order.get(at)) {
+            // They all stand behind this one.
+            due.extend(self.reading([transform.output].into_iter()));
+            found.push(transform);
+        }
+        found
+    }
+
+    /// Whether one of them reads one of some fields of its record.
+    pub(crate) fn reads_any<'f>(&self, mut fields: impl Iterator<Item = &'f FieldId>) -> bool {
+        fields.any(|field| self.readers.contains_key(field))
+    }
+
     /// Computes what depends on the writes of a record, each field once. `compute` answers the
     /// result that is to be written, if there is one.
     pub(crate) fn run<E>(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::ids::{SchemaId, TransformId};
+use super::ids::{FieldId, SchemaId, TransformId};
 use super::layout::CellPlace;
 use super::transform::{Finder, Part, Transform};
 
@@ -55,6 +55,16 @@ impl TransformGraph {
     /// Whether other records read those of a schema.
     pub(crate) fn is_watched(&self, records: SchemaId) -> bool {
         self.watchers.contains_key(&records)
+    }
+
+    /// Whether other records read one of some fields of those of a schema.
+    pub(crate) fn watches_any<'f>(
+        &self,
+        records: SchemaId,
+        mut fields: impl Iterator<Item = &'f FieldId>,
+    ) -> bool {
+        let watched = self.watchers.get(&records);
+        watched.is_some_and(|found| fields.any(|field| found.contains_key(&Part::Cell(*field))))
     }
 
     /// What other records read of those of a schema.

@@ -11,7 +11,7 @@ use super::mutation::{
 };
 use super::record_check::{RecordCheck, mapped_writes};
 use crate::data_layer::internal::{
-    CellPlace, ElementName, FieldAddress, FieldWrites, Pipeline, Prefetch, Published, Rows,
+    CellPlace, ElementName, FieldAddress, FieldWrites, Pipeline, Planned, Prefetch, Published, Rows,
 };
 use crate::data_layer::{DataLayerError, SchemaCore, SchemaEntry, SchemaId};
 use crate::model::{Field, FieldKind, FieldName, RecordKey, SchemaName, SchemaState, Value};
@@ -106,17 +106,22 @@ impl Step {
         schemas.map(|schema| (schema, &self.key))
     }
 
-    /// The records that it writes cells of, with the cells; without them, it deletes one.
-    fn written(&self) -> impl Iterator<Item = (SchemaId, Bytes, Option<&FieldWrites>)> {
+    /// The records that it deletes or writes cells of.
+    fn planned(&self) -> impl Iterator<Item = (SchemaId, Bytes, Planned<'_>)> {
         let own = match &self.action {
-            Action::Write { writes, .. } | Action::Import { writes } => Some(Some(writes)),
-            Action::Delete => Some(None),
+            Action::Write { kind: MutationKind::Update, writes } if self.entry.schema.is_keyed() => {
+                Some(Planned::Merge(writes))
+            }
+            Action::Write { writes, .. } | Action::Import { writes } => {
+                Some(Planned::Write(writes))
+            }
+            Action::Delete => Some(Planned::Delete),
             Action::Put { .. } => None,
         };
-        let own = own.map(|writes| (self.entry.records(), writes));
-        let mapped = self.mapped.iter().map(|of| (of.entry.id, Some(&of.writes)));
+        let own = own.map(|planned| (self.entry.records(), planned));
+        let mapped = self.mapped.iter().map(|of| (of.entry.id, Planned::Write(&of.writes)));
         let record = self.key.bytes();
-        own.into_iter().chain(mapped).map(|(schema, writes)| (schema, record.clone(), writes))
+        own.into_iter().chain(mapped).map(|(schema, planned)| (schema, record.clone(), planned))
     }
 
     pub(crate) fn element_name(&self, write: &ElementWrite) -> ElementName {
@@ -168,9 +173,9 @@ impl Prepared {
         if !published.catalogue.computes() {
             return Prefetch::read(published, keys);
         }
-        let written: Vec<_> = self.steps.iter().flat_map(Step::written).collect();
+        let planned: Vec<_> = self.steps.iter().flat_map(Step::planned).collect();
         let outputs_max = pipeline.limits().outputs;
-        Prefetch::with_dependents(published, pipeline.rows, keys, &written, outputs_max)
+        Prefetch::with_dependents(published, pipeline.rows, keys, &planned, outputs_max)
     }
 
     /// The rows that carrying it out reads.
