@@ -196,6 +196,16 @@ pub(crate) enum SchemaCommand {
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+    /// Change how the fields of a schema are computed
+    ///
+    /// Nothing else may differ from the definition that is there. Of an approved schema the records
+    /// are computed again; only what has another result is written. `transform test --file` shows
+    /// what would come out.
+    Revise {
+        /// The JSON file with the whole definition
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Let applications query and write records of schemas
     Approve(StateArgs),
     /// Refuse to query and write records of schemas

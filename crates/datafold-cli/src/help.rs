@@ -27,7 +27,8 @@ JSON Schema that the values of a field must fit; without it any JSON does. A fie
 or with "field_type": "Collection" or "Range" elements by id or by ordered key.
 
 Of a folder, the files *.json are loaded, sorted by name. A file that cannot be loaded does not
-stop the others. A definition that is there already does not change: give a new one a new name.
+stop the others. A definition that is there already does not change: give a new one a new name, or
+if only computed fields differ in how they are computed, see `datafold schema revise`.
 
 Examples:
   datafold schema load city.json

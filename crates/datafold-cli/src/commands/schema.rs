@@ -1,6 +1,6 @@
 //! `schema`: loading, approving and looking at schemas.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use datafold::FoldDbError;
@@ -25,6 +25,7 @@ pub(crate) fn run(command: SchemaCommand, invocation: &Invocation) -> Done {
     let session = Session::open(invocation)?;
     match command {
         SchemaCommand::Load { paths } => load(&session, &paths),
+        SchemaCommand::Revise { file } => revise(&session, &file),
         SchemaCommand::Approve(args) => set_states(&session, &args, SchemaState::Approved),
         SchemaCommand::Block(args) => set_states(&session, &args, SchemaState::Blocked),
         SchemaCommand::Unload(args) => set_states(&session, &args, SchemaState::Available),
@@ -130,6 +131,23 @@ fn set_states(session: &Session<'_>, args: &StateArgs, state: SchemaState) -> Do
     Ok(())
 }
 
+fn revise(session: &Session<'_>, file: &Path) -> Done {
+    let source = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let exit = if file.exists() { Exit::Failed } else { Exit::NotFound };
+        Failure::new(exit, format!("cannot be read: {error}")).at(&source)
+    })?;
+    let known: BTreeSet<TransformId> = ids_of_transforms(session).collect();
+    let revised = session.db.schemas().revise_text(&text, Some(&source));
+    let (name, fields, receipt) = revised.map_err(|error| session.fail(&error).at(&source))?;
+    let what = match &fields[..] {
+        [] => "unchanged".to_owned(),
+        fields => format!("{} revised", joined(fields)),
+    };
+    print_changed(session, vec![changed(&name, &what, &receipt)])?;
+    await_transforms(session, &name, &known)
+}
+
 fn create_index(session: &Session<'_>, name: &SchemaName, definition: IndexDefinition) -> Done {
     let made = session.db.schemas().create_index(name, &definition);
     made.map_err(|error| session.fail(&error))?;
@@ -152,23 +170,30 @@ fn await_transforms(
 ) -> Done {
     let schemas = session.db.schemas();
     let found = || schemas.transforms(name).map_err(|error| session.fail(&error));
-    let records = schemas.get_status().into_iter().find(|status| status.name == *name);
-    let records = records.map_or(0, |status| status.records);
     let is_new = |transform: &&TransformStatus| !known.contains(&transform.revision);
-    let new: Vec<_> = found()?.iter().filter(is_new).map(|new| new.field.clone()).collect();
-    if !new.is_empty() && records > 0 {
-        let (fields, of) = (joined(&new), counted(records, "record"));
-        footer(format_args!(
-            "computing {fields} of {name} for {of} that exist; it goes on later if you interrupt it"
-        ));
+    let mut new = BTreeMap::<SchemaName, Vec<FieldName>>::new();
+    for transform in found()?.iter().filter(is_new) {
+        new.entry(transform.schema.clone()).or_default().push(transform.field.clone());
+    }
+    for (of, fields) in &new {
+        let records = schemas.get_status().into_iter().find(|status| status.name == *of);
+        let records = records.map_or(0, |status| status.records);
+        if records > 0 {
+            let (fields, count) = (joined(fields), counted(records, "record"));
+            footer(format_args!(
+                "computing {fields} of {of} for {count} that exist; it goes on later if you \
+                 interrupt it"
+            ));
+        }
     }
     if found()?.iter().any(|transform| transform.state == "filling") {
         schemas.wait_for_transforms(name).map_err(|error| session.fail(&error))?;
     }
     for transform in found()?.iter().filter(|transform| transform.failing > 0) {
-        let (field, failing) = (&transform.field, counted(transform.failing, "record"));
-        note(format_args!("{name}.{field} could not be computed for {failing}"));
-        let show = session.invocation.command(&format!("transform show {name}.{field}"));
+        let TransformStatus { schema, field, .. } = transform;
+        let failing = counted(transform.failing, "record");
+        note(format_args!("{schema}.{field} could not be computed for {failing}"));
+        let show = session.invocation.command(&format!("transform show {schema}.{field}"));
         footer(format_args!("{show} tells why"));
     }
     Ok(())

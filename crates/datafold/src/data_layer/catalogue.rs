@@ -19,7 +19,9 @@ use super::serialization::{RowError, SerializationHelper};
 use super::transform::{ComputedRow, Part, Transform, TransformState};
 use super::transform_check::recompile;
 use super::transform_graph::TransformGraph;
+use super::transform_output::home;
 use super::transform_repository;
+use super::transform_revision::{Retired, RetiredRow};
 use crate::model::{
     ContentHash, Field, FieldKind, FieldName, Schema, SchemaName, SchemaState, decode_from,
     encode_value, qualified,
@@ -218,6 +220,7 @@ pub(crate) fn own_form(
             Ok(encode_index(schema, &definition, &state))
         }
         CatalogueKind::ComputedField => Ok(ComputedRow::decode(row).map_err(error)?.encode()),
+        CatalogueKind::RetiredTransform => Ok(RetiredRow::decode(key, row)?.encode()),
         CatalogueKind::Metadata
         | CatalogueKind::NextSchemaId
         | CatalogueKind::NextFieldId
@@ -257,6 +260,8 @@ pub struct SchemaCore {
     computed: BTreeMap<TransformId, Arc<Transform>>,
     /// The transforms that writes run, by the schema that has the records.
     propagations: HashMap<SchemaId, Arc<Propagation>>,
+    /// Transforms whose place others have taken.
+    retired: BTreeMap<TransformId, Arc<Retired>>,
     /// How they depend on each other.
     graph: Arc<TransformGraph>,
     /// The schemas with records whose transforms have changed since these were made.
@@ -335,6 +340,23 @@ impl SchemaCore {
     #[must_use]
     pub fn transform(&self, id: TransformId) -> Option<&Arc<Transform>> {
         self.computed.get(&id)
+    }
+
+    /// The transform with this number, also one whose place another one has taken.
+    pub(crate) fn revision(&self, id: TransformId) -> Option<&Arc<Transform>> {
+        let retired = || Some(&self.retired.get(&id)?.transform);
+        self.transform(id).or_else(retired)
+    }
+
+    /// The transforms whose place others have taken, by their numbers.
+    pub(crate) fn retired(&self) -> impl Iterator<Item = &Arc<Retired>> {
+        self.retired.values()
+    }
+
+    /// Whether the records still have results of a transform whose place this one has taken.
+    pub(crate) fn is_replacing(&self, transform: &Transform) -> bool {
+        let mut retired = self.retired().map(|found| found.transform.cell());
+        transform.is_filling() && retired.any(|found| found == transform.cell())
     }
 
     /// The transform of an approved schema with this name, `Schema.field`.
@@ -462,7 +484,7 @@ impl SchemaCore {
             Some(CatalogueKind::Schema) => {
                 let id = SchemaId(reader.id().map_err(error)?);
                 match after {
-                    Some(row) => self.define(id, Definition::decode(key, row)?),
+                    Some(row) => self.define(id, Definition::decode(key, row)?)?,
                     None => self.remove(id),
                 }
             }
@@ -510,6 +532,13 @@ impl SchemaCore {
                     row.map_err(|source| DataLayerError::row(Keyspace::Catalogue, key, source))?;
                 self.set_computed(id, row);
             }
+            Some(CatalogueKind::RetiredTransform) => {
+                let id = TransformId(reader.id().map_err(error)?);
+                let row = after.map(|row| RetiredRow::decode(key, row)).transpose()?;
+                self.retired.remove(&id);
+                let retired = row.and_then(|row| self.resolve_retired(id, row));
+                self.retired.extend(retired.map(|retired| (id, Arc::new(retired))));
+            }
             Some(CatalogueKind::Transform) => match (before, after) {
                 (None, Some(_)) => self.transforms += 1,
                 (Some(_), None) => self.transforms = self.transforms.saturating_sub(1),
@@ -521,7 +550,7 @@ impl SchemaCore {
         Ok(())
     }
 
-    fn define(&mut self, id: SchemaId, definition: Definition) {
+    fn define(&mut self, id: SchemaId, definition: Definition) -> Result<(), DataLayerError> {
         let old = self.by_id(id).cloned();
         let name = definition.schema.name.clone();
         let mut entry = SchemaEntry {
@@ -532,7 +561,7 @@ impl SchemaCore {
             loaded: definition.loaded,
             source: definition.source,
             state: old.as_ref().map(|old| old.state).unwrap_or_default(),
-            reason: old.and_then(|old| old.reason.clone()),
+            reason: old.as_ref().and_then(|old| old.reason.clone()),
             layout: None,
             defaults: Arc::default(),
             projection: Projection::default(),
@@ -541,6 +570,10 @@ impl SchemaCore {
         entry.settle(None);
         self.names.insert(id, name.clone());
         self.by_name.insert(name, Arc::new(entry));
+        match old.and_then(|old| old.layout.clone()) {
+            Some(layout) => self.set_layout(id, layout),
+            None => Ok(()),
+        }
     }
 
     fn remove(&mut self, id: SchemaId) {
@@ -660,22 +693,27 @@ impl SchemaCore {
         let entry = self.by_id(row.schema)?;
         let at = (row.field.0 as usize).checked_sub(1)?;
         let field = entry.schema.fields.get(at)?;
-        let place = entry.place_at(at).filter(|place| place.schema == entry.records())?;
+        let home = home(self, entry, field)?;
         let logic = match before {
             Some(before) => before.logic.clone(),
-            None => recompile(self, entry, field.transform.as_ref()?).transpose()?,
+            None => recompile(self, entry, home, field.transform.as_ref()?).transpose()?,
         };
-        Some(Transform {
-            id,
-            schema: entry.schema.name.clone(),
-            field: field.name.clone(),
-            state: row.state,
-            records: entry.records(),
-            output: place.field,
-            shape: Arc::clone(&entry.shape),
-            at,
-            logic,
-        })
+        Transform::new(id, row.state, (entry, at), home, logic)
+    }
+
+    fn resolve_retired(&self, id: TransformId, row: RetiredRow) -> Option<Retired> {
+        let entry = self.by_id(row.schema)?;
+        let at = (row.field.0 as usize).checked_sub(1)?;
+        // The definition as it was.
+        let mut schema = Schema::clone(&entry.schema);
+        schema.fields.get_mut(at)?.transform = Some(row.definition);
+        let field = schema.fields.get(at)?;
+        let home = home(self, entry, field)?;
+        let logic = recompile(self, entry, home, field.transform.as_ref()?).transpose()?;
+        let state = TransformState::Retired;
+        let mut transform = Transform::new(id, state, (entry, at), home, logic)?;
+        transform.source.schema = Arc::new(schema);
+        Some(Retired { transform: Arc::new(transform), has_rows: row.has_rows })
     }
 
     fn set_state(&mut self, id: SchemaId, row: StateRow) {

@@ -17,10 +17,11 @@ use super::pipeline::Execution;
 use super::record::ok;
 use super::rows::CatalogueKind;
 use super::transaction::TransactionState;
-use super::transform::{ComputedRow, Transform, TransformState};
+use super::transform::{Transform, TransformState};
 use super::transform_check::{self, TransformProblem};
 use super::transform_graph::levels;
 use super::transform_repository;
+use super::transform_revision::Retired;
 use super::working_set::{CatalogueWrite, RowSource, WorkingSet};
 use crate::model::{Field, FieldKind, FieldName, IndexDefinition, Schema, SchemaName, SchemaState};
 
@@ -111,6 +112,7 @@ impl Editor<'_> {
         let define = CatalogueWrite::Define {
             schema: Arc::clone(schema),
             hash,
+            loaded: None,
             source: source.map(Arc::from),
         };
         self.write(&rows.schema(id), define)?;
@@ -150,12 +152,13 @@ impl Editor<'_> {
             }));
         }
         let rows = self.working.rows;
-        let of_schema = |found: &&Arc<Transform>| found.schema == schema.name;
-        let replaced: Vec<_> = self.catalogue.computed().filter(of_schema).cloned().collect();
+        let replaced: Vec<_> = self.defined_by(&schema.name).cloned().collect();
         for transform in replaced {
             self.write(&rows.computed_field(transform.id), CatalogueWrite::Delete)?;
         }
-        let define = CatalogueWrite::Define { schema: Arc::clone(schema), hash, source: None };
+        let loaded = Some(old.loaded);
+        let schema = Arc::clone(schema);
+        let define = CatalogueWrite::Define { schema, hash, loaded, source: None };
         self.write(&rows.schema(old.id), define)?;
         let layout = Layout { records: old.records(), cells: cells.into() };
         self.write(&rows.layout(old.id), CatalogueWrite::Put(layout.encode().into()))
@@ -239,29 +242,24 @@ impl Editor<'_> {
     }
 
     /// Registers the transforms of a schema, unless they are: all of them or none. They are ready
-    /// at once if the schema has no records, and else what is there is computed in the background.
-    fn register_transforms(&mut self, name: &SchemaName) -> Result<(), DataLayerError> {
+    /// at once if there are no records to compute, and else what is there is computed in the
+    /// background.
+    pub(super) fn register_transforms(&mut self, name: &SchemaName) -> Result<(), DataLayerError> {
         let entry = self.entry(name)?;
-        let computed = entry.schema.fields.iter().enumerate();
-        let computed =
-            computed.filter_map(|(at, field)| Some((at, field, field.transform.as_ref()?)));
-        let full_name = |field: &Field| format!("{name}.{}", field.name);
-        let is_new = |field: &Field| self.catalogue.transform_of(&full_name(field)).is_none();
-        let new: Vec<_> = computed.filter(|(_, field, _)| is_new(field)).collect();
-        if new.is_empty() {
+        let known: BTreeSet<usize> = self.defined_by(name).map(|found| found.source.at).collect();
+        let is_new =
+            |(at, field): &(usize, &Field)| field.transform.is_some() && !known.contains(at);
+        if !entry.schema.fields.iter().enumerate().any(|found| is_new(&found)) {
             return Ok(());
         }
-        let checked = self.check_transforms(&entry)?;
+        let new = self.check_transforms(&entry, &known)?;
         let rows = self.working.rows;
-        let has_records = self.has_records(entry.records())?;
         let mut writes = Vec::with_capacity(2 * new.len());
         let ids = self.take_index_ids(new.len())?;
-        for ((at, field, definition), id) in new.into_iter().zip(ids) {
+        for (transform, id) in new.into_iter().zip(ids) {
             let id = TransformId(id.0);
-            let mut is_filling = has_records;
-            let transform = checked.iter().find(|found| found.at == at);
-            let aggregates = transform.iter().flat_map(|found| found.aggregates());
-            for (slot, aggregate) in aggregates.enumerate() {
+            let mut is_filling = self.has_records(transform.records)?;
+            for (slot, aggregate) in transform.aggregates().iter().enumerate() {
                 if self.has_records(aggregate.records)? {
                     is_filling = true;
                     let progress = Progress::default().encode();
@@ -269,54 +267,75 @@ impl Editor<'_> {
                 }
             }
             let state = if is_filling { TransformState::Filling } else { TransformState::Ready };
-            let row = ComputedRow { schema: entry.id, field: FieldId::at(at), state };
-            let write = CatalogueWrite::Put(row.encode().into());
+            let write = CatalogueWrite::Put(transform.row(state).encode().into());
             writes.push((rows.computed_field(id), write));
-            let key = rows.catalogue_text(CatalogueKind::Transform, &full_name(field));
-            let row = transform_repository::encode(definition);
-            writes.push((key, CatalogueWrite::Put(row.into())));
+            let key = rows.catalogue_text(CatalogueKind::Transform, &transform.full_name());
+            let row = transform.definition().map(transform_repository::encode);
+            writes.extend(row.map(|row| (key, CatalogueWrite::Put(row.into()))));
         }
         self.write_all(writes)
     }
 
-    /// The transforms of a schema; refuses one of which some could not run. Whoever changes or
-    /// deletes meanwhile a schema that they read is in conflict with this.
+    /// The registered transforms that a schema defines.
+    pub(super) fn defined_by(&self, name: &SchemaName) -> impl Iterator<Item = &Arc<Transform>> {
+        self.catalogue.computed().filter(move |found| found.source.schema.name == *name)
+    }
+
+    /// The transforms of a schema but for those of the known fields; refuses one of which some could
+    /// not run. Whoever changes or deletes meanwhile a schema that they read is in conflict with
+    /// this.
     fn check_transforms(
         &mut self,
         entry: &Arc<SchemaEntry>,
+        known: &BTreeSet<usize>,
     ) -> Result<Vec<Arc<Transform>>, DataLayerError> {
         let mut problems = Vec::new();
-        let known = self.catalogue.computed();
-        let mut all: Vec<_> =
-            known.filter(|found| found.schema != entry.schema.name).cloned().collect();
+        let is_own =
+            |found: &Transform| found.source.id == entry.id && !known.contains(&found.source.at);
+        let mut all: Vec<_> = self.catalogue.computed().cloned().collect();
         let mut read = BTreeSet::new();
         for (at, field) in entry.schema.fields.iter().enumerate() {
-            let Some(definition) = &field.transform else { continue };
-            match transform_check::check(self.catalogue, entry, field, definition) {
-                Err(problem) => problems.push(problem),
-                Ok(logic) => {
-                    let found = Transform::unregistered(entry, at, logic).map(Arc::new);
-                    let schemas = self.catalogue.iter().filter(|other| {
-                        found.iter().any(|found| found.names_schema(&other.schema.name))
-                    });
-                    read.extend(schemas.map(|other| other.id));
-                    all.extend(found);
-                }
+            let Some(definition) = field.transform.as_ref().filter(|_| !known.contains(&at)) else {
+                continue;
+            };
+            let (home, logic) =
+                match transform_check::check(self.catalogue, entry, field, definition) {
+                    Ok(found) => found,
+                    Err(problem) => {
+                        problems.push(problem);
+                        continue;
+                    }
+                };
+            let (id, state) = (TransformId(0), TransformState::Filling);
+            let Some(found) = Transform::new(id, state, (entry, at), home, Ok(logic)) else {
+                continue;
+            };
+            if let Some(other) = all.iter().find(|other| other.cell() == found.cell()) {
+                let name = found.full_name();
+                let rule = match other.defined_in() {
+                    Some(by) => format!("`{name}` is computed by `{by}` as well"),
+                    None => format!("`{name}` is computed by `{}` as well", other.full_name()),
+                };
+                problems.push(TransformProblem::new(field, rule));
             }
+            let schemas = self.catalogue.iter();
+            let schemas = schemas.filter(|other| found.names_schema(&other.schema.name));
+            read.extend(schemas.map(|other| other.id));
+            all.push(Arc::new(found));
         }
         for schema in read {
             self.touch(schema)?;
         }
         if let (_, Some(circle)) = levels(&all) {
-            let name = |found: &Arc<Transform>| format!("`{}.{}`", found.schema, found.field);
-            let names: Vec<_> = circle.iter().map(name).collect();
-            let own = circle.iter().find(|found| found.schema == entry.schema.name);
-            let field = own.and_then(|own| entry.schema.field(own.field.as_str()));
+            let names: Vec<_> =
+                circle.iter().map(|found| format!("`{}`", found.full_name())).collect();
+            let own = circle.iter().find(|found| is_own(found));
+            let field = own.and_then(|own| entry.schema.fields.get(own.source.at));
             let rule = format!("it is computed from itself, by way of {}", names.join(", "));
             problems.extend(field.map(|field| TransformProblem::new(field, rule)));
         }
         if problems.is_empty() {
-            all.retain(|found| found.schema == entry.schema.name);
+            all.retain(|found| is_own(found));
             return Ok(all);
         }
         Err(DataLayerError::Transforms { schema: entry.schema.name.clone(), problems })
@@ -449,13 +468,14 @@ impl Editor<'_> {
         }
         let reads = |found: &&Arc<Transform>| found.names_schema(name);
         let readers = self.catalogue.computed().filter(reads);
-        let readers: Vec<_> =
-            readers.map(|found| format!("`{}.{}`", found.schema, found.field)).collect();
+        let readers = readers.map(|found| found.defined_in().unwrap_or_else(|| found.full_name()));
+        let readers: Vec<_> = readers.map(|name| format!("`{name}`")).collect();
         if !readers.is_empty() {
+            let readers = readers.join(", ");
             return Err(DataLayerError::Refused {
                 what: "schema",
                 name: name.to_string(),
-                rule: format!("is read by {} and cannot be deleted", readers.join(", ")),
+                rule: format!("is read or computed by {readers} and cannot be deleted"),
             });
         }
         let rows = self.working.rows;
@@ -475,8 +495,20 @@ impl Editor<'_> {
                 ),
             });
         }
-        let of_schema = |found: &&Arc<Transform>| found.schema == entry.schema.name;
-        let own = self.catalogue.computed().filter(of_schema).cloned().collect::<Vec<_>>();
+        let own: Vec<_> = self.defined_by(name).cloned().collect();
+        let elsewhere: Vec<_> = own
+            .iter()
+            .filter(|found| found.defined_in().is_some())
+            .map(|found| format!("`{}`", found.full_name()))
+            .collect();
+        if !elsewhere.is_empty() {
+            let fields = elsewhere.join(", ");
+            return Err(DataLayerError::Refused {
+                what: "schema",
+                name: name.to_string(),
+                rule: format!("computes {fields} and cannot be deleted; block it instead"),
+            });
+        }
         for aggregate in own.iter().flat_map(|found| found.aggregates()) {
             let (keyspace, key) = rows.counters(aggregate.records);
             if self.source.read(keyspace, &key)?.is_some() {
@@ -506,14 +538,14 @@ impl Editor<'_> {
         for index in indexes {
             self.write(&rows.index_row(index.id), CatalogueWrite::Delete)?;
         }
-        let of_schema = |found: &&Arc<Transform>| found.schema == entry.schema.name;
-        let transforms = self.catalogue.computed().filter(of_schema);
-        let transforms = transforms.flat_map(|transform| {
-            let full_name = format!("{name}.{}", transform.field);
-            let stored = rows.catalogue_text(CatalogueKind::Transform, &full_name);
+        let transforms = own.iter().flat_map(|transform| {
+            let stored = rows.catalogue_text(CatalogueKind::Transform, &transform.full_name());
             [stored, rows.computed_field(transform.id)]
         });
-        let writes = transforms.map(|key| (key, CatalogueWrite::Delete)).collect();
+        let of_schema = |found: &&Arc<Retired>| found.transform.source.id == entry.id;
+        let retired = self.catalogue.retired().filter(of_schema);
+        let retired = retired.map(|found| rows.retired_transform(found.transform.id));
+        let writes = transforms.chain(retired).map(|key| (key, CatalogueWrite::Delete)).collect();
         self.write_all(writes)?;
         if entry.layout.is_some() {
             self.write(&rows.layout(entry.id), CatalogueWrite::Delete)?;
@@ -551,7 +583,7 @@ impl Editor<'_> {
 }
 
 /// Refuses a definition that no file could have: one that was changed after it was read.
-fn check_definition(schema: &Schema) -> Result<(), DataLayerError> {
+pub(super) fn check_definition(schema: &Schema) -> Result<(), DataLayerError> {
     let invalid = |rule: String| DataLayerError::InvalidData {
         what: format!("the definition of `{}`", schema.name),
         rule,

@@ -163,7 +163,9 @@ impl Check<'_> {
             let flow = if self.fails(transform, &record)? {
                 self.report.failing += 1;
                 self.failing_again(&now, &draft)?
-            } else if transform.state == TransformState::Filling && cell.is_none() {
+            } else if transform.state == TransformState::Filling
+                && cell.is_none_or(|cell| cell.stamp.writer.transform() != Some(transform.id))
+            {
                 self.report.filling += 1;
                 ControlFlow::Continue(())
             } else if Pipeline::is_stale(&self.point.published, transform.id) {
@@ -229,10 +231,12 @@ impl Check<'_> {
         record: &Bytes,
         cell: &Cell,
     ) -> Flow {
-        if cell.stamp.writer.transform() != Some(transform.id) {
+        let catalogue = Arc::clone(&self.point.published.catalogue);
+        let revision = cell.stamp.writer.transform().and_then(|id| catalogue.revision(id));
+        let Some(transform) = revision.filter(|found| found.cell() == transform.cell()) else {
             self.report.unregistered += 1;
             return Ok(ControlFlow::Continue(()));
-        }
+        };
         if !transform.aggregates().is_empty() {
             let is_kept = self.versions.keep(transform, record, cell);
             self.report.aggregated += u64::from(!is_kept);

@@ -61,7 +61,8 @@ impl Check<'_> {
         };
         let catalogue = Arc::clone(&self.point.published.catalogue);
         let mut readers: BTreeMap<SchemaId, Vec<(&Transform, usize)>> = BTreeMap::new();
-        for transform in catalogue.computed() {
+        let retired = catalogue.retired().map(|found| &found.transform);
+        for transform in catalogue.computed().chain(retired) {
             for (slot, aggregate) in transform.aggregates().iter().enumerate() {
                 readers.entry(aggregate.records).or_default().push((&**transform, slot));
             }
@@ -70,7 +71,7 @@ impl Check<'_> {
         for number in (1..=last.0).map(CommitNumber) {
             self.replay(number, &readers, &mut groups.borrow_mut())?;
             for version in by_commit.remove(&number).unwrap_or_default() {
-                let Some(transform) = catalogue.transform(version.transform) else { continue };
+                let Some(transform) = catalogue.revision(version.transform) else { continue };
                 let point = ReadPoint { at: number, ..self.point.clone() };
                 let draft = Draft::found(point.live(transform.records, &version.record)?);
                 let others = Then { others: AsOf::new(&point, number), groups: &groups };

@@ -27,7 +27,7 @@ use crate::sync::{Condvar, Mutex};
 
 /// At most so many rows are read or removed by a commit of the builder: little enough that a writer
 /// who waits behind it hardly notices.
-const CHUNK_ROWS: usize = 512;
+pub(super) const CHUNK_ROWS: usize = 512;
 /// How long the builder waits after a commit that failed, for example on a full disk.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -176,7 +176,8 @@ impl Pipeline {
             }
             return Ok(true);
         }
-        Ok(self.queue_step(chunk_rows)? || self.fill_step(chunk_rows)?)
+        let is_done = self.queue_step(chunk_rows)? || self.fill_step(chunk_rows)?;
+        Ok(is_done || self.retire_step(&published)?)
     }
 
     fn progress(

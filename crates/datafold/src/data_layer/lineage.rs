@@ -243,7 +243,7 @@ impl<'p> Tracer<'p> {
         let catalogue = Arc::clone(&self.point.published.catalogue);
         let transform = match atom.map(|atom| atom.writer.transform()) {
             Some(None) => return Ok(Origin::Written),
-            Some(Some(id)) => match catalogue.transform(id) {
+            Some(Some(id)) => match catalogue.revision(id) {
                 Some(transform) => transform,
                 None => return Ok(Origin::Unregistered(id)),
             },
@@ -288,18 +288,25 @@ impl<'p> Tracer<'p> {
             Some(live) => live.cell(place.field).map(|cell| cell.stamp.commit),
             None => None,
         };
-        let is_there = at >= self.point.published.number && newest_commit == commit;
+        let is_there = at >= self.point.published.number
+            && newest_commit == commit
+            && transform.state != TransformState::Retired;
         if is_first {
             (found.inputs, found.left_out) =
                 self.inputs(transform, key, read_at, is_there, depth)?;
         }
-        if let Some(error) = read_failure(self.point, transform, key.as_bytes())?
+        // What fails now is the one that computes the field now.
+        let catalogue = Arc::clone(&self.point.published.catalogue);
+        let present = catalogue.propagation(place.schema);
+        let present = present.and_then(|found| found.computing(place.field));
+        let present = present.map_or(transform, |found| found);
+        if let Some(error) = read_failure(self.point, present, key.as_bytes())?
             && error.commit <= at
             && commit.is_none_or(|commit| commit < error.commit)
         {
             let time = self.time(error.commit)?;
             let (inputs, left_out) = match is_first {
-                true => self.inputs(transform, key, error.commit, is_there, depth)?,
+                true => self.inputs(present, key, error.commit, is_there, depth)?,
                 false => Default::default(),
             };
             found.failure = Some(FailedDerivation { error, time, inputs, left_out });
@@ -320,11 +327,11 @@ impl<'p> Tracer<'p> {
         has_groups: bool,
     ) -> Result<Reads, DataLayerError> {
         let catalogue = &self.point.published.catalogue;
-        let Some(entry) = catalogue.get(transform.schema.as_str()) else {
-            return Ok(Reads::default());
+        let own = |(schema, field): (SchemaName, FieldName)| {
+            let entry = Arc::clone(catalogue.get(schema.as_str())?);
+            Some(ReadCell { entry, key: key.clone(), field })
         };
-        let own = |field| ReadCell { entry: Arc::clone(entry), key: key.clone(), field };
-        let cells = transform.input_fields().map(own).collect();
+        let cells = transform.input_fields().into_iter().filter_map(own).collect();
         let mut reads = Reads { cells, aggregates: Vec::new() };
         if transform.others().next().is_none() {
             return Ok(reads);

@@ -94,6 +94,13 @@ impl WorkingSet {
             let next = catalogue.with_rows(rows).map_err(|error| own_encoding(&error))?;
             out.catalogue = Some(Arc::new(next));
         }
+        for id in &self.background.retired {
+            if let Some(counted) = counters.get(&id.counter()) {
+                let delta = out.counters(id.counter());
+                delta.records -= signed(counted.records);
+                delta.elements -= signed(counted.elements);
+            }
+        }
         for (key, row) in self.index_rows {
             out.writes.push(((Keyspace::Indexes, key), row));
         }

@@ -93,10 +93,7 @@ impl Propagation {
 
     /// Those that depend on some fields of their record, also by way of others, in the order in
     /// which they run.
-    pub(crate) fn depending(
-        &self,
-        fields: impl Iterator<Item = FieldId>,
-    ) -> Vec<&Arc<Transform>> {
+    pub(crate) fn depending(&self, fields: impl Iterator<Item = FieldId>) -> Vec<&Arc<Transform>> {
         let mut due: BTreeSet<usize> = self.reading(fields).collect();
         let mut found = Vec::new();
         while let Some(transform) = due.pop_first().and_then(|at| self.order.get(at)) {

@@ -20,6 +20,7 @@ pub(crate) enum CatalogueKind {
     Index = 8,
     NextIndexId = 9,
     ComputedField = 10,
+    RetiredTransform = 11,
 }
 
 impl CatalogueKind {
@@ -35,6 +36,7 @@ impl CatalogueKind {
             8 => Some(Self::Index),
             9 => Some(Self::NextIndexId),
             10 => Some(Self::ComputedField),
+            11 => Some(Self::RetiredTransform),
             _ => None,
         }
     }
@@ -163,6 +165,13 @@ impl Rows {
     pub(crate) fn computed_field(self, transform: TransformId) -> BatchKey {
         let mut key = self.key();
         key.id(CatalogueKind::ComputedField as u32).id(transform.0);
+        (Keyspace::Catalogue, key.finish())
+    }
+
+    /// The catalogue row of a transform whose place another one has taken.
+    pub(crate) fn retired_transform(self, transform: TransformId) -> BatchKey {
+        let mut key = self.key();
+        key.id(CatalogueKind::RetiredTransform as u32).id(transform.0);
         (Keyspace::Catalogue, key.finish())
     }
 

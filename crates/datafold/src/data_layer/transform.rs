@@ -18,9 +18,11 @@ use super::draft::Draft;
 use super::element_input::Elements;
 use super::error::{DataLayerError, SerializationError};
 use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
+use super::layout::CellPlace;
 use super::record::ok;
 use super::rows::FieldAddress;
 use super::serialization::{RowError, SerializationHelper};
+use super::transform_output::Home;
 use crate::model::{
     Field, FieldName, RecordKey, Schema, SchemaName, TransformDefinition, Value, decode_lang,
     from_lang, to_lang,
@@ -69,6 +71,8 @@ pub enum TransformState {
     Filling,
     /// Every record is computed.
     Ready,
+    /// Another revision has taken its place; it computes nothing more.
+    Retired,
 }
 
 impl TransformState {
@@ -78,6 +82,7 @@ impl TransformState {
         match self {
             TransformState::Filling => "filling",
             TransformState::Ready => "ready",
+            TransformState::Retired => "retired",
         }
     }
 }
@@ -203,12 +208,22 @@ pub(crate) struct Evaluated {
     pub(crate) steps: u64,
 }
 
+/// The field that says how a transform computes: the one that it computes, or one of another
+/// schema, whose names the logic then has.
+#[derive(Debug, Clone)]
+pub(crate) struct DefinedAt {
+    pub(crate) id: SchemaId,
+    pub(crate) schema: Arc<Schema>,
+    /// The place of the field.
+    pub(crate) at: usize,
+}
+
 /// A transform of an approved schema.
 #[derive(Debug)]
 pub struct Transform {
     /// Its number and revision.
     pub id: TransformId,
-    /// The schema that it was approved with.
+    /// The schema whose field it computes.
     pub schema: SchemaName,
     /// The field that it computes.
     pub field: FieldName,
@@ -221,25 +236,33 @@ pub struct Transform {
     /// The definition of the schema, and the place of the field in it.
     pub(crate) shape: Arc<Schema>,
     pub(crate) at: usize,
+    /// Where it is defined.
+    pub(crate) source: DefinedAt,
     /// What went wrong when it was compiled anew, if that is no longer possible.
     pub(crate) logic: Result<Logic, CompileError>,
 }
 
 impl Transform {
-    /// The transform of a field that is not registered yet.
-    pub(crate) fn unregistered(entry: &SchemaEntry, at: usize, logic: Logic) -> Option<Self> {
-        let field = entry.schema.fields.get(at)?;
-        let place = entry.place(field.name.as_str())?;
+    /// The transform that the field at a place of a schema defines.
+    pub(crate) fn new(
+        id: TransformId,
+        state: TransformState,
+        (entry, at): (&SchemaEntry, usize),
+        home: Home<'_>,
+        logic: Result<Logic, CompileError>,
+    ) -> Option<Self> {
+        let field = home.entry.shape.fields.get(home.at)?;
         Some(Self {
-            id: TransformId(0),
-            schema: entry.schema.name.clone(),
+            id,
+            schema: home.entry.schema.name.clone(),
             field: field.name.clone(),
-            state: TransformState::Filling,
-            records: entry.records(),
-            output: place.field,
-            shape: Arc::clone(&entry.shape),
-            at,
-            logic: Ok(logic),
+            state,
+            records: home.entry.records(),
+            output: home.place()?,
+            shape: Arc::clone(&home.entry.shape),
+            at: home.at,
+            source: DefinedAt { id: entry.id, schema: Arc::clone(&entry.schema), at },
+            logic,
         })
     }
 
@@ -251,12 +274,30 @@ impl Transform {
     /// Its definition.
     #[must_use]
     pub fn definition(&self) -> Option<&TransformDefinition> {
-        self.output_field()?.transform.as_ref()
+        self.source.schema.fields.get(self.source.at)?.transform.as_ref()
     }
 
-    /// The place of the field in its schema, from 1 on.
-    pub(crate) fn place(&self) -> FieldId {
-        FieldId::at(self.at)
+    /// The name of the field that it computes, `Schema.field`.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.field)
+    }
+
+    /// The field of another schema that defines it, `Schema.field`.
+    #[must_use]
+    pub fn defined_in(&self) -> Option<String> {
+        let DefinedAt { schema, at, .. } = &self.source;
+        let field = schema.fields.get(*at).filter(|_| schema.name != self.schema)?;
+        Some(format!("{}.{}", schema.name, field.name))
+    }
+
+    /// The cell that takes the result.
+    pub(crate) fn cell(&self) -> CellPlace {
+        CellPlace { schema: self.records, field: self.output }
+    }
+
+    /// Its row in the catalogue.
+    pub(crate) fn row(&self, state: TransformState) -> ComputedRow {
+        ComputedRow { schema: self.source.id, field: FieldId::at(self.source.at), state }
     }
 
     fn output_field(&self) -> Option<&Field> {
@@ -267,7 +308,7 @@ impl Transform {
     pub(crate) fn inputs(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for path in self.paths() {
-            let schema = path.schema.as_deref().unwrap_or(self.schema.as_str());
+            let schema = path.schema.as_deref().unwrap_or(self.source.schema.name.as_str());
             let mut add = |name: String| {
                 if !names.contains(&name) {
                     names.push(name);
@@ -292,17 +333,24 @@ impl Transform {
         named.find(|found| is_bare && found.definition.name.as_str() == path.field)
     }
 
-    /// The fields of its own record that it reads, each once, in the order of the logic.
-    pub(crate) fn input_fields(&self) -> impl Iterator<Item = FieldName> + '_ {
-        let inputs = self.logic.iter().flat_map(|logic| logic.program.inputs());
-        let is_own = |path: &lang::FieldPath| {
-            path.schema.as_deref().is_none_or(|schema| schema == self.schema.as_str())
-                && self.aggregate_named(path).is_none()
-        };
-        let inputs = inputs.map(|input| &input.path).filter(move |path| is_own(path));
-        let fields = inputs.filter_map(|path| FieldName::parse(&path.field).ok());
-        let mut seen = BTreeSet::new();
-        fields.filter(move |field| seen.insert(field.clone()))
+    /// The fields of its own record that it reads, each once, in the order of the logic, with the
+    /// schemas through which it does.
+    pub(crate) fn input_fields(&self) -> Vec<(SchemaName, FieldName)> {
+        let mut fields = Vec::new();
+        if let Ok(logic) = &self.logic {
+            for (input, source) in logic.program.inputs().iter().zip(&logic.sources) {
+                let is_own =
+                    matches!(source, Source::Key(_) | Source::Cell(_) | Source::Elements(_));
+                let schema = match &input.path.schema {
+                    Some(schema) => SchemaName::parse(schema).ok(),
+                    None => Some(self.source.schema.name.clone()),
+                };
+                let found = schema.zip(FieldName::parse(&input.path.field).ok());
+                let found = found.filter(|found| is_own && !fields.contains(found));
+                fields.extend(found);
+            }
+        }
+        fields
     }
 
     fn paths(&self) -> impl Iterator<Item = &lang::FieldPath> {
@@ -312,10 +360,11 @@ impl Transform {
         })
     }
 
-    /// Whether it names a field of that schema, which is not its own.
+    /// Whether it reads or computes a field of that schema, which does not define it.
     pub(crate) fn names_schema(&self, schema: &SchemaName) -> bool {
-        *schema != self.schema
-            && (self.paths().any(|path| path.schema.as_deref() == Some(schema.as_str()))
+        *schema != self.source.schema.name
+            && (*schema == self.schema
+                || self.paths().any(|path| path.schema.as_deref() == Some(schema.as_str()))
                 || self.aggregates().iter().any(|found| found.definition.of == *schema))
     }
 
@@ -642,6 +691,8 @@ impl ComputedRow {
         let state = match self.state {
             TransformState::Filling => 0,
             TransformState::Ready => 1,
+            // It has a row of another kind.
+            TransformState::Retired => 2,
         };
         let mut out = Vec::with_capacity(12);
         ok(Encoder::new(&mut out)

@@ -12,6 +12,7 @@ use datafold_lang::{
 use super::aggregate::Aggregate;
 use super::catalogue::{SchemaCore, SchemaEntry};
 use super::transform::{Logic, LookupSource, Part, Source, Target};
+use super::transform_output::{Home, has_same_key, home, no_home};
 use crate::model::{
     AggregateDefinition, AggregateKind, Field, FieldKind, FieldName, SchemaState,
     TransformDefinition, qualified, type_of,
@@ -51,13 +52,13 @@ impl fmt::Display for TransformProblem {
     }
 }
 
-/// Checks and compiles the transform of a field that has one.
-pub(crate) fn check(
-    catalogue: &SchemaCore,
-    entry: &SchemaEntry,
+/// Checks and compiles the transform of a field that has one; answers where its results go, too.
+pub(crate) fn check<'a>(
+    catalogue: &'a SchemaCore,
+    entry: &'a SchemaEntry,
     field: &Field,
     definition: &TransformDefinition,
-) -> Result<Logic, TransformProblem> {
+) -> Result<(Home<'a>, Logic), TransformProblem> {
     let refuse = |rule: String| Err(TransformProblem::new(field, rule));
     if field.kind != FieldKind::Single {
         let kind = field.kind;
@@ -67,12 +68,11 @@ pub(crate) fn check(
         return refuse("the field is mapped too, so that its data would have two writers".into());
     }
     let schema = &entry.schema.name;
-    let is_own =
-        |text: &str| qualified(text).is_some_and(|(of, name)| of == *schema && name == field.name);
-    if let Some(output) = definition.output.as_ref().filter(|output| !is_own(output)) {
-        return refuse(format!(
-            "its output is `{output}`, but a transform computes the field that it stands at"
-        ));
+    let Some(home) = home(catalogue, entry, field) else {
+        return refuse(no_home(catalogue, definition));
+    };
+    if let Some(rule) = home.refusal(catalogue, entry) {
+        return refuse(rule);
     }
     for input in &definition.inputs {
         let named = qualified(input).and_then(|(of, name)| {
@@ -86,10 +86,10 @@ pub(crate) fn check(
             return refuse(format!("its input `{input}` is not a field of `{of}`"));
         }
     }
-    let aggregates = aggregates(catalogue, entry, definition, Some(field))
+    let aggregates = aggregates(catalogue, (entry, home), definition, true)
         .map_err(|problem| problem.of(field))?;
     let aggregates = &aggregates[..];
-    let names = ReadableNames { catalogue, entry, definition, aggregates, output: Some(field) };
+    let names = ReadableNames { catalogue, entry, home, definition, aggregates, is_new: true };
     let program = compile(&names, &BTreeSet::new())
         .map_err(|error| TransformProblem::of_logic(field, error))?;
     let refused: Vec<_> =
@@ -97,27 +97,29 @@ pub(crate) fn check(
     if !refused.is_empty() {
         return Err(TransformProblem::of_logic(field, names.place(&refused)));
     }
-    let stored = type_of(field);
+    let stored = home.field().map_or(Type::ANY, type_of);
     if !program.result_type().may_become(&stored) {
         let found = program.result_type();
         return refuse(format!("its result is {found}, but the field takes {stored}"));
     }
-    names.bind(program).map_err(|rule| TransformProblem::new(field, rule))
+    let logic = names.bind(program).map_err(|rule| TransformProblem::new(field, rule))?;
+    Ok((home, logic))
 }
 
 /// Compiles logic that was approved, without further questions.
 pub(crate) fn recompile(
     catalogue: &SchemaCore,
     entry: &SchemaEntry,
+    home: Home<'_>,
     definition: &TransformDefinition,
 ) -> Result<Option<Logic>, CompileError> {
-    let aggregates = match aggregates(catalogue, entry, definition, None) {
+    let aggregates = match aggregates(catalogue, (entry, home), definition, false) {
         Ok(aggregates) => aggregates,
         Err(AggregateProblem { error: Some(error), .. }) => return Err(error),
         Err(_) => return Ok(None),
     };
     let aggregates = &aggregates[..];
-    let names = ReadableNames { catalogue, entry, definition, aggregates, output: None };
+    let names = ReadableNames { catalogue, entry, home, definition, aggregates, is_new: false };
     let program = compile(&names, &BTreeSet::new())?;
     Ok(names.bind(program).ok())
 }
@@ -145,12 +147,14 @@ fn paths(program: &Program) -> impl Iterator<Item = &FieldPath> {
 #[derive(Clone, Copy)]
 struct ReadableNames<'a> {
     catalogue: &'a SchemaCore,
+    /// The schema that defines the transform.
     entry: &'a SchemaEntry,
+    home: Home<'a>,
     definition: &'a TransformDefinition,
     /// The aggregates of the definition, with the types of their values.
     aggregates: &'a [(Aggregate, Type)],
-    /// The field that it computes, if it is not approved yet.
-    output: Option<&'a Field>,
+    /// Whether it is not approved yet.
+    is_new: bool,
 }
 
 impl<'a> ReadableNames<'a> {
@@ -160,7 +164,7 @@ impl<'a> ReadableNames<'a> {
             return Some(self.entry);
         }
         let found = self.catalogue.get(schema)?;
-        let is_readable = self.output.is_none() || found.state == SchemaState::Approved;
+        let is_readable = !self.is_new || found.state == SchemaState::Approved;
         is_readable.then_some(found)
     }
 
@@ -180,7 +184,8 @@ impl<'a> ReadableNames<'a> {
             }
             let source = match self.schema_of(path) {
                 Some(other) => self.other_source(other, &path.field),
-                None => self.own_source(&path.field),
+                None if self.home.is_of(self.entry) => self.own_source(&path.field),
+                None => self.other_source(self.entry, &path.field),
             };
             source.ok_or_else(|| missing(path))
         };
@@ -222,9 +227,11 @@ impl<'a> ReadableNames<'a> {
 
     fn other_source(self, other: &SchemaEntry, name: &str) -> Option<Source> {
         let target = target(other, name)?;
+        let is_own = target.records == self.home.entry.records();
         Some(match target.part {
             // Two schemas over the same records.
-            Part::Cell(field) if target.records == self.entry.records() => Source::Cell(field),
+            Part::Cell(field) if is_own => Source::Cell(field),
+            Part::Key(part) if is_own => Source::Key(part),
             _ if other.schema.is_keyed() => Source::Same(target),
             _ => Source::One(target),
         })
@@ -238,7 +245,9 @@ impl<'a> ReadableNames<'a> {
         let name = path.field.as_str();
         let schema = path.schema.as_deref().unwrap_or(self.entry.schema.name.as_str());
         let is_own = schema == self.entry.schema.name.as_str();
-        if is_own && self.output.is_some_and(|output| output.name.as_str() == name) {
+        let is_at_home = is_own && self.home.is_of(self.entry);
+        let is_output = self.home.field().is_some_and(|output| output.name.as_str() == name);
+        if is_at_home && is_output && self.is_new {
             return Some((format!("`{name}` would be computed from itself"), None));
         }
         let is_listed = |input: &String| {
@@ -251,13 +260,13 @@ impl<'a> ReadableNames<'a> {
         }
         let of = if is_own { self.entry } else { self.other(schema)? };
         let (place, field) = of.placed_field(name)?;
-        if field.kind != FieldKind::Single && !is_own {
+        if field.kind != FieldKind::Single && !is_at_home {
             let rule =
                 format!("`{name}` has elements, and of other records Single fields are read");
             return Some((rule, None));
         }
         let is_key = self.entry.schema.key.iter().any(|key| key.as_str() == name);
-        if is_own && place.schema != self.entry.records() && !is_key {
+        if is_at_home && place.schema != self.entry.records() && !is_key {
             return Some((format!("`{name}` has its data in another schema"), None));
         }
         None
@@ -304,15 +313,6 @@ impl<'a> ReadableNames<'a> {
         found.message = rule;
         found.hint = Some(hint);
     }
-
-    /// Whether a record of the other schema is found by the own key.
-    fn has_same_key(self, other: &SchemaEntry) -> bool {
-        let types = |entry: &SchemaEntry| -> Vec<Option<Type>> {
-            let key = entry.schema.key.iter();
-            key.map(|name| Some(type_of(entry.placed_field(name.as_str())?.1))).collect()
-        };
-        types(self.entry) == types(other)
-    }
 }
 
 /// Why an aggregate cannot be kept.
@@ -335,22 +335,22 @@ impl AggregateProblem {
     }
 }
 
-/// Checks and compiles the aggregates of a transform. Without the field it was approved before.
+/// Checks and compiles the aggregates of a transform, which was approved before or is new.
 fn aggregates(
     catalogue: &SchemaCore,
-    entry: &SchemaEntry,
+    at: (&SchemaEntry, Home<'_>),
     definition: &TransformDefinition,
-    output: Option<&Field>,
+    is_new: bool,
 ) -> Result<Vec<(Aggregate, Type)>, AggregateProblem> {
-    let compile = |of: &AggregateDefinition| aggregate(catalogue, entry, of, output);
+    let compile = |of: &AggregateDefinition| aggregate(catalogue, at, of, is_new);
     definition.aggregates.iter().map(compile).collect()
 }
 
 fn aggregate(
     catalogue: &SchemaCore,
-    entry: &SchemaEntry,
+    (entry, home): (&SchemaEntry, Home<'_>),
     definition: &AggregateDefinition,
-    output: Option<&Field>,
+    is_new: bool,
 ) -> Result<(Aggregate, Type), AggregateProblem> {
     let AggregateDefinition { name, aggregate: call, of, by, filter } = definition;
     let place = |part: &str| format!("its input `{name}`, {part}");
@@ -367,7 +367,7 @@ fn aggregate(
     };
     let Some(source) = found else { return refuse("of", format!("there is no schema `{of}`")) };
     let is_own = *of == entry.schema.name;
-    if output.is_some() && !is_own && source.state != SchemaState::Approved {
+    if is_new && !is_own && source.state != SchemaState::Approved {
         return refuse("of", format!("`{of}` is not approved; approve it first"));
     }
     let mut scope = Scope::new();
@@ -376,7 +376,7 @@ fn aggregate(
             scope = scope.with(field.name.as_str(), type_of(field));
         }
     }
-    let key = &entry.schema.key;
+    let key = &home.entry.schema.key;
     if by.len() != key.len() {
         let rule = format!(
             "it names {} fields of `{of}`, one for each part of the own key, which has {}",
@@ -393,7 +393,8 @@ fn aggregate(
             let rule = format!("`{field}` is no Single field with its data in `{of}`");
             return refuse("by", rule);
         };
-        let own = entry.placed_field(key.as_str()).map_or(Type::ANY, |(_, own)| type_of(own));
+        let own = home.entry.placed_field(key.as_str());
+        let own = own.map_or(Type::ANY, |(_, own)| type_of(own));
         let found = type_of(found);
         if !found.may_become(&own) {
             let rule = format!("`{field}` is {found}, but `{key}` is {own}");
@@ -452,7 +453,7 @@ fn aggregate(
         records: source.records(),
         existence: existence.map_or_else(String::new, ToString::to_string),
         by: parts.into(),
-        owner: Arc::clone(&entry.schema),
+        owner: Arc::clone(&home.entry.schema),
         filter: filter.transpose()?,
         argument,
         order,
@@ -547,7 +548,8 @@ impl Names for LogicNames<'_> {
             return Some(self.field(own, Some(schema), field));
         }
         let other = self.other(schema)?;
-        let is_found = !other.schema.is_keyed() || self.readable.has_same_key(other);
+        let home = self.readable.home.entry;
+        let is_found = !other.schema.is_keyed() || has_same_key(home, other);
         is_found.then(|| self.field(other, Some(schema), field))
     }
 

@@ -19,7 +19,7 @@ use super::pipeline::{Durability, Execution, Pipeline};
 use super::prefetch::Prefetch;
 use super::propagation::Propagation;
 use super::published::Published;
-use super::transform::{CHUNK_RECORDS, ComputedRow, Transform, TransformFailure, TransformState};
+use super::transform::{CHUNK_RECORDS, Transform, TransformFailure, TransformState};
 use super::working_set::{CatalogueWrite, Gathering};
 
 /// Records that are computed by one commit.
@@ -196,9 +196,7 @@ impl Chunk {
         }
         let mut writes = Vec::with_capacity(ended.len());
         for transform in ended {
-            let entry = editor.entry(&transform.schema)?;
-            let state = TransformState::Ready;
-            let row = ComputedRow { schema: entry.id, field: transform.place(), state };
+            let row = transform.row(TransformState::Ready);
             let write = CatalogueWrite::Put(row.encode().into());
             writes.push((rows.computed_field(transform.id), write));
         }

@@ -91,9 +91,8 @@ impl TransformGraph {
 /// The level of each transform, and if there is one, a circle: transforms of which each reads the
 /// result of the next, and the last that of the first. Those have no meaningful level.
 pub(crate) fn levels(transforms: &[Arc<Transform>]) -> (Vec<u32>, Option<Vec<Arc<Transform>>>) {
-    let place = |found: &Transform| CellPlace { schema: found.records, field: found.output };
     let writers: HashMap<CellPlace, usize> =
-        transforms.iter().enumerate().map(|(at, found)| (place(found), at)).collect();
+        transforms.iter().enumerate().map(|(at, found)| (found.cell(), at)).collect();
     let inputs: Vec<Vec<usize>> = transforms.iter().map(|found| inputs(found, &writers)).collect();
     let mut levels: Vec<Option<u32>> = vec![None; transforms.len()];
     let mut is_on_path = vec![false; transforms.len()];

@@ -114,11 +114,14 @@ impl Pipeline {
 
     /// Whether a transform or one whose result it depends on has something left to compute.
     pub(crate) fn is_stale(published: &Published, transform: TransformId) -> bool {
-        if published.queued.is_empty() {
+        let catalogue = &published.catalogue;
+        if published.queued.is_empty() && catalogue.retired().next().is_none() {
             return false;
         }
-        let upstream = published.catalogue.upstream(transform);
-        upstream.iter().any(|found| published.queued.contains(&found.id))
+        let upstream = catalogue.upstream(transform);
+        upstream
+            .iter()
+            .any(|found| published.queued.contains(&found.id) || catalogue.is_replacing(found))
     }
 
     /// Whether what is computed in the records of a schema is not yet what it will be: the

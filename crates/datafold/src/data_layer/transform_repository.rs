@@ -95,7 +95,7 @@ pub(super) fn own_form(key: &[u8], row: &[u8]) -> Result<Vec<u8>, DataLayerError
     Ok(encode(&decode(key, row)?))
 }
 
-fn decode(key: &[u8], row: &[u8]) -> Result<TransformDefinition, DataLayerError> {
+pub(super) fn decode(key: &[u8], row: &[u8]) -> Result<TransformDefinition, DataLayerError> {
     let parts = |decoder: &mut Decoder<'_>| -> Result<TransformDefinition, RowError> {
         let parts = decoder.array()?;
         if !matches!(parts, Some(3 | 5 | 6)) {

@@ -68,6 +68,7 @@ pub(super) fn read_catalogue_key(
         | CatalogueKind::Layout
         | CatalogueKind::Index
         | CatalogueKind::ComputedField
+        | CatalogueKind::RetiredTransform
         | CatalogueKind::NextFieldId => {
             reader.id()?;
         }

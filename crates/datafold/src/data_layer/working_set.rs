@@ -36,6 +36,8 @@ pub(crate) struct Background {
     pub(super) tasks: BTreeMap<Bytes, (TransformId, Option<Option<Bytes>>)>,
     /// Records that are added to the groups of aggregates.
     pub(super) gathering: Option<Gathering>,
+    /// Transforms whose failures and tasks count no more.
+    pub(super) retired: BTreeSet<TransformId>,
 }
 
 /// Records that were there before some aggregates over them.
@@ -90,10 +92,12 @@ struct CatalogueDraft {
 pub(crate) enum CatalogueWrite {
     Put(Bytes),
     Delete,
-    /// A definition's row names the commit that writes it.
+    /// A definition's row names the commit that writes it, unless it takes the place of one that
+    /// was there.
     Define {
         schema: Arc<Schema>,
         hash: ContentHash,
+        loaded: Option<CommitNumber>,
         source: Option<Arc<str>>,
     },
 }
@@ -103,8 +107,9 @@ impl CatalogueWrite {
         match self {
             CatalogueWrite::Put(row) => Some(row.clone()),
             CatalogueWrite::Delete => None,
-            CatalogueWrite::Define { schema, hash, source } => {
-                Some(encode_definition(schema, hash, number, source.as_deref()).into())
+            CatalogueWrite::Define { schema, hash, loaded, source } => {
+                let loaded = loaded.unwrap_or(number);
+                Some(encode_definition(schema, hash, loaded, source.as_deref()).into())
             }
         }
     }

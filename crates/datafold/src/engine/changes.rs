@@ -529,7 +529,7 @@ impl Feed<'_> {
         what: &LoggedFailure,
         out: &mut Vec<Change>,
     ) -> Result<(), DataLayerError> {
-        let found = self.point.published.catalogue.transform(transform);
+        let found = self.point.published.catalogue.revision(transform);
         let missing = || DataLayerError::missing(format!("the transform with number {transform}"));
         let found = found.ok_or_else(missing)?;
         if !self.shows(&found.schema) {
@@ -586,13 +586,14 @@ impl Feed<'_> {
                     (ChangeKind::Index, index.map(|index| index.schema.clone()))
                 }
                 CatalogueKind::ComputedField => {
-                    let transform = catalogue.transform(TransformId(id));
+                    let transform = catalogue.revision(TransformId(id));
                     (ChangeKind::Transform, transform.map(|found| found.schema.clone()))
                 }
                 // It comes or goes with the row above.
                 CatalogueKind::Transform if computes => continue,
                 CatalogueKind::Transform => (ChangeKind::Transform, None),
                 CatalogueKind::Layout
+                | CatalogueKind::RetiredTransform
                 | CatalogueKind::Metadata
                 | CatalogueKind::NextSchemaId
                 | CatalogueKind::NextFieldId
@@ -648,7 +649,8 @@ fn read_catalogue_key(key: &[u8]) -> Result<(CatalogueKind, u32), DataLayerError
         CatalogueKind::Schema
         | CatalogueKind::State
         | CatalogueKind::Index
-        | CatalogueKind::ComputedField => reader.id().map_err(error)?,
+        | CatalogueKind::ComputedField
+        | CatalogueKind::RetiredTransform => reader.id().map_err(error)?,
         _ => 0,
     };
     Ok((kind, id))

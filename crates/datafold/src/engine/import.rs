@@ -149,8 +149,10 @@ impl FoldDb {
             let report = Box::default();
             ImportError { report, error: Box::new(error.into()) }
         })?;
-        let computed = entry.shape.fields.iter().filter(|field| field.transform.is_some());
-        let computed = computed.map(|field| field.name.clone()).collect();
+        let computed = entry
+            .fields()
+            .filter(|(place, field)| field.transform.is_some() || catalogue.is_computed(*place));
+        let computed = computed.map(|(_, field)| field.name.clone()).collect();
         let mut import = Import {
             db: self,
             options,

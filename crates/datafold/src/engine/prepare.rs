@@ -109,7 +109,9 @@ impl Step {
     /// The records that it deletes or writes cells of.
     fn planned(&self) -> impl Iterator<Item = (SchemaId, Bytes, Planned<'_>)> {
         let own = match &self.action {
-            Action::Write { kind: MutationKind::Update, writes } if self.entry.schema.is_keyed() => {
+            Action::Write { kind: MutationKind::Update, writes }
+                if self.entry.schema.is_keyed() =>
+            {
                 Some(Planned::Merge(writes))
             }
             Action::Write { writes, .. } | Action::Import { writes } => {

@@ -154,6 +154,8 @@ pub struct TransformStatus {
     pub schema: SchemaName,
     /// The field that it computes.
     pub field: FieldName,
+    /// The field of another schema that defines it, as `Schema.field`.
+    pub defined_in: Option<String>,
     /// The fields that it reads, as `Schema.field`, each once, in the order of the logic.
     pub inputs: Vec<String>,
     /// Its definition.

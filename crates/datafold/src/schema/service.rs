@@ -13,7 +13,9 @@ use crate::data_layer::{
     TransformFailure, WriterId,
 };
 use crate::engine::FoldDbError;
-use crate::model::{FieldName, IndexDefinition, RecordKey, SchemaName, SchemaState};
+use crate::model::{
+    FieldName, IndexDefinition, RecordKey, Schema, SchemaName, SchemaState, qualified,
+};
 use crate::sync::Mutex;
 
 /// Loads, approves, blocks and unloads schemas. Each call is one commit or none.
@@ -133,6 +135,33 @@ impl SchemaService {
         self.run(set).map(|((), receipt)| receipt)
     }
 
+    /// Replaces the definition of a schema by one that computes its fields in another way; answers
+    /// which fields these are. Only how computed fields are computed may differ, and no output.
+    ///
+    /// Of a schema that was approved, these fields are computed anew with every write from then on,
+    /// and for the records that are there in the background: only what has another result is
+    /// written, with what follows from it. Until then they are `filling`, and answers of queries
+    /// list them as stale. The values of before stay in the history, and what has computed them is
+    /// kept with them. The same definition again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldDbError::Schema`] for an invalid definition; [`DataLayerError::NotFound`];
+    /// [`DataLayerError::Refused`] for one that differs in more; [`DataLayerError::Transforms`] as
+    /// [`SchemaService::approve_schema`]. Then nothing is changed.
+    pub fn revise_text(
+        &self,
+        text: &str,
+        source: Option<&str>,
+    ) -> Result<(SchemaName, Vec<FieldName>, Receipt), FoldDbError> {
+        let schema = Arc::new(Schema::parse(text)?.schema);
+        let revise = |execution: &mut Execution<'_>| {
+            Ok::<_, FoldDbError>(execution.editor().revise(&schema, source)?)
+        };
+        let (fields, receipt) = self.run(revise)?;
+        Ok((schema.name.clone(), fields, receipt))
+    }
+
     /// Makes an index over Single fields of a schema, in any state, but for one that maps fields
     /// and was never approved. Answers when it is there; the records that exist are read in the
     /// background, see [`SchemaService::indexes`] and
@@ -219,7 +248,8 @@ impl SchemaService {
         Ok(found)
     }
 
-    /// The transforms of a schema that was approved, in the order of its fields.
+    /// The transforms that compute fields of a schema, in the order of its fields; behind them those
+    /// that it defines for fields of others.
     ///
     /// # Errors
     ///
@@ -229,12 +259,12 @@ impl SchemaService {
         let pipeline = self.pool.operations().pipeline();
         let (published, counters) = (pipeline.published(), pipeline.counters());
         let core = Arc::clone(&published.catalogue);
+        let own = entry.schema.fields.iter();
+        let own = own.filter_map(|field| core.transform_of(&format!("{name}.{}", field.name)));
+        let elsewhere = core.computed().filter(|found| found.schema != *name);
+        let elsewhere = elsewhere.filter(|found| found.source.schema.name == *name);
         let mut found = Vec::new();
-        for field in &entry.schema.fields {
-            let transform = core.transform_of(&format!("{name}.{}", field.name));
-            let (Some(transform), Some(definition)) = (transform, &field.transform) else {
-                continue;
-            };
+        for transform in own.chain(elsewhere) {
             let is_filling = transform.is_filling();
             let is_stale = Pipeline::is_stale(&published, transform.id);
             let records_read =
@@ -242,10 +272,11 @@ impl SchemaService {
             let counted = counters.get(&transform.id.counter()).copied().unwrap_or_default();
             found.push(TransformStatus {
                 revision: transform.id,
-                schema: name.clone(),
-                field: field.name.clone(),
+                schema: transform.schema.clone(),
+                field: transform.field.clone(),
+                defined_in: transform.defined_in(),
                 inputs: transform.inputs(),
-                definition: definition.clone(),
+                definition: transform.definition().cloned().unwrap_or_default(),
                 state: if is_stale && !is_filling { "stale" } else { transform.state.as_str() },
                 records_read,
                 failing: counted.records,
@@ -287,8 +318,13 @@ impl SchemaService {
     ///
     /// [`DataLayerError::NotFound`] for an unknown schema.
     pub fn wait_for_transforms(&self, name: &SchemaName) -> Result<(), FoldDbError> {
-        let records = self.entry(name)?.records();
-        self.pool.operations().pipeline().wait_for_transforms(records);
+        let mut records = BTreeSet::from([self.entry(name)?.records()]);
+        let core = self.core();
+        let defined = core.computed().filter(|found| found.source.schema.name == *name);
+        records.extend(defined.map(|found| found.records));
+        for records in records {
+            self.pool.operations().pipeline().wait_for_transforms(records);
+        }
         Ok(())
     }
 
@@ -340,6 +376,8 @@ fn in_order<'n>(catalogue: &SchemaCore, names: &'n [SchemaName]) -> Vec<&'n Sche
             found.extend(field.mappers.keys().map(ToString::to_string));
             let Some(transform) = &field.transform else { continue };
             found.extend(transform.aggregates.iter().map(|of| of.of.to_string()));
+            let output = transform.output.as_deref().and_then(qualified);
+            found.extend(output.map(|(schema, _)| schema.to_string()));
             let words = transform.logic.split(|c: char| !c.is_alphanumeric() && c != '_');
             found.extend(words.map(str::to_owned));
         }

@@ -10,7 +10,9 @@ mod lineage;
 mod model;
 mod model_others;
 mod others;
+mod outputs;
 mod queue;
+mod revisions;
 mod runs;
 mod unfilled;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use datafold::data_layer::{DataLayerError, TransformFailure};
 use datafold::lang;
-use datafold::model::{RecordKey, SchemaName, Value};
+use datafold::model::{AggregateDefinition, RecordKey, SchemaName, Value};
 use datafold::schema::TransformStatus;
 use serde::Serialize;
 
@@ -48,15 +48,15 @@ fn transforms(
     session: &Session<'_>,
     schema: Option<&SchemaName>,
 ) -> Result<Vec<TransformStatus>, Failure> {
-    let core = session.db.schemas().core();
-    let names = match schema {
-        Some(name) => vec![name.clone()],
-        None => core.iter().map(|entry| entry.schema.name.clone()).collect(),
-    };
+    let of = |name| session.db.schemas().transforms(name).map_err(|error| session.fail(&error));
+    if let Some(name) = schema {
+        return of(name);
+    }
     let mut found = Vec::new();
-    for name in names {
-        let of_schema = session.db.schemas().transforms(&name);
-        found.extend(of_schema.map_err(|error| session.fail(&error))?);
+    for entry in session.db.schemas().core().iter() {
+        let name = &entry.schema.name;
+        // What it defines for others stands with those.
+        found.extend(of(name)?.into_iter().filter(|found| found.schema == *name));
     }
     Ok(found)
 }
@@ -64,7 +64,8 @@ fn transforms(
 /// The transform of a field.
 fn transform(session: &Session<'_>, of: &FullName) -> Result<TransformStatus, Failure> {
     let FullName { schema, field } = of;
-    let found = transforms(session, Some(schema))?.into_iter().find(|found| found.field == *field);
+    let is_it = |found: &TransformStatus| found.schema == *schema && found.field == *field;
+    let found = transforms(session, Some(schema))?.into_iter().find(is_it);
     found.ok_or_else(|| {
         let name = format!("{schema}.{field}");
         session.fail(&DataLayerError::NotFound { what: "transform", name }.into())
@@ -115,7 +116,11 @@ struct Shown<'t> {
     field: &'t str,
     revision: u32,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    defined_in: Option<&'t str>,
     logic: &'t str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aggregates: Vec<String>,
     inputs: &'t [String],
     read_by: Vec<String>,
     on_error: &'static str,
@@ -151,6 +156,8 @@ fn show(session: &Session<'_>, name: &FullName) -> Done {
         field: field.as_str(),
         revision: found.revision.0,
         state: found.state,
+        defined_in: found.defined_in.as_deref(),
+        aggregates: found.definition.aggregates.iter().map(named).collect(),
         logic: &found.definition.logic,
         inputs: &found.inputs,
         read_by: read_by.collect(),
@@ -174,6 +181,11 @@ fn show(session: &Session<'_>, name: &FullName) -> Done {
     }
 }
 
+/// An aggregate with the name that the logic has for it.
+fn named(aggregate: &AggregateDefinition) -> String {
+    format!("{} = {aggregate}", aggregate.name)
+}
+
 fn shown_failure((key, failure): &(RecordKey, TransformFailure)) -> ShownFailure<'_> {
     ShownFailure {
         key: key.values().map(Value::Array).unwrap_or_default(),
@@ -191,6 +203,12 @@ fn head(out: &mut Out, shown: &Shown<'_>) -> Done {
     out.line(format_args!("{schema}.{field} is {state}, transform-{revision}"))?;
     for line in shown.logic.trim().lines() {
         out.line(format_args!("    {}", harmless(line.trim_end())))?;
+    }
+    for aggregate in &shown.aggregates {
+        out.line(format_args!("with {}", harmless(aggregate)))?;
+    }
+    if let Some(field) = shown.defined_in {
+        out.line(format_args!("defined in: {field}"))?;
     }
     let names = |names: &[String]| match names {
         [] => "nothing".to_owned(),

@@ -89,8 +89,7 @@ fn there_is_one_writer_for_each_field() {
     let error = db.schemas().approve_schema(&name("V")).unwrap_err();
     assert!(error.to_string().contains("its data would have two writers"), "{error}");
     let foreign = schema(&[("x", "a")]).replace(r#""logic""#, r#""output": "T.y", "logic""#);
-    let expected = "the transform of `x`: its output is `T.y`, \
-                    but a transform computes the field that it stands at";
+    let expected = "the transform of `x`: its output `T.y`: there is no schema `T`";
     assert_eq!(one(&foreign), expected);
     let own = schema(&[("x", "a")]).replace(r#""logic""#, r#""output": "S.x", "logic""#);
     approve(&memory(), &own);

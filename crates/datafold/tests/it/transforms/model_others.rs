@@ -217,6 +217,20 @@ impl Logic {
 struct Computed {
     schema: &'static str,
     fields: Vec<(String, Logic)>,
+    /// What it computes for the records of another schema, behind its fields.
+    elsewhere: Option<(&'static str, Logic)>,
+}
+
+/// The field that another schema may compute.
+const OUT: &str = "out";
+
+/// The schema that may compute this field of one.
+fn computes_out(schema: &str) -> Option<&'static str> {
+    match schema {
+        "P" => Some("Q"),
+        "Q" => Some("R"),
+        _ => None,
+    }
 }
 
 impl Computed {
@@ -231,7 +245,9 @@ impl Computed {
         for of in before.iter().filter(|of| root(schema) != of.schema) {
             let id = (of.schema != "One").then(|| "id".to_owned());
             let computed = of.fields.iter().map(|(field, _)| field.clone());
-            let fields = base.iter().cloned().chain(id).chain(computed).collect();
+            let is_computed = |by: &Computed| by.elsewhere.iter().any(|(to, _)| *to == of.schema);
+            let out = before.iter().any(is_computed).then(|| OUT.to_owned());
+            let fields = base.iter().cloned().chain(id).chain(computed).chain(out).collect();
             readable.others.push((of.schema, fields));
         }
         if schema != "One" {
@@ -251,7 +267,10 @@ impl Computed {
             }
             fields.push((field, logic));
         }
-        Self { schema, fields }
+        let to = before.iter().map(|of| of.schema).find(|of| computes_out(of) == Some(schema));
+        let depth = 1 + random.below(3);
+        let elsewhere = to.map(|to| (to, Logic::random(random, &readable, depth)));
+        Self { schema, fields, elsewhere }
     }
 
     fn text(&self, random: &mut Random) -> String {
@@ -262,10 +281,18 @@ impl Computed {
                 _ => format!(r#""{name}": {{"value": {{"type": "integer"}}}}"#),
             })
             .collect();
-        for (field, logic) in &self.fields {
+        let value = r#""value": {"type": "integer"}"#;
+        if computes_out(self.schema).is_some() {
+            fields.push(format!(r#""{OUT}": {{{value}, "writable": false}}"#));
+        }
+        let own = self.fields.iter().map(|(field, logic)| (field.as_str(), logic, String::new()));
+        let elsewhere = self
+            .elsewhere
+            .iter()
+            .map(|(to, logic)| ("elsewhere", logic, format!(r#""output": "{to}.{OUT}", "#)));
+        for (field, logic, output) in own.chain(elsewhere) {
             let source = Value::from(logic.source()).to_json();
             let at = random.below(fields.len() + 1);
-            let value = r#""value": {"type": "integer"}"#;
             let named: Vec<_> = logic.aggregates().into_iter().map(Aggregate::input).collect();
             let inputs = match &named[..] {
                 [] => String::new(),
@@ -273,7 +300,9 @@ impl Computed {
             };
             fields.insert(
                 at,
-                format!(r#""{field}": {{{value}, "transform": {{{inputs}"logic": {source}}}}}"#),
+                format!(
+                    r#""{field}": {{{value}, "transform": {{{inputs}{output}"logic": {source}}}}}"#
+                ),
             );
         }
         let (name, fields) = (self.schema, fields.join(", "));
@@ -385,6 +414,20 @@ impl Run {
                 for (id, value) in values {
                     let records = self.world.get_mut(root(computed.schema)).unwrap();
                     records.get_mut(&id).unwrap().insert(field.clone(), value);
+                }
+            }
+            if let Some((to, logic)) = &computed.elsewhere {
+                let own = self.world.get(computed.schema);
+                let none = Cells::new();
+                let value = |id: &i64| {
+                    let cells = own.and_then(|own| own.get(id)).unwrap_or(&none);
+                    Some((*id, logic.value(&self.world, cells, *id)?))
+                };
+                let records = self.world.get(to).into_iter().flatten();
+                let values: Vec<_> = records.filter_map(|(id, _)| value(id)).collect();
+                for (id, value) in values {
+                    let records = self.world.get_mut(to).unwrap();
+                    records.get_mut(&id).unwrap().insert(OUT.to_owned(), value);
                 }
             }
         }
@@ -513,7 +556,9 @@ impl Run {
             BASE.contains(field)
                 || (is_filled && !answer.stale.iter().any(|stale| stale.as_str() == *field))
         };
-        let fields: Vec<_> = BASE.into_iter().chain(computed_fields).filter(is_checked).collect();
+        let out = computes_out(computed.schema).map(|_| OUT);
+        let fields = BASE.into_iter().chain(computed_fields).chain(out);
+        let fields: Vec<_> = fields.filter(is_checked).collect();
         for (record, (id, cells)) in answer.records.iter().zip(&records) {
             for field in &fields {
                 let expected = cells.get(*field).map_or(Value::Null, |value| Value::Int(*value));
