@@ -8,6 +8,7 @@ pub mod clock;
 pub mod data_layer;
 pub mod engine;
 mod entropy;
+mod memory;
 pub mod model;
 #[cfg(not(feature = "shuttle"))]
 mod planted;

@@ -72,6 +72,11 @@ const SEAMS: &[Seam] = &[
         ],
     },
     Seam {
+        what: "memory of the operating system",
+        paths: &["memmap2"],
+        places: &[("crates/datafold/src/memory.rs", "memory in large pages")],
+    },
+    Seam {
         what: "the beginning of threads",
         paths: &["thread::spawn", "thread::Builder", "thread::scope"],
         places: &[

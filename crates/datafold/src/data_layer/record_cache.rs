@@ -11,6 +11,7 @@
 
 use super::ids::CommitNumber;
 use crate::entropy::KeyHasher;
+use crate::memory::Memory;
 use crate::planted::{Fault, is_planted};
 use crate::sync::{AtomicU64, Ordering, RwLock};
 
@@ -18,11 +19,17 @@ use crate::sync::{AtomicU64, Ordering, RwLock};
 pub(crate) const RECORD_CACHE_BYTES: usize = 256 << 20;
 /// Longer keys and rows together are read from the engine.
 const ENTRY_BYTES_MAX: usize = 4 << 10;
-// Few where each lock and each slot is a step of a schedule.
-const SHARDS: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
+// Few where each lock and each access is a step of a schedule. Not many elsewhere: each has memory
+// of its own, which has to be much for large pages.
+const SHARDS: usize = if cfg!(feature = "shuttle") { 1 } else { 16 };
+/// Eight on a cache line.
 const SLOTS: usize = 8;
+const SLOT_BYTES: usize = size_of::<u64>();
+const BUCKET_BYTES: usize = SLOTS * SLOT_BYTES;
+const WORD_BITS: usize = u64::BITS as usize;
 /// One slot for so many bytes: rows are mostly longer, so that few buckets have too few slots.
-const BYTES_PER_SLOT: usize = 64;
+const RING_BYTES_PER_SLOT: usize = 64;
+const RING_BYTES_PER_BUCKET: usize = RING_BYTES_PER_SLOT * SLOTS;
 /// The buckets and the bytes of the ring that a shard begins with; both double as it fills.
 const FIRST_BUCKETS: usize = 4;
 const FIRST_BYTES: usize = 2 << 10;
@@ -43,21 +50,20 @@ impl std::fmt::Debug for RecordCache {
     }
 }
 
-/// Eight slots on a cache line; a key has its place in one bucket.
-///
-/// A slot is the position of an entry, and above it 16 bits of its key's hash; 0 if it is empty.
-#[derive(Default)]
-#[repr(align(64))]
-struct Bucket([AtomicU64; SLOTS]);
-
 struct Shard {
     /// The newest commit that has changed a row whose place is here.
     changed: AtomicU64,
-    buckets: Vec<Bucket>,
+    /// The buckets, and behind them the ring, as long as what was written: entries one behind the
+    /// other, the oldest overwritten first. In one piece, so that both lie in large pages.
+    ///
+    /// A bucket is [`SLOTS`] slots, and a key has its place in one of them. A slot is the position
+    /// of an entry, and above it 16 bits of its key's hash; 0 if it is empty.
+    memory: Memory,
+    buckets: usize,
+    /// A bit for each slot: whether its entry was taken out, which needs no lock for oneself.
+    gone: Vec<AtomicU64>,
     /// How many slots were empty when they were taken.
     taken: usize,
-    /// Entries one behind the other, the oldest overwritten first. As long as what was written.
-    ring: Vec<u8>,
     ring_bytes_max: usize,
     /// Where the next entry goes, counted from the first byte that was ever written, 1.
     end: u64,
@@ -85,7 +91,9 @@ impl RecordCache {
     }
 
     fn with_shards(bytes: usize, shards: usize) -> Self {
-        let ring_bytes_max = bytes / shards / (BYTES_PER_SLOT + size_of::<u64>()) * BYTES_PER_SLOT;
+        // For each slot there is a bit besides.
+        let bucket_bytes = RING_BYTES_PER_BUCKET + BUCKET_BYTES + SLOTS / 8;
+        let ring_bytes_max = bytes / shards / bucket_bytes * RING_BYTES_PER_BUCKET;
         let shard = |_| RwLock::new(Shard::new(ring_bytes_max));
         Self { hasher: KeyHasher::default(), shards: (0..shards).map(shard).collect() }
     }
@@ -119,7 +127,7 @@ impl RecordCache {
         // Readers of an earlier commit may go on to find the row; it is theirs.
         shard.changed.fetch_max(number.0, Ordering::AcqRel);
         if let Some((slot, _)) = shard.find(place, key) {
-            slot.store(0, Ordering::Release);
+            shard.take_out(slot);
         }
     }
 
@@ -132,8 +140,15 @@ impl RecordCache {
 
 impl Shard {
     fn new(ring_bytes_max: usize) -> Self {
-        let (buckets, ring) = (Vec::new(), Vec::new());
-        Self { changed: AtomicU64::new(0), buckets, taken: 0, ring, ring_bytes_max, end: 1 }
+        Self {
+            changed: AtomicU64::new(0),
+            memory: Memory::default(),
+            buckets: 0,
+            gone: Vec::new(),
+            taken: 0,
+            ring_bytes_max,
+            end: 1,
+        }
     }
 
     /// Whether nothing here has changed since a commit that would be unknown to its reader.
@@ -141,22 +156,53 @@ impl Shard {
         at.0 >= self.changed.load(Ordering::Acquire)
     }
 
-    fn bucket(&self, place: Place) -> Option<&Bucket> {
+    fn ring(&self) -> &[u8] {
+        self.memory.get(self.buckets * BUCKET_BYTES..).unwrap_or_default()
+    }
+
+    /// The first slot of the bucket of a place.
+    fn first_slot(&self, place: Place) -> usize {
         // The high half of the product: the part of the buckets that the hash says.
-        let product = u64::from(place.bucket) * self.buckets.len() as u64;
-        self.buckets.get(usize::try_from(product >> u32::BITS).ok()?)
+        let product = u64::from(place.bucket) * self.buckets as u64;
+        usize::try_from(product >> u32::BITS).unwrap_or(0) * SLOTS
+    }
+
+    /// What the slots of a bucket say, the first of which is this one; 0 for those that are gone.
+    fn slots(&self, first: usize) -> Option<[u64; SLOTS]> {
+        slots(&self.memory, &self.gone, first)
+    }
+
+    fn set_slot(&mut self, slot: usize, value: u64) {
+        copy(&mut self.memory, slot * SLOT_BYTES, &value.to_le_bytes());
+        if let Some(gone) = self.gone.get(slot / WORD_BITS) {
+            gone.fetch_and(!(1 << (slot % WORD_BITS)), Ordering::Release);
+        }
+    }
+
+    fn take_out(&self, slot: usize) {
+        if let Some(gone) = self.gone.get(slot / WORD_BITS) {
+            gone.fetch_or(1 << (slot % WORD_BITS), Ordering::Release);
+        }
     }
 
     /// The slot and the row of a key.
-    fn find(&self, place: Place, key: &[u8]) -> Option<(&AtomicU64, &[u8])> {
-        self.bucket(place)?.0.iter().find_map(|slot| {
-            let found = slot.load(Ordering::Acquire);
-            if found >> POSITION_BITS != place.tag {
-                return None;
+    fn find(&self, place: Place, key: &[u8]) -> Option<(usize, &[u8])> {
+        let first = self.first_slot(place);
+        // Which are gone comes from memory while the slots do, and while the entry does: the
+        // processor guesses that the entry is there.
+        let gone = gone_of(&self.gone, first);
+        let slots = slots_of(&self.memory, first)?;
+        for (at, bytes) in slots.iter().enumerate() {
+            let slot = u64::from_le_bytes(*bytes);
+            if slot >> POSITION_BITS == place.tag
+                && let Some((found, row)) = self.entry(position_of(slot))
+                && found == key
+                && gone >> at & 1 == 0
+            {
+                return Some((first + at, row));
             }
-            let (at, row) = self.entry(position_of(found))?;
-            (at == key).then_some((slot, row))
-        })
+        }
+        None
     }
 
     /// The key and row at a position; `None` if they have been overwritten.
@@ -164,7 +210,7 @@ impl Shard {
         if position < self.oldest() {
             return None;
         }
-        let (prefix, rest) = self.ring.get(self.index_of(position)?..)?.split_first_chunk()?;
+        let (prefix, rest) = self.ring().get(self.index_of(position)?..)?.split_first_chunk()?;
         let [a, b, c, d]: [u8; PREFIX] = *prefix;
         let (key, rest) = rest.split_at_checked(u16::from_le_bytes([a, b]).into())?;
         Some((key, rest.get(..u16::from_le_bytes([c, d]).into())?))
@@ -182,19 +228,17 @@ impl Shard {
     fn put(&mut self, hasher: &KeyHasher, place: Place, key: &[u8], row: &[u8]) {
         // A slot must have been there for the row, so that it can be found.
         self.grow_buckets(hasher);
-        let Some(position) = self.write(key, row) else { return };
+        let Some(position) = self.write(hasher, key, row) else { return };
+        let first = self.first_slot(place);
         // An empty slot, one whose entry is overwritten, or the oldest.
-        let age = |slot: &&AtomicU64| position_of(slot.load(Ordering::Relaxed));
-        let Some(slot) = self.bucket(place).and_then(|bucket| bucket.0.iter().min_by_key(age))
-        else {
-            return;
-        };
-        let before = slot.swap(place.tag << POSITION_BITS | position, Ordering::Release);
+        let slots = self.slots(first).into_iter().flatten().enumerate();
+        let Some((at, before)) = slots.min_by_key(|(_, slot)| position_of(*slot)) else { return };
+        self.set_slot(first + at, place.tag << POSITION_BITS | position);
         self.taken += usize::from(before == 0);
     }
 
     /// Writes an entry over the oldest ones; answers its position.
-    fn write(&mut self, key: &[u8], row: &[u8]) -> Option<u64> {
+    fn write(&mut self, hasher: &KeyHasher, key: &[u8], row: &[u8]) -> Option<u64> {
         let size = PREFIX + key.len() + row.len();
         if size > ENTRY_BYTES_MAX.min(self.ring_bytes_max) {
             return None;
@@ -205,11 +249,12 @@ impl Shard {
         let begins_anew = self.end % whole + size as u64 > whole;
         let position = if begins_anew { self.end.next_multiple_of(whole) } else { self.end };
         let at = self.index_of(position)?;
-        if position >> POSITION_BITS != 0 || !self.has_ring(at + size) {
+        if position >> POSITION_BITS != 0 || !self.has_ring(hasher, at + size) {
             return None;
         }
         let [key_length, row_length] = lengths.map(u16::to_le_bytes);
-        let mut room = self.ring.get_mut(at..at + size)?;
+        let mut room =
+            self.memory.get_mut(self.buckets * BUCKET_BYTES..)?.get_mut(at..at + size)?;
         for part in [&key_length, &row_length, key, row] {
             let (to, rest) = room.split_at_mut_checked(part.len())?;
             to.copy_from_slice(part);
@@ -220,43 +265,81 @@ impl Shard {
     }
 
     /// Makes the ring at least so long, which is no more than it may be; answers if that failed.
-    fn has_ring(&mut self, bytes: usize) -> bool {
-        let len = self.ring.len();
-        if bytes > len {
-            let more = bytes.max(len * 2).max(FIRST_BYTES).min(self.ring_bytes_max);
-            if self.ring.try_reserve_exact(more - len).is_err() {
-                return false;
-            }
-            self.ring.resize(more, 0);
-        }
-        true
+    fn has_ring(&mut self, hasher: &KeyHasher, bytes: usize) -> bool {
+        let len = self.ring().len();
+        let more = bytes.max(len * 2).max(FIRST_BYTES).min(self.ring_bytes_max);
+        bytes <= len || self.resize(hasher, self.buckets, more)
     }
 
     /// Doubles the buckets once half of the slots have been taken, up to their share.
     fn grow_buckets(&mut self, hasher: &KeyHasher) {
-        let max = self.ring_bytes_max / BYTES_PER_SLOT / SLOTS + 1;
-        let len = self.buckets.len();
-        if self.taken * 2 < len * SLOTS || (len == max && len > 0) {
-            return;
+        let max = self.ring_bytes_max / RING_BYTES_PER_BUCKET;
+        if self.taken * 2 >= self.buckets * SLOTS && self.buckets < max {
+            let more = (self.buckets * 2).max(FIRST_BUCKETS).min(max);
+            self.resize(hasher, more, self.ring().len());
         }
-        let more = (len * 2).max(FIRST_BUCKETS).min(max);
-        let mut buckets: Vec<Bucket> = Vec::new();
-        if buckets.try_reserve_exact(more).is_err() {
-            return;
+    }
+
+    /// Moves to memory for so many buckets and bytes, no fewer than before; answers if that failed.
+    fn resize(&mut self, hasher: &KeyHasher, buckets: usize, ring_bytes: usize) -> bool {
+        let index_bytes = buckets * BUCKET_BYTES;
+        let memory = index_bytes.checked_add(ring_bytes).and_then(Memory::zeroed);
+        let words = (buckets * SLOTS).div_ceil(WORD_BITS);
+        let mut gone = Vec::new();
+        let (Some(mut memory), Ok(())) = (memory, gone.try_reserve_exact(words)) else {
+            return false;
+        };
+        gone.resize_with(words, || AtomicU64::new(0));
+        let (old_index, old_ring) = self.memory.split_at(self.buckets * BUCKET_BYTES);
+        copy(&mut memory, index_bytes, old_ring);
+        if buckets == self.buckets {
+            copy(&mut memory, 0, old_index);
+            self.memory = memory;
+            return true;
         }
-        buckets.resize_with(more, Bucket::default);
-        let old = std::mem::replace(&mut self.buckets, buckets);
+        let old_memory = std::mem::replace(&mut self.memory, memory);
+        let old_gone = std::mem::replace(&mut self.gone, gone);
+        let old_buckets = std::mem::replace(&mut self.buckets, buckets);
         self.taken = 0;
-        for slot in old.into_iter().flat_map(|bucket| bucket.0).map(AtomicU64::into_inner) {
+        let first_slots = (0..old_buckets).map(|bucket| bucket * SLOTS);
+        for slot in first_slots.filter_map(|at| slots(&old_memory, &old_gone, at)).flatten() {
             let Some((key, _)) = self.entry(position_of(slot)) else { continue };
-            let place = Place::of(hasher.hash(key));
-            let mut slots = self.bucket(place).into_iter().flat_map(|bucket| &bucket.0);
-            let Some(empty) = slots.find(|slot| slot.load(Ordering::Relaxed) == 0) else {
-                continue;
-            };
-            empty.store(slot, Ordering::Relaxed);
+            let first = self.first_slot(Place::of(hasher.hash(key)));
+            let found = self.slots(first).unwrap_or_default();
+            let Some(empty) = found.iter().position(|slot| *slot == 0) else { continue };
+            self.set_slot(first + empty, slot);
             self.taken += 1;
         }
+        true
+    }
+}
+
+/// The slots of a bucket, the first of which is this one.
+fn slots_of(memory: &[u8], first: usize) -> Option<&[[u8; SLOT_BYTES]; SLOTS]> {
+    memory.get(first * SLOT_BYTES..)?.as_chunks().0.first_chunk()
+}
+
+/// A bit for each slot of a bucket that is gone, and others above them.
+fn gone_of(gone: &[AtomicU64], first: usize) -> u64 {
+    let word = gone.get(first / WORD_BITS).map_or(0, |word| word.load(Ordering::Acquire));
+    word >> (first % WORD_BITS)
+}
+
+/// What the slots of a bucket say; 0 for those that are gone.
+fn slots(memory: &[u8], gone: &[AtomicU64], first: usize) -> Option<[u64; SLOTS]> {
+    let gone = gone_of(gone, first);
+    let mut slots = slots_of(memory, first)?.map(u64::from_le_bytes);
+    for (at, slot) in slots.iter_mut().enumerate() {
+        if gone >> at & 1 == 1 {
+            *slot = 0;
+        }
+    }
+    Some(slots)
+}
+
+fn copy(to: &mut [u8], at: usize, from: &[u8]) {
+    if let Some(room) = to.get_mut(at..at + from.len()) {
+        room.copy_from_slice(from);
     }
 }
 
@@ -380,15 +463,18 @@ mod tests {
         assert!(kept > 4_800, "{kept} rows were kept");
         let memory = cache.shards.iter().map(|shard| {
             let shard = shard.read();
-            shard.ring.len() + shard.buckets.len() * size_of::<Bucket>()
+            shard.memory.len() + shard.gone.len() * size_of::<u64>()
         });
-        assert!(memory.sum::<usize>() <= bytes + SHARDS * size_of::<Bucket>());
+        assert!(memory.sum::<usize>() <= bytes);
     }
 
     #[test]
     fn an_entry_is_gone_when_a_part_of_it_is_overwritten() {
         let mut shard = Shard::new(128);
-        let mut write = |n: u8| (shard.write(&[n; 4], &[n; 24]).unwrap(), shard.end);
+        let mut write = |n: u8| {
+            let position = shard.write(&KeyHasher::default(), &[n; 4], &[n; 24]).unwrap();
+            (position, shard.end)
+        };
         assert_eq!([1, 2, 3].map(&mut write), [(1, 33), (33, 65), (65, 97)]);
         // There is no room for the next one behind them.
         assert_eq!(write(4), (128, 160));
@@ -402,7 +488,7 @@ mod tests {
         let cache = RecordCache::new(usize::MAX);
         cache.put(b"a key", b"a row", CommitNumber(3));
         assert_eq!(cache.get(b"a key", CommitNumber(3)).unwrap(), b"a row");
-        let memory = cache.shards.iter().map(|shard| shard.read().ring.len());
+        let memory = cache.shards.iter().map(|shard| shard.read().ring().len());
         assert_eq!(memory.sum::<usize>(), FIRST_BYTES);
     }
 

@@ -49,7 +49,7 @@ fn a_lock_that_is_let_go_too_early() {
 
 #[test]
 fn two_flushers() {
-    check(Fault::TwoFlushers, buffered, &["has moved on"]);
+    check(Fault::TwoFlushers, buffered, &["has moved on", "was acknowledged"]);
 }
 
 #[test]
