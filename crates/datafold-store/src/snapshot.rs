@@ -46,7 +46,7 @@ pub trait Snapshot: Send + Sync + fmt::Debug {
     /// Calls `visit` with each row of a range, in the order of the scan, until it breaks.
     ///
     /// The scan's limits of rows and bytes are of no account. An engine in this process hands its
-    /// rows over without copying them.
+    /// rows over one by one and gathers no page.
     ///
     /// # Errors
     ///

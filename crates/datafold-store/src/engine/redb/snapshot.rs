@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use redb::{ReadOnlyTable, ReadableDatabase, ReadableTable};
+use redb::{AccessGuard, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError};
 
 use super::failure::{engine_error, panicked, unless_panic};
 use super::{OpenFile, definition};
@@ -83,8 +83,10 @@ impl Snapshot for RedbSnapshot {
     }
 }
 
-/// What a processor reads from memory at once.
-const LINE_BYTES: usize = 64;
+/// Longer rows are handed over where they are.
+const COPY_BYTES_MAX: usize = 4 << 10;
+
+type Row<'a> = (AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8]>);
 
 /// Walks the rows of a range; `visiting` tells whether `visit` runs.
 fn walk(
@@ -92,38 +94,45 @@ fn walk(
     scan: &Scan,
     visit: &mut RowVisitor<'_>,
     visiting: &Cell<bool>,
-) -> Result<(), redb::StorageError> {
-    let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
-    let mut next = || match scan.order {
-        Order::Forward => rows.next(),
-        Order::Reverse => rows.next_back(),
-    };
-    // Who wants a few rows shall not pay for one more.
-    let looks_ahead = scan.rows_max >= Scan::ROWS_MAX;
-    let mut ahead = if looks_ahead { next() } else { None };
-    loop {
-        let row = if looks_ahead { ahead.take() } else { next() };
-        let Some(row) = row else { return Ok(()) };
+) -> Result<(), StorageError> {
+    let rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
+    match scan.order {
+        Order::Forward => visit_rows(rows, visit, visiting),
+        Order::Reverse => visit_rows(rows.rev(), visit, visiting),
+    }
+}
+
+/// Copies each row before it is visited: a processor goes on while what it copies comes from
+/// memory, but waits for each part that it decodes.
+fn visit_rows<'a>(
+    rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
+    visit: &mut RowVisitor<'_>,
+    visiting: &Cell<bool>,
+) -> Result<(), StorageError> {
+    let mut copy = Vec::new();
+    // The only place that takes rows, so that the walk becomes a part of this loop.
+    for row in rows {
         let (key, value) = row?;
-        if looks_ahead {
-            ahead = next();
-            // On its way from memory while this one is visited.
-            if let Some(Ok((_, value))) = &ahead {
-                let lines = value.value().iter().step_by(LINE_BYTES);
-                std::hint::black_box(lines.fold(0, |sum, byte| sum ^ byte));
-            }
-        }
         let (key, value) = (key.value(), value.value());
+        let (key, value) = if key.len() + value.len() <= COPY_BYTES_MAX {
+            copy.clear();
+            copy.extend_from_slice(key);
+            copy.extend_from_slice(value);
+            copy.split_at_checked(key.len()).unwrap_or((key, value))
+        } else {
+            (key, value)
+        };
         visiting.set(true);
         let step = visit(key, value);
         visiting.set(false);
         if step.is_break() {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
-fn read_page(table: &Table, scan: &Scan) -> Result<Page, redb::StorageError> {
+fn read_page(table: &Table, scan: &Scan) -> Result<Page, StorageError> {
     let mut page = Page::for_scan(scan);
     let mut rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
     loop {

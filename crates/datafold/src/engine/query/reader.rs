@@ -160,11 +160,17 @@ impl RecordReader<'_> {
                 set(columns, *column, value);
                 continue;
             }
-            reader.skip_parts(part - next)?;
+            if *part > next {
+                reader.skip_parts(part - next)?;
+            }
             (next, first) = (part + 1, *column);
             let Some(place) = columns.get_mut(*column) else { continue };
             if let Some(int) = reader.natural() {
-                *place = Value::Int(int);
+                match place {
+                    // Nothing is dropped.
+                    Value::Int(place) => *place = int,
+                    other => *other = Value::Int(int),
+                }
             } else if let Value::Text(text) = place
                 && reader.is_text()
             {
