@@ -18,6 +18,7 @@ mod pipes;
 mod prices;
 mod quickstart;
 mod recorded;
+mod revisions;
 mod schemas;
 mod shell;
 mod transforms;

@@ -262,6 +262,8 @@ pub struct SchemaCore {
     propagations: HashMap<SchemaId, Arc<Propagation>>,
     /// Transforms whose place others have taken.
     retired: BTreeMap<TransformId, Arc<Retired>>,
+    /// Whether records still have results of transforms whose places others have taken.
+    replaces_any: bool,
     /// How they depend on each other.
     graph: Arc<TransformGraph>,
     /// The schemas with records whose transforms have changed since these were made.
@@ -351,6 +353,11 @@ impl SchemaCore {
     /// The transforms whose place others have taken, by their numbers.
     pub(crate) fn retired(&self) -> impl Iterator<Item = &Arc<Retired>> {
         self.retired.values()
+    }
+
+    /// Whether records still have results of transforms whose places others have taken.
+    pub(crate) fn replaces_any(&self) -> bool {
+        self.replaces_any
     }
 
     /// Whether the records still have results of a transform whose place this one has taken.
@@ -682,6 +689,7 @@ impl SchemaCore {
             }
         }
         self.graph = Arc::new(graph);
+        self.replaces_any = self.computed.values().any(|found| self.is_replacing(found));
     }
 
     fn resolve_computed(

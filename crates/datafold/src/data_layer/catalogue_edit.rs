@@ -281,9 +281,9 @@ impl Editor<'_> {
         self.catalogue.computed().filter(move |found| found.source.schema.name == *name)
     }
 
-    /// The transforms of a schema but for those of the known fields; refuses one of which some could
-    /// not run. Whoever changes or deletes meanwhile a schema that they read is in conflict with
-    /// this.
+    /// The transforms of a schema but for those of the known fields; refuses a schema of which some
+    /// could not run. Whoever changes or deletes meanwhile a schema that they read is in conflict
+    /// with this.
     fn check_transforms(
         &mut self,
         entry: &Arc<SchemaEntry>,

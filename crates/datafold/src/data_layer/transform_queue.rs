@@ -115,7 +115,7 @@ impl Pipeline {
     /// Whether a transform or one whose result it depends on has something left to compute.
     pub(crate) fn is_stale(published: &Published, transform: TransformId) -> bool {
         let catalogue = &published.catalogue;
-        if published.queued.is_empty() && catalogue.retired().next().is_none() {
+        if published.queued.is_empty() && !catalogue.replaces_any() {
             return false;
         }
         let upstream = catalogue.upstream(transform);

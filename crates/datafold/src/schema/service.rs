@@ -248,8 +248,8 @@ impl SchemaService {
         Ok(found)
     }
 
-    /// The transforms that compute fields of a schema, in the order of its fields; behind them those
-    /// that it defines for fields of others.
+    /// The transforms that compute fields of a schema, in the order of its fields; behind them
+    /// those that it defines for fields of others.
     ///
     /// # Errors
     ///

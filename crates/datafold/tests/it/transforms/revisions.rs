@@ -192,8 +192,10 @@ fn what_else_differs_is_refused_and_nothing_changes() {
     db.schemas().delete(&waiting).unwrap();
 }
 
-/// What `x` and `y` are computed by, in turns, and what they are then.
-const LOGIC: [(&str, fn(i64, i64) -> i64); 4] = [
+/// What `x` is computed by, and what it is then of `a` and `b`.
+type Logic = (&'static str, fn(i64, i64) -> i64);
+
+const LOGIC: [Logic; 4] = [
     ("a + b", |a, b| a + b),
     ("a", |a, _| a),
     ("S[a].b ?? a - b", |_, _| unreachable!()),
