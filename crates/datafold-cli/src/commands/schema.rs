@@ -82,7 +82,7 @@ fn failure_of(failed: &SchemaFailure) -> Failure {
         _ => Exit::Invalid,
     };
     let hint = match exit {
-        Exit::Refused => "give the new definition a name of its own",
+        Exit::Refused => "if only computed fields differ: `datafold schema revise`",
         Exit::Invalid => "`datafold schema load --help` shows what a schema is like",
         _ => "name a JSON file that can be read, or a folder with such files",
     };
@@ -140,11 +140,11 @@ fn revise(session: &Session<'_>, file: &Path) -> Done {
     let known: BTreeSet<TransformId> = ids_of_transforms(session).collect();
     let revised = session.db.schemas().revise_text(&text, Some(&source));
     let (name, fields, receipt) = revised.map_err(|error| session.fail(&error).at(&source))?;
-    let what = match &fields[..] {
-        [] => "unchanged".to_owned(),
-        fields => format!("{} revised", joined(fields)),
-    };
-    print_changed(session, vec![changed(&name, &what, &receipt)])?;
+    let what = if fields.is_empty() { "unchanged" } else { "revised" };
+    print_changed(session, vec![changed(&name, what, &receipt)])?;
+    if !fields.is_empty() {
+        footer(format_args!("changed: {}", joined(&fields)));
+    }
     await_transforms(session, &name, &known)
 }
 

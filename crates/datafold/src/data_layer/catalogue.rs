@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafold_lang::CompileError;
 use datafold_store::encoding::KeyReader;
 use datafold_store::{Keyspace, Scan, Snapshot};
 use minicbor::{Decoder, Encoder};
@@ -350,6 +351,11 @@ impl SchemaCore {
         self.transform(id).or_else(retired)
     }
 
+    /// The transform with this number whose place another one has taken.
+    pub(crate) fn retired_transform(&self, id: TransformId) -> Option<&Arc<Retired>> {
+        self.retired.get(&id)
+    }
+
     /// The transforms whose place others have taken, by their numbers.
     pub(crate) fn retired(&self) -> impl Iterator<Item = &Arc<Retired>> {
         self.retired.values()
@@ -575,6 +581,7 @@ impl SchemaCore {
             element_fields: Arc::default(),
         };
         entry.settle(None);
+        self.add_mapped_elements(&mut entry);
         self.names.insert(id, name.clone());
         self.by_name.insert(name, Arc::new(entry));
         match old.and_then(|old| old.layout.clone()) {
@@ -611,6 +618,7 @@ impl SchemaCore {
         entry.shape = Arc::new(shape);
         entry.layout = Some(layout);
         entry.settle(root.as_deref());
+        self.add_mapped_elements(&mut entry);
         self.by_name.insert(entry.schema.name.clone(), Arc::new(entry));
         Ok(())
     }
@@ -619,9 +627,26 @@ impl SchemaCore {
     fn add_element_field(&mut self, place: CellPlace) {
         let name = self.names.get(&place.schema);
         let Some(entry) = name.and_then(|name| self.by_name.get_mut(name)) else { return };
-        let entry = Arc::make_mut(entry);
-        let fields = entry.element_fields.iter().copied().chain([place.field]);
-        entry.element_fields = fields.collect();
+        if !entry.element_fields.contains(&place.field) {
+            let entry = Arc::make_mut(entry);
+            let fields = entry.element_fields.iter().copied().chain([place.field]);
+            entry.element_fields = fields.collect();
+        }
+    }
+
+    /// Adds the fields that others have in the records of an entry that was made anew.
+    fn add_mapped_elements(&self, entry: &mut SchemaEntry) {
+        let has_elements = |(schema, field): &(SchemaName, FieldName)| {
+            let field = self.get(schema.as_str())?.schema.field(field.as_str())?;
+            Some(field.kind != FieldKind::Single)
+        };
+        let of_entry = self
+            .placed
+            .iter()
+            .filter(|(cell, name)| cell.schema == entry.id && has_elements(name) == Some(true));
+        let mut added: BTreeSet<FieldId> = of_entry.map(|(cell, _)| cell.field).collect();
+        added.extend(entry.element_fields.iter().copied());
+        entry.element_fields = added.into_iter().collect();
     }
 
     /// Rows of indexes come behind those of definitions and layouts.
@@ -717,7 +742,10 @@ impl SchemaCore {
         schema.fields.get_mut(at)?.transform = Some(row.definition);
         let field = schema.fields.get(at)?;
         let home = home(self, entry, field)?;
-        let logic = recompile(self, entry, home, field.transform.as_ref()?).transpose()?;
+        let logic = recompile(self, entry, home, field.transform.as_ref()?);
+        // Its number stays known whatever becomes of what it read.
+        let missing = || CompileError { diagnostics: Vec::new() };
+        let logic = logic.and_then(|logic| logic.ok_or_else(missing));
         let state = TransformState::Retired;
         let mut transform = Transform::new(id, state, (entry, at), home, logic)?;
         transform.source.schema = Arc::new(schema);

@@ -100,7 +100,10 @@ impl Editor<'_> {
             return Err(DataLayerError::AlreadyExists {
                 what: "schema",
                 name: schema.name.to_string(),
-                note: Some("with another definition; definitions do not change, use a new name"),
+                note: Some(
+                    "with another definition; `schema revise` changes how fields are computed, \
+                     anything else needs a new name",
+                ),
             });
         }
         check_definition(schema)?;
@@ -467,11 +470,13 @@ impl Editor<'_> {
             }
         }
         let reads = |found: &&Arc<Transform>| found.names_schema(name);
-        let readers = self.catalogue.computed().filter(reads);
+        // Also what read it once: values of the past are explained by it.
+        let retired = self.catalogue.retired().map(|found| &found.transform);
+        let readers = self.catalogue.computed().chain(retired).filter(reads);
         let readers = readers.map(|found| found.defined_in().unwrap_or_else(|| found.full_name()));
-        let readers: Vec<_> = readers.map(|name| format!("`{name}`")).collect();
+        let readers: BTreeSet<_> = readers.map(|name| format!("`{name}`")).collect();
         if !readers.is_empty() {
-            let readers = readers.join(", ");
+            let readers = Vec::from_iter(readers).join(", ");
             return Err(DataLayerError::Refused {
                 what: "schema",
                 name: name.to_string(),
@@ -496,6 +501,15 @@ impl Editor<'_> {
             });
         }
         let own: Vec<_> = self.defined_by(name).cloned().collect();
+        let of_schema = |found: &&Arc<Retired>| found.transform.source.id == entry.id;
+        let retired: Vec<_> = self.catalogue.retired().filter(of_schema).cloned().collect();
+        if retired.iter().any(|found| found.has_rows) {
+            return Err(DataLayerError::Refused {
+                what: "schema",
+                name: name.to_string(),
+                rule: "was revised, and what that leaves is still removed; try again".into(),
+            });
+        }
         let elsewhere: Vec<_> = own
             .iter()
             .filter(|found| found.defined_in().is_some())
@@ -542,9 +556,7 @@ impl Editor<'_> {
             let stored = rows.catalogue_text(CatalogueKind::Transform, &transform.full_name());
             [stored, rows.computed_field(transform.id)]
         });
-        let of_schema = |found: &&Arc<Retired>| found.transform.source.id == entry.id;
-        let retired = self.catalogue.retired().filter(of_schema);
-        let retired = retired.map(|found| rows.retired_transform(found.transform.id));
+        let retired = retired.iter().map(|found| rows.retired_transform(found.transform.id));
         let writes = transforms.chain(retired).map(|key| (key, CatalogueWrite::Delete)).collect();
         self.write_all(writes)?;
         if entry.layout.is_some() {

@@ -233,7 +233,10 @@ impl Check<'_> {
     ) -> Flow {
         let catalogue = Arc::clone(&self.point.published.catalogue);
         let revision = cell.stamp.writer.transform().and_then(|id| catalogue.revision(id));
-        let Some(transform) = revision.filter(|found| found.cell() == transform.cell()) else {
+        let Some(transform) = revision
+            .filter(|found| found.cell() == transform.cell())
+            .filter(|found| found.logic.is_ok() || found.state != TransformState::Retired)
+        else {
             self.report.unregistered += 1;
             return Ok(ControlFlow::Continue(()));
         };

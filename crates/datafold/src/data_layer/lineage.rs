@@ -299,7 +299,7 @@ impl<'p> Tracer<'p> {
         let catalogue = Arc::clone(&self.point.published.catalogue);
         let present = catalogue.propagation(place.schema);
         let present = present.and_then(|found| found.computing(place.field));
-        let present = present.map_or(transform, |found| found);
+        let present = present.map_or(transform, |found| &**found);
         if let Some(error) = read_failure(self.point, present, key.as_bytes())?
             && error.commit <= at
             && commit.is_none_or(|commit| commit < error.commit)

@@ -11,6 +11,7 @@ use minicbor::Decoder;
 use super::commit::{Change, Commit, decode_changes, decode_header};
 use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
+use super::plain_row::project_plain;
 use super::published::Published;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Values};
 use super::rows::Rows;
@@ -353,7 +354,10 @@ impl RecordAt<'_> {
         match self.cells {
             CellsAt::Row(values) => project_row(values, cells, columns),
             CellsAt::Rewound { row, past } => {
-                if let Some(values) = RowHeader::read(row.bytes())?.values {
+                let row = row.bytes();
+                if project_plain(row, cells, columns).is_none()
+                    && let Some(values) = RowHeader::read(row)?.values
+                {
                     project_row(values, cells, columns)?;
                 }
                 for (field, column) in cells {

@@ -232,9 +232,10 @@ impl Shard {
         let first = self.first_slot(place);
         // An empty slot, one whose entry is overwritten, or the oldest.
         let slots = self.slots(first).into_iter().flatten().enumerate();
-        let Some((at, before)) = slots.min_by_key(|(_, slot)| position_of(*slot)) else { return };
+        let Some((at, _)) = slots.min_by_key(|(_, slot)| position_of(*slot)) else { return };
+        let written = slots_of(&self.memory, first).and_then(|slots| slots.get(at));
+        self.taken += usize::from(written == Some(&[0; SLOT_BYTES]));
         self.set_slot(first + at, place.tag << POSITION_BITS | position);
-        self.taken += usize::from(before == 0);
     }
 
     /// Writes an entry over the oldest ones; answers its position.

@@ -11,9 +11,9 @@ use crate::model::{Schema, SchemaName, SchemaState};
 
 /// Schemas by name.
 ///
-/// Reads are answered from the catalogue in memory, as of the newest durable commit. A stored
-/// definition never changes: storing the same one again does nothing, storing another one under
-/// the name is refused. Storing never changes a state.
+/// Reads are answered from the catalogue in memory, as of the newest durable commit. Storing
+/// the same definition again does nothing, storing another one under the name is refused. Storing
+/// never changes a state.
 #[derive(Debug, Clone)]
 pub struct SchemaRepository {
     ops: Arc<DbOperations>,

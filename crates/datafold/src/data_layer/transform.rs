@@ -290,6 +290,13 @@ impl Transform {
         Some(format!("{}.{}", schema.name, field.name))
     }
 
+    /// Whether a field of a schema defines it; without one, whether any does.
+    pub(crate) fn is_defined_by(&self, schema: &SchemaName, field: Option<&FieldName>) -> bool {
+        let DefinedAt { schema: source, at, .. } = &self.source;
+        let found = source.fields.get(*at).map(|found| &found.name);
+        source.name == *schema && (field.is_none() || found == field)
+    }
+
     /// The cell that takes the result.
     pub(crate) fn cell(&self) -> CellPlace {
         CellPlace { schema: self.records, field: self.output }

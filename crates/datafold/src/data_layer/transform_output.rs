@@ -1,9 +1,12 @@
 //! Where the results of transforms go: to the field that defines one, or to one of another schema.
 
+use std::sync::Arc;
+
 use datafold_lang::Type;
 
 use super::catalogue::{SchemaCore, SchemaEntry};
 use super::ids::FieldId;
+use super::index::{Index, IndexPart};
 use super::layout::CellPlace;
 use crate::model::{Field, FieldKind, SchemaState, TransformDefinition, qualified, type_of};
 
@@ -81,6 +84,16 @@ impl<'a> Home<'a> {
         let Some(place) = place.filter(|_| field.mappers.is_empty() && !is_key) else {
             return Some(format!("its output `{output}` has no data of its own"));
         };
+        if field.default.is_some() {
+            return Some(format!("its output `{output}` has a default"));
+        }
+        let is_unique = |index: &&Arc<Index>| {
+            index.definition.unique && index.parts.contains(&IndexPart::Cell(place.field))
+        };
+        let kept = catalogue.kept_indexes(place.schema);
+        if kept.iter().any(|index| is_unique(&index)) {
+            return Some(format!("its output `{output}` is in a unique index"));
+        }
         if field.transform.is_some() {
             return Some(format!("its output `{output}` has a transform of its own"));
         }

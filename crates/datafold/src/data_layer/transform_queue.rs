@@ -144,6 +144,10 @@ fn take_up(
     transform: &Transform,
     editor: &mut Editor<'_>,
 ) -> Result<(), DataLayerError> {
+    // It may have been retired meanwhile.
+    if editor.catalogue.transform(transform.id).is_none() {
+        return Ok(());
+    }
     for part in parts {
         if editor.source.read(Keyspace::Indexes, &part.key)?.as_ref() != Some(&part.row) {
             continue;

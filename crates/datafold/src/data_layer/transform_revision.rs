@@ -180,12 +180,18 @@ fn changed_transforms(old: &Schema, new: &Schema) -> Result<Vec<usize>, DataLaye
         let name = old.name.to_string();
         Err(DataLayerError::Refused { what: "a revision of schema", name, rule })
     };
+    let schema = &old.name;
     let mut like_old = new.clone();
     let mut changed = Vec::new();
     for (at, (old, new)) in old.fields.iter().zip(&mut like_old.fields).enumerate() {
         if old.name != new.name || old.transform == new.transform {
             continue;
         }
+        let own = format!("{schema}.{}", old.name);
+        let output = |transform: &Option<TransformDefinition>| {
+            let output = transform.as_ref()?.output.as_deref().unwrap_or(&own);
+            Some(output.to_owned())
+        };
         let (name, outputs) = (&old.name, [&old.transform, &new.transform].map(output));
         if outputs.iter().any(Option::is_none) {
             return refuse(format!(
@@ -203,11 +209,6 @@ fn changed_transforms(old: &Schema, new: &Schema) -> Result<Vec<usize>, DataLaye
         return refuse(rule.to_owned());
     }
     Ok(changed)
-}
-
-/// Where the results go, if there is a transform.
-fn output(transform: &Option<TransformDefinition>) -> Option<Option<&str>> {
-    transform.as_ref().map(|found| found.output.as_deref())
 }
 
 impl Pipeline {

@@ -357,8 +357,7 @@ impl Check<'_> {
             if catalogue.transform(transform).is_some() {
                 return check.transform_row(transform, key, row, rest);
             }
-            let mut retired = catalogue.retired();
-            if retired.any(|found| found.transform.id == transform && found.has_rows) {
+            if catalogue.retired_transform(transform).is_some_and(|found| found.has_rows) {
                 // They are removed in the background.
                 return;
             }
@@ -373,7 +372,7 @@ impl Check<'_> {
         })?;
         self.compare_transforms()?;
         let catalogue = &self.point.published.catalogue;
-        let is_retired = |id| catalogue.retired().any(|found| found.transform.id == id);
+        let is_retired = |id| catalogue.retired_transform(id).is_some();
         let differs = |(id, told): &(TransformId, u64)| *told != 0 && !is_retired(*id);
         for (transform, _) in self.told_failures.drain().filter(differs) {
             self.report.problem(format!(

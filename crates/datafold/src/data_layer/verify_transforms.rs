@@ -125,7 +125,8 @@ impl Check<'_> {
     /// Compares what was found with the counters.
     pub(super) fn compare_transforms(&mut self) -> Result<(), DataLayerError> {
         let catalogue = std::sync::Arc::clone(&self.point.published.catalogue);
-        for transform in catalogue.computed() {
+        let retired = catalogue.retired().map(|found| &found.transform);
+        for transform in catalogue.computed().chain(retired) {
             let found = self.transforms.remove(&transform.id).unwrap_or_default();
             let (keyspace, key) = self.point.rows.counters(transform.id.counter());
             let counted = match self.point.published.get(keyspace, &key)? {

@@ -20,7 +20,8 @@ use crate::sync::Mutex;
 
 /// Loads, approves, blocks and unloads schemas. Each call is one commit or none.
 ///
-/// Loading only ever adds: a definition, once stored, does not change, and no load, restart or
+/// Loading only ever adds: a definition, once stored, does not change but for how fields are
+/// computed ([`SchemaService::revise_text`]), and no load, restart or
 /// repetition changes a state.
 ///
 /// # Errors

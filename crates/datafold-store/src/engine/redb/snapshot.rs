@@ -96,16 +96,19 @@ fn walk(
     visiting: &Cell<bool>,
 ) -> Result<(), StorageError> {
     let rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
+    // Who wants a few rows has nothing to wait for meanwhile.
+    let copied_max = if scan.rows_max < Scan::ROWS_MAX { 0 } else { COPY_BYTES_MAX };
     match scan.order {
-        Order::Forward => visit_rows(rows, visit, visiting),
-        Order::Reverse => visit_rows(rows.rev(), visit, visiting),
+        Order::Forward => visit_rows(rows, copied_max, visit, visiting),
+        Order::Reverse => visit_rows(rows.rev(), copied_max, visit, visiting),
     }
 }
 
-/// Copies each row before it is visited: a processor goes on while what it copies comes from
-/// memory, but waits for each part that it decodes.
+/// Copies each row of up to so many bytes before it is visited: a processor goes on while what it
+/// copies comes from memory, but waits for each part that it decodes.
 fn visit_rows<'a>(
     rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
+    copied_max: usize,
     visit: &mut RowVisitor<'_>,
     visiting: &Cell<bool>,
 ) -> Result<(), StorageError> {
@@ -114,7 +117,7 @@ fn visit_rows<'a>(
     for row in rows {
         let (key, value) = row?;
         let (key, value) = (key.value(), value.value());
-        let (key, value) = if key.len() + value.len() <= COPY_BYTES_MAX {
+        let (key, value) = if key.len() + value.len() <= copied_max {
             copy.clear();
             copy.extend_from_slice(key);
             copy.extend_from_slice(value);

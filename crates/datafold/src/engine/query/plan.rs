@@ -187,7 +187,7 @@ impl Plan {
     /// The computed fields among those that the query reads whose values may be old.
     pub(super) fn stale(&self) -> Vec<FieldName> {
         let published = &self.point.published;
-        if published.queued.is_empty() || !self.point.is_current() {
+        if !self.point.is_current() {
             return Vec::new();
         }
         let is_stale = |name: &&FieldName| {

@@ -55,7 +55,8 @@ pub enum TrialRecords {
 /// What transforms would compute.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrialReport {
-    /// The schema.
+    /// The schema that has the records: the one that was asked for, or the one whose fields it
+    /// computes if it computes none of its own.
     pub schema: SchemaName,
     /// The fields that were tried, in the order of the definition.
     pub fields: Vec<FieldName>,
@@ -110,12 +111,15 @@ impl FoldDb {
         let entry = sandbox.catalogue.get(trial.schema.as_str()).cloned();
         let entry = entry.ok_or_else(|| DataLayerError::not_found("schema", &trial.schema))?;
         let tried = sandbox.tried(&entry, trial.field.as_ref())?;
+        // Those that it defines for another schema compute the records of that one.
+        let home = tried.first().and_then(|first| sandbox.catalogue.get(first.schema.as_str()));
+        let entry = home.cloned().unwrap_or(entry);
         let records = sandbox.records(&entry, &trial.records)?;
         let counters = self.pool().operations().pipeline().counters();
         let existing = counters.get(&entry.records()).map_or(0, |counted| counted.records);
         let records = records.iter().map(|record| sandbox.compute(&entry, record, &tried));
         Ok(TrialReport {
-            schema: trial.schema.clone(),
+            schema: entry.schema.name.clone(),
             fields: tried.iter().map(|transform| transform.field.clone()).collect(),
             existing,
             commit: point.at,
@@ -157,7 +161,15 @@ impl<'p> Sandbox<'p> {
         let wanted = wanted.filter(|found| field.is_none_or(|field| field == *found));
         let found =
             wanted.filter_map(|found| self.catalogue.transform_of(&format!("{name}.{found}")));
-        let found: Vec<_> = found.cloned().collect();
+        let mut found: Vec<_> = found.cloned().collect();
+        if found.is_empty() {
+            let elsewhere = self.catalogue.computed().filter(|transform| {
+                transform.is_defined_by(name, field) && transform.schema != *name
+            });
+            found.extend(elsewhere.cloned());
+            let home = found.first().map(|first| first.schema.clone());
+            found.retain(|transform| Some(&transform.schema) == home.as_ref());
+        }
         match (found.is_empty(), field) {
             (false, _) => Ok(found),
             (true, Some(field)) => {

@@ -1,9 +1,11 @@
 //! Fields that a transform of another schema computes.
 
+use std::sync::Arc;
+
 use datafold::FoldDb;
 use datafold::data_layer::{Moment, Origin};
-use datafold::engine::{ImportFormat, ImportOptions};
-use datafold::model::Value;
+use datafold::engine::{ImportFormat, ImportOptions, Trial, TrialRecords};
+use datafold::model::{Schema, Value};
 
 use super::field;
 use crate::harness::{all, approve, check_sound, memory, mutate, name};
@@ -167,6 +169,47 @@ fn the_schema_of_the_field_must_agree() {
             .replace("Order.net *", "(Order.is_large ? 1 : Order.net) *"),
     );
     assert!(found.contains("it is computed from itself, by way of"), "{found}");
+}
+
+#[test]
+fn defaults_and_unique_indexes_do_not_go_with_it() {
+    let refusal = |order: &str| {
+        let db = memory();
+        approve(&db, order);
+        let name = db.schemas().load_text(TAX, None).unwrap().name;
+        db.schemas().approve_schema(&name).unwrap_err().to_string()
+    };
+    let with_default = ORDER.replacen(
+        r#""writable": false, "value": {"type": "number"}"#,
+        r#""writable": false, "value": {"type": "number", "default": 5}"#,
+        1,
+    );
+    let found = refusal(&with_default);
+    assert!(found.contains("its output `Order.total` has a default"), "{found}");
+    let indexed = ORDER.replacen(
+        r#""key""#,
+        r#""indexes": [{"fields": ["total"], "unique": true}], "key""#,
+        1,
+    );
+    let found = refusal(&indexed);
+    assert!(found.contains("its output `Order.total` is in a unique index"), "{found}");
+}
+
+#[test]
+fn it_is_tried_on_the_records_that_it_would_compute() {
+    let db = memory();
+    approve(&db, ORDER);
+    write(&db, "create", "Order", r#"{"id": 1, "net": 80}"#);
+    let trial = Trial {
+        schema: name("Tax"),
+        field: None,
+        definition: Some(Arc::new(Schema::parse(TAX).unwrap().schema)),
+        records: TrialRecords::First(10),
+    };
+    let found = db.try_transforms(&trial).unwrap();
+    assert_eq!((&found.schema, &found.fields[..]), (&name("Order"), &[field("total")][..]));
+    assert_eq!(found.records[0].values[0].computed, Value::Int(120));
+    assert_eq!(all(&db, "Order"), "[1,80,null,false]\n");
 }
 
 #[test]

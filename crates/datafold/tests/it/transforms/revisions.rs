@@ -154,6 +154,112 @@ fn aggregates_of_a_new_revision_are_gathered_anew() {
 }
 
 #[test]
+fn until_all_is_computed_the_values_of_before_are_stale() {
+    let db = memory();
+    approve(&db, &schema(&[("x", "a + 1"), ("y", "x * 2"), ("z", "b")]));
+    for id in 0..3_000 {
+        let mut records = Vec::new();
+        if id % 500 == 0 {
+            records.extend((id..id + 500).map(|id| format!(r#"{{"id": {id}, "a": {id}}}"#)));
+            write(&db, "create", &records.join(", "));
+        }
+    }
+    let revised = schema(&[("x", "a + 2"), ("y", "x * 2"), ("z", "b")]);
+    db.schemas().revise_text(&revised, None).unwrap();
+    let text = r#"{"schema": "S", "sort": ["-id"], "limit": 1}"#;
+    let mut was_stale = false;
+    loop {
+        let answer = query(&db, text).unwrap();
+        let is_done = answer.records[0].get("x") == Some(&Value::Int(3_001));
+        let stale: Vec<_> = answer.stale.iter().map(|field| field.as_str()).collect();
+        if is_done {
+            break;
+        }
+        assert_eq!(stale, ["x", "y"]);
+        was_stale = true;
+    }
+    assert!(was_stale, "the last record was computed before it could be read");
+    db.schemas().wait_for_transforms(&name("S")).unwrap();
+    assert!(query(&db, text).unwrap().stale.is_empty());
+}
+
+#[test]
+fn elements_that_others_have_in_the_records_stay_counted() {
+    let db = memory();
+    approve(&db, &schema(&[("x", "a + 1")]));
+    let view = |logic: &str| {
+        format!(
+            r#"{{"name": "V", "key": ["id"], "fields": {{
+                "id": {{"value": {{"type": "integer"}}}},
+                "a": {{"field_mappers": {{"S": "a"}}}}, "notes": {{"field_type": "Collection"}},
+                "y": {{"transform": {{"logic": "{logic}"}}}}}}}}"#
+        )
+    };
+    approve(&db, &view("a * 2"));
+    write(&db, "create", r#"{"id": 1, "a": 5}, {"id": 2, "a": 6}"#);
+    for id in [1, 2] {
+        let put = format!(
+            r#"{{"mutation": "put", "schema": "V", "key": {id}, "field": "notes",
+                "elements": {{"n": 1, "m": 2}}}}"#
+        );
+        mutate(&db, &put).unwrap();
+    }
+    revise(&db, &[("x", "a + 2")]);
+    check_sound(&db);
+    mutate(&db, r#"{"mutation": "delete", "schema": "S", "keys": [1]}"#).unwrap();
+    check_sound(&db);
+    db.schemas().revise_text(&view("a * 3"), None).unwrap();
+    db.schemas().wait_for_transforms(&name("V")).unwrap();
+    mutate(&db, r#"{"mutation": "delete", "schema": "S", "keys": [2]}"#).unwrap();
+    verified(&db);
+    assert_eq!(db.stats().unwrap().total_elements, 0);
+}
+
+#[test]
+fn what_a_revision_read_once_cannot_be_deleted() {
+    let db = memory();
+    approve(&db, r#"{"name": "F", "fields": {"rate": {"value": {"type": "integer"}}}}"#);
+    approve(&db, &schema(&[("x", "a / (F.rate ?? b)")]));
+    write(&db, "create", r#"{"id": 1, "a": 6, "b": 3}, {"id": 2, "a": 6, "b": 0}"#);
+    revise(&db, &[("x", "a + 1")]);
+    let error = db.schemas().delete(&name("F")).unwrap_err().to_string();
+    assert!(error.contains("is read or computed by `S.x` and cannot be deleted"), "{error}");
+    verified(&db);
+}
+
+#[test]
+fn a_revision_beside_what_is_queued_leaves_nothing_of_the_old_one() {
+    let limits = datafold::data_layer::PropagationLimits { outputs: 5, ..Default::default() };
+    let place = Place::memory();
+    let db = fold_db_within(place.open(), limits);
+    approve(&db, r#"{"name": "One", "fields": {"rate": {"value": {"type": "integer"}}}}"#);
+    approve(&db, &schema(&[("x", "a + One.rate")]));
+    for id in 0..400 {
+        write(&db, "create", &format!(r#"{{"id": {id}, "a": 1}}"#));
+    }
+    for round in 0..20 {
+        let text = format!(
+            r#"{{"mutation": "upsert", "schema": "One", "records": [{{"rate": {round}}}]}}"#
+        );
+        mutate(&db, &text).unwrap();
+        let logic = format!("a + One.rate + {round}");
+        db.schemas().revise_text(&schema(&[("x", &logic)]), None).unwrap();
+    }
+    db.schemas().wait_for_transforms(&name("S")).unwrap();
+    assert_eq!(value(&db, 399, "x"), Value::Int(1 + 19 + 19));
+    verified(&db);
+}
+
+#[test]
+fn an_output_that_is_named_is_the_same_as_none() {
+    let db = memory();
+    approve(&db, &schema(&[("x", "a + 1")]));
+    let named = schema(&[("x", "a + 2")]).replace("\"logic\"", "\"output\": \"S.x\", \"logic\"");
+    let (_, fields, _) = db.schemas().revise_text(&named, None).unwrap();
+    assert_eq!(fields, [field("x")]);
+}
+
+#[test]
 fn what_else_differs_is_refused_and_nothing_changes() {
     let db = memory();
     let definition = schema(&[("x", "a + 1")]);
