@@ -59,9 +59,8 @@ pub(crate) fn check(
     definition: &TransformDefinition,
 ) -> Result<Logic, TransformProblem> {
     let refuse = |rule: String| Err(TransformProblem::new(field, rule));
-    if field.kind != FieldKind::Single {
-        let kind = field.kind;
-        return refuse(format!("the field is a {kind} field, and only a Single one is computed"));
+    if field.kind == FieldKind::Collection {
+        return refuse("it is a Collection field, and Single and Range fields are computed".into());
     }
     if !field.mappers.is_empty() {
         return refuse("the field is mapped too, so that its data would have two writers".into());
@@ -101,6 +100,15 @@ pub(crate) fn check(
     if !program.result_type().may_become(&stored) {
         let found = program.result_type();
         return refuse(format!("its result is {found}, but the field takes {stored}"));
+    }
+    if field.kind == FieldKind::Range
+        && let Some((name, of)) = program.result_type().unfit_member(&stored)
+    {
+        let what = match name {
+            Some(name) => format!("the member `{name}` of its result is {of}"),
+            None => format!("the members of its result are {of}"),
+        };
+        return refuse(format!("{what}, which the elements of the field cannot be"));
     }
     names.bind(program).map_err(|rule| TransformProblem::new(field, rule))
 }

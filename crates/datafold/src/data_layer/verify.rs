@@ -136,26 +136,27 @@ impl WriteSum {
 
     fn add_change(&mut self, change: &Change, commit: &Commit, catalogue: &SchemaCore) {
         let stamp = |base| Stamp { commit: commit.number, writer: commit.writer, base };
+        let stamp_of = |schema, field, base| {
+            let (stamp, computed) = (stamp(base), catalogue.propagation(schema));
+            let writer = computed.map(|computed| computed.writer_of(field, stamp.writer));
+            Stamp { writer: writer.unwrap_or(stamp.writer), ..stamp }
+        };
         match change {
             Change::Record { schema, record, kind, base, fields } => {
-                let stamp = stamp(*base);
-                let computed = catalogue.propagation(*schema);
                 match kind {
-                    ChangeKind::Delete => self.add(record, FieldId::RECORD, &[], stamp),
-                    ChangeKind::Create => self.add(record, BIRTH, &[], stamp),
+                    ChangeKind::Delete => {
+                        self.add(record, FieldId::RECORD, &[], stamp(*base));
+                    }
+                    ChangeKind::Create => self.add(record, BIRTH, &[], stamp(*base)),
                     ChangeKind::Write => {}
                 }
                 for field in fields {
-                    let mut stamp = stamp;
-                    if let Some(computed) = computed {
-                        stamp.writer = computed.writer_of(*field, stamp.writer);
-                    }
-                    self.add(record, *field, &[], stamp);
+                    self.add(record, *field, &[], stamp_of(*schema, *field, *base));
                 }
             }
-            Change::Elements { record, base, field, elements, .. } => {
+            Change::Elements { schema, record, base, field, elements } => {
                 for (ordinal, element) in (*base..).zip(elements) {
-                    self.add(record, *field, element, stamp(ordinal));
+                    self.add(record, *field, element, stamp_of(*schema, *field, ordinal));
                 }
             }
             Change::Catalogue { .. } | Change::Failure { .. } => {}

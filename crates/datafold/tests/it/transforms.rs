@@ -11,6 +11,7 @@ mod model;
 mod model_others;
 mod others;
 mod queue;
+mod ranges;
 mod runs;
 mod unfilled;
 
