@@ -271,15 +271,15 @@ impl<'a> Machine<'a> {
     fn each(&mut self, op: EachOp, each: &'a Each) -> Checked<Value<'a>> {
         let of = self.eval(&each.of)?;
         let len = match &of {
-            Value::Array(items) => items.len(),
+            Value::Array(items) if op != EachOp::MapValues => items.len(),
             Value::Object(members) => members.len(),
             Value::Null if op == EachOp::Count => return Ok(Value::Int(0)),
             Value::Null if op == EachOp::Any => return Ok(Value::Bool(false)),
             Value::Null if op == EachOp::All => return Ok(Value::Bool(true)),
             Value::Null => return Ok(Value::Null),
             other => {
-                let found = other.type_name();
-                let message = format!("this goes through an array or object, not {found}");
+                let (taken, found) = (op.takes(), other.type_name());
+                let message = format!("this goes through an {taken}, not {found}");
                 return Err(Fault::new(ErrorKind::TypeClash, message).at(each.of.span));
             }
         };
@@ -331,6 +331,14 @@ impl EachOp {
     pub(crate) fn is_condition(self) -> bool {
         matches!(self, EachOp::Filter | EachOp::Any | EachOp::All | EachOp::Count)
     }
+
+    /// What it goes through.
+    pub(crate) fn takes(self) -> Kinds {
+        match self {
+            EachOp::MapValues => Kinds::OBJECT,
+            _ => Kinds::COLLECTION,
+        }
+    }
 }
 
 pub(crate) fn is_comparison(op: BinaryOp) -> bool {
@@ -375,6 +383,13 @@ impl<'a> Results<'a> {
             EachOp::Map => {
                 meter.bytes(2 * VALUE_BYTES)?;
                 self.items.push(value);
+            }
+            EachOp::MapValues => {
+                meter.bytes(4 * VALUE_BYTES)?;
+                self.items.push(value);
+                if let Value::Text(name) = key {
+                    self.names.push(name);
+                }
             }
             EachOp::Filter => {
                 if value == Value::Bool(true) {
@@ -431,11 +446,11 @@ impl<'a> Results<'a> {
     fn finish(mut self, is_object: bool, meter: &mut Meter) -> Checked<Value<'a>> {
         match self.op {
             EachOp::Map => library::array(meter, self.items),
-            EachOp::Filter if is_object => {
+            EachOp::MapValues | EachOp::Filter if is_object => {
                 let members = self.names.into_iter().zip(self.items).collect();
                 Value::object(members).map_err(|_| library::too_deep())
             }
-            EachOp::Filter => library::array(meter, self.items),
+            EachOp::MapValues | EachOp::Filter => library::array(meter, self.items),
             EachOp::Any => Ok(Value::Bool(self.found)),
             EachOp::All => Ok(Value::Bool(!self.found)),
             EachOp::Count => Ok(Value::Int(i64::try_from(self.count).unwrap_or(i64::MAX))),

@@ -75,6 +75,7 @@ pub(crate) struct Pattern {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EachOp {
     Map,
+    MapValues,
     Filter,
     Any,
     All,

@@ -276,6 +276,12 @@ impl Type {
         }
     }
 
+    /// The values of this type that are of some kinds.
+    pub(crate) fn only(mut self, kinds: Kinds) -> Type {
+        self.kinds = self.kinds & kinds;
+        self
+    }
+
     /// The type of what a comprehension goes through: items of an array, members of an object.
     pub(crate) fn content(&self) -> Type {
         let mut content = Type::of_kinds(Kinds::NONE);
@@ -317,6 +323,16 @@ impl Type {
             kinds = kinds | Kinds::TIME;
         }
         Type::of_kinds(kinds).may_equal(&Type::of_kinds(stored.kinds))
+    }
+
+    /// Of objects of this type, the first member that cannot be stored as one of objects of another
+    /// type, null aside: its name, if it is known, and its type.
+    #[must_use]
+    pub fn unfit_member(&self, stored: &Type) -> Option<(Option<&str>, &Type)> {
+        let (members, stored) = (self.members.as_deref()?, stored.content());
+        let known = members.known.iter().map(|(name, of)| (Some(name.as_str()), of));
+        let others = members.others.iter().map(|of| (None, of));
+        known.chain(others).find(|(_, of)| !of.may_become(&stored))
     }
 
     /// Whether values of both types can be equal, null aside.
@@ -482,6 +498,18 @@ mod tests {
         assert_eq!(person.member("age"), MemberType::Known(Type::INTEGER));
         assert_eq!(person.member("name"), MemberType::Never);
         assert_eq!(of(r#"{"type":"object"}"#).member("x"), MemberType::Known(Type::ANY));
+    }
+
+    #[test]
+    fn members_that_cannot_be_stored_are_found() {
+        let object = Type::object([("a".into(), Type::INTEGER), ("b".into(), Type::TEXT)]);
+        let (numbers, texts) = (Type::elements(Type::NUMBER), Type::elements(Type::TEXT));
+        assert_eq!(object.unfit_member(&numbers), Some((Some("b"), &Type::TEXT)));
+        assert_eq!(object.unfit_member(&Type::ANY), None);
+        let bools = Type::elements(Type::BOOL);
+        assert_eq!(bools.unfit_member(&texts), Some((None, &Type::BOOL)));
+        assert_eq!(bools.or(&Type::NULL).unfit_member(&bools), None);
+        assert_eq!(Type::ANY.unfit_member(&numbers), None);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub enum Fault {
     EvaluationPanics,
     /// A result that differs from what is there is not written.
     ResultKept,
+    /// The first element that a result changes stays as it was.
+    ElementKept,
     /// What a record contributed to an aggregate stays when it changes.
     ContributionKept,
     /// The log of a commit does not say that a transform fails.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use datafold::engine::{Element, ElementFilter, ElementQuery, Glob, QueryEnd};
 use datafold::model::Value;
 
-use super::query::as_of;
+use super::query::{as_of, stale};
 use crate::Done;
 use crate::args::ElementArgs;
 use crate::failure::{Exit, Failure};
@@ -97,7 +97,12 @@ fn print_object(session: &Session<'_>, query: &ElementQuery, out: &mut Out) -> D
     out.text(if is_empty { begin } else { "\n" })?;
     out.text("},\"cursor\":")?;
     out.json(&end.cursor)?;
-    out.line(format_args!(",\"commit\":{}}}", end.commit))
+    out.text(&format!(",\"commit\":{}", end.commit))?;
+    if !end.stale.is_empty() {
+        out.text(",\"stale\":")?;
+        out.json(&end.stale)?;
+    }
+    out.line("}")
 }
 
 /// A row for each element.
@@ -114,6 +119,9 @@ fn print_table(session: &Session<'_>, query: &ElementQuery, out: &mut Out) -> Do
         Format::Table => {
             tell_hidden(&hidden);
             footer(format_args!("{}{}", counted(count, "element"), as_of(&end)));
+            if !end.stale.is_empty() {
+                footer(stale(&end));
+            }
             if let Some(cursor) = &end.cursor {
                 footer(format_args!("there are more; go on with --cursor {cursor}"));
             }
@@ -121,6 +129,9 @@ fn print_table(session: &Session<'_>, query: &ElementQuery, out: &mut Out) -> Do
         _ => {
             if let Some(cursor) = &end.cursor {
                 note(format_args!("cursor: {cursor}"));
+            }
+            if !end.stale.is_empty() {
+                note(format_args!("{}", stale(&end)));
             }
         }
     }

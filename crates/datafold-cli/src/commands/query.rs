@@ -207,7 +207,7 @@ fn foot(end: &QueryEnd, count: u64, hidden: &[String]) {
 }
 
 /// Which values are not yet what they will be, in words.
-fn stale(end: &QueryEnd) -> String {
+pub(crate) fn stale(end: &QueryEnd) -> String {
     let names: Vec<_> = end.stale.iter().map(|name| name.as_str()).collect();
     format!("still being computed again: {}", names.join(", "))
 }

@@ -45,7 +45,7 @@ fn a_field_of_another_schema_is_computed_and_shown() {
 fn changed_logic_is_tried_and_put_in_place() {
     let folder = with_orders();
     folder.run(["schema", "approve", "Tax"]).done();
-    folder.write("tax2.json", &TAX.replace("0.5", "0.25"));
+    folder.write("tax2.json", TAX.replace("0.5", "0.25"));
     // Loading does not change what is there.
     let refused = folder.run(["schema", "load", "tax2.json"]).failed(4);
     assert!(refused.contains("another definition"), "{refused}");
@@ -57,7 +57,7 @@ fn changed_logic_is_tried_and_put_in_place() {
     assert_eq!(again[0]["state"], json!("unchanged"));
     let verified = folder.run(["verify", "--derived"]).done();
     assert!(verified.contains("all are what their inputs give"), "{verified}");
-    folder.write("tax3.json", &TAX.replace("\"rate\"", "\"share\""));
+    folder.write("tax3.json", TAX.replace("\"rate\"", "\"share\""));
     let refused = folder.run(["schema", "revise", "tax3.json"]).failed(4);
     assert!(refused.contains("differs in more than how its fields are computed"), "{refused}");
     folder.run(["schema", "revise", "none.json"]).failed(3);

@@ -97,6 +97,46 @@ fn a_tree_tells_where_a_value_comes_from() {
 }
 
 #[test]
+fn computed_elements_stand_as_one_object() {
+    let folder = Folder::new();
+    let cart = r#"{"name": "Cart", "key": ["id"], "fields": {"id": {"value": {"type": "integer"}},
+        "prices": {"field_type": "Range", "value": {"type": "integer"}},
+        "double": {"field_type": "Range", "writable": false,
+            "transform": {"logic": "map_values(prices, p => p * 2)"}}}}"#;
+    folder.write("cart.json", cart);
+    folder.run(["schema", "load", "cart.json"]).done();
+    folder.run(["schema", "approve", "Cart"]).done();
+    let record = r#"{"mutation": "create", "schema": "Cart",
+        "records": [{"id": 1, "prices": {"a": 1, "b": 2}}]}"#;
+    folder.pipe(["mutate", "-"], record.replace('\n', " ")).done();
+    let tree = folder.run(["why", "Cart", "1", "double"]).done();
+    let lines: Vec<_> = tree.lines().collect();
+    assert!(lines[1].starts_with(r#"double = {"a":2,"b":4}  transform-"#), "{tree}");
+    assert_eq!(
+        lines[2..],
+        ["│  map_values(prices, p => p * 2)", r#"└─ prices = {"a":1,"b":2}  2 elements"#,]
+    );
+    let found = folder.run(["elements", "Cart", "1", "double", "--format", "json"]).json();
+    assert_eq!(found["elements"], json!({"a": 2, "b": 4}));
+    assert_eq!(found.get("stale"), None);
+    let tried = folder.run([
+        "transform",
+        "test",
+        "Cart.double",
+        "--record",
+        r#"{"id": 1, "prices": {"c": 5}}"#,
+        "--format",
+        "ndjson",
+    ]);
+    let tried = tried.done();
+    assert!(tried.contains(r#""computed":{"a":2,"b":4,"c":10}"#), "{tried}");
+    folder.run(["verify", "--derived"]).done();
+    // What is exported can be read again.
+    let rows = folder.run(["export", "Cart"]).done();
+    folder.pipe(["import", "Cart", "-", "--input-format", "ndjson"], rows).done();
+}
+
+#[test]
 fn runs_and_retries_say_what_they_did() {
     let folder = with_trips();
     let stats = || folder.run(["stats", "--format", "json"]).json()["commit"].clone();

@@ -155,7 +155,7 @@ impl Checker<'_> {
     }
 
     fn each(&mut self, op: EachOp, name: &str, arguments: &[Argument]) -> Checked<(Op, Type)> {
-        let needs_lambda = matches!(op, EachOp::Map | EachOp::Filter);
+        let needs_lambda = matches!(op, EachOp::Map | EachOp::MapValues | EachOp::Filter);
         let (of, lambda) = match arguments {
             [Argument::Value(of)] if !needs_lambda => (of, None),
             [Argument::Value(of), Argument::Lambda(lambda)] => (of, Some(lambda)),
@@ -178,10 +178,15 @@ impl Checker<'_> {
             }
         };
         let (of_node, of_type) = self.expr(of);
-        if !of_type.kinds.intersects(Kinds::COLLECTION | Kinds::NULL) {
-            let message = format!("`{name}` goes through an array or object, not {of_type}");
+        let taken = op.takes();
+        if !of_type.kinds.intersects(taken | Kinds::NULL) {
+            let message = format!("`{name}` goes through an {taken}, not {of_type}");
             return Err(Fault::new(ErrorKind::TypeClash, message).at(of.span));
         }
+        let of_type = match op {
+            EachOp::MapValues => of_type.only(taken | Kinds::NULL),
+            _ => of_type,
+        };
         let content = of_type.content();
         let mut each = Each { of: of_node, item: 0, key: None, body: None };
         let span = lambda.map_or(of.span, |lambda| lambda.body.span);
@@ -191,6 +196,7 @@ impl Checker<'_> {
         };
         let result = match op {
             EachOp::Map => Type::array(value),
+            EachOp::MapValues => Type::elements(value),
             EachOp::Filter => of_type.clone(),
             EachOp::Sort => Type::array(content),
             EachOp::Count => Type::INTEGER,
@@ -272,6 +278,7 @@ fn each_op(name: &str, arguments: &[Argument]) -> Option<EachOp> {
     };
     Some(match name {
         "map" => EachOp::Map,
+        "map_values" => EachOp::MapValues,
         "filter" => EachOp::Filter,
         "any" => EachOp::Any,
         "all" => EachOp::All,

@@ -81,8 +81,9 @@ pub struct FunctionInfo {
 }
 
 /// Functions that are more than a call: of lambdas, names, patterns or the clock.
-pub(crate) const FORMS: [(&str, &str, &str); 18] = [
+pub(crate) const FORMS: [(&str, &str, &str); 19] = [
     ("map", "map(collection, x => value)", "an array of the value for each item"),
+    ("map_values", "map_values(object, x => value)", "an object with the value for each member"),
     ("filter", "filter(collection, x => condition)", "the items for which the condition holds"),
     ("any", "any(collection, x => condition)", "whether it holds for at least one item"),
     ("all", "all(collection, x => condition)", "whether it holds for every item"),

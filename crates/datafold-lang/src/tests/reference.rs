@@ -12,6 +12,10 @@ use crate::ast::{Argument, BinaryOp, Expr, ExprKind, Lambda, Statement};
 type Result<T> = std::result::Result<T, &'static str>;
 type V = Value<'static>;
 
+/// The comprehensions that it knows.
+const EACH: [&str; 10] =
+    ["map", "map_values", "filter", "any", "all", "sum", "count", "min", "max", "sort"];
+
 pub(super) struct Reference {
     names: Vec<BTreeMap<String, V>>,
     last: V,
@@ -215,7 +219,7 @@ impl Reference {
 
     fn call(&mut self, name: &str, arguments: &[Argument]) -> Result<V> {
         if let [Argument::Value(of), rest @ ..] = arguments
-            && ["map", "filter", "any", "all", "sum", "count", "min", "max", "sort"].contains(&name)
+            && EACH.contains(&name)
         {
             let lambda = match rest {
                 [Argument::Lambda(lambda)] => Some(lambda),
@@ -265,7 +269,7 @@ impl Reference {
     fn each(&mut self, name: &str, of: &Expr, lambda: Option<&Lambda>) -> Result<V> {
         let of = self.eval(of)?;
         let items: Vec<V> = match &of {
-            V::Array(items) => items.to_vec(),
+            V::Array(items) if name != "map_values" => items.to_vec(),
             V::Object(members) => members.iter().map(|(_, value)| value.clone()).collect(),
             V::Null => {
                 return Ok(match name {
@@ -317,6 +321,11 @@ impl Reference {
         let some = values.iter().filter(|value| !matches!(value, V::Null)).cloned();
         Ok(match name {
             "map" => V::array(values).unwrap(),
+            "map_values" => {
+                let V::Object(members) = &of else { return Err("type_clash") };
+                let names = members.iter().map(|(name, _)| name.clone());
+                V::object(names.zip(values).collect()).unwrap()
+            }
             "any" => V::Bool(values.iter().any(|value| matches!(value, V::Bool(true)))),
             "all" => V::Bool(values.iter().all(|value| matches!(value, V::Bool(true)))),
             "count" if lambda.is_none() => exact(some.count() as i128)?,

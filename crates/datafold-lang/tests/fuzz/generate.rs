@@ -108,6 +108,10 @@ impl<'r> Generator<'r> {
             Kind::Text => self.text(next),
             Kind::Bool => self.bool(next),
             Kind::Numbers => self.numbers(next),
+            Kind::Object if self.chance(3) => {
+                let of = self.expr(Kind::Object, next);
+                format!("map_values({of}, {})", self.lambda(Kind::Number, next))
+            }
             Kind::Object => {
                 let (a, b) = (self.expr(Kind::Number, next), self.expr(Kind::Text, next));
                 format!("{{k: {a}, 'l': {b}}}")

@@ -26,7 +26,7 @@ const BYTES_MAX: usize = 64 << 20;
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Words of which sources without any structure are made.
-const WORDS: [&str; 64] = [
+const WORDS: [&str; 65] = [
     "let ",
     "if ",
     "else ",
@@ -74,6 +74,7 @@ const WORDS: [&str; 64] = [
     "\"\\u00e9\"",
     "$p",
     "map(",
+    "map_values(",
     "filter(",
     "sum(",
     "sort(",

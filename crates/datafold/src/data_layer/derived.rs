@@ -14,14 +14,16 @@ use super::aggregate_groups::GatheredGroups;
 use super::counters::SchemaCounters;
 use super::derived_versions::Versions;
 use super::draft::Draft;
-use super::element_input::Elements;
+use super::element_input::{Elements, elements_at};
+use super::element_output::encode_found;
+use super::element_scan::FirstAtom;
 use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::lineage::{AsOf, read_failure};
 use super::pipeline::{Pipeline, read_counters};
 use super::propagation::Propagation;
 use super::read_point::ReadPoint;
-use super::record::{Cell, LiveRecord, PastCell, RecordRow};
+use super::record::{Cell, LiveRecord, PastCell, RecordRow, Stamp};
 use super::rows::FieldAddress;
 use super::transform::{Evaluation, OtherRecords, Target, Transform, TransformState};
 use crate::model::{FieldName, RecordKey, SchemaName, Value, decode_value};
@@ -92,7 +94,7 @@ pub(crate) fn check_derived(
         let is_over = check.scan(Keyspace::History, schema, |check, rest, row| {
             check.past(schema, parts, propagation, rest, row)
         })?;
-        if is_over.is_break() {
+        if is_over.is_break() || check.past_elements(schema, parts, propagation)?.is_break() {
             return Ok(check.report);
         }
     }
@@ -156,7 +158,11 @@ impl Check<'_> {
         self.report.records += 1;
         let draft = Draft::found(Some(live.clone()));
         for transform in propagation.transforms() {
-            let cell = live.cell(transform.output);
+            let elements = match transform.gives_elements() {
+                true => self.elements_at(transform, &record, self.point.at)?,
+                false => None,
+            };
+            let cell = elements.as_ref().or_else(|| live.cell(transform.output));
             let stored = cell.and_then(|cell| cell.value.as_ref());
             let at = self.point.at;
             let now = Computed { transform, record: &record, at, stored };
@@ -177,7 +183,8 @@ impl Check<'_> {
             if flow.is_break() {
                 return Ok(flow);
             }
-            let Some(cell) = cell else { continue };
+            // Versions of elements are gone through by themselves.
+            let Some(cell) = cell.filter(|_| !transform.gives_elements()) else { continue };
             let is_older = is_older_than_inputs(transform, cell, &live);
             let reads_more = transform.others().next().is_some() || transform.reads_elements();
             if (is_older || reads_more)
@@ -215,12 +222,63 @@ impl Check<'_> {
             }
             return Ok(ControlFlow::Continue(()));
         }
-        let Some(transform) = propagation.computing(field) else {
-            return Ok(ControlFlow::Continue(()));
-        };
+        let transform = propagation.computing(field).filter(|found| !found.gives_elements());
+        let Some(transform) = transform else { return Ok(ControlFlow::Continue(())) };
         let birth = CommitNumber(reader.descending().map_err(error)?);
         let cell = PastCell::decode(&row).map_err(malformed)?.into_cell(birth);
         self.as_of_commit(schema, transform, &record, &cell)
+    }
+
+    /// Checks what computed fields with elements had in each commit that has written some.
+    fn past_elements(
+        &mut self,
+        schema: SchemaId,
+        key_parts: usize,
+        propagation: &Propagation,
+    ) -> Flow {
+        if !propagation.transforms().iter().any(|found| found.gives_elements()) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mut last: Option<(Bytes, FieldId)> = None;
+        self.scan(Keyspace::Elements, schema, |check, rest, _| {
+            let error = |error| DataLayerError::key(Keyspace::Elements, rest, error);
+            let mut reader = KeyReader::new(rest);
+            let record = reader.skip_parts(key_parts).map_err(error)?;
+            let field = FieldId(reader.id().map_err(error)?);
+            if last.as_ref().is_some_and(|(known, of)| (&known[..], *of) == (record, field)) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let (record, _) = last.insert((Bytes::copy_from_slice(record), field));
+            let Some(transform) = propagation.computing(field) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let commits = check.point.element_commits(FieldAddress { schema, record, field })?;
+            for (commit, FirstAtom { writer, .. }) in commits {
+                let stamp = Stamp { commit, writer, base: 0 };
+                let found = check.elements_at(transform, record, commit)?;
+                let cell = Cell { stamp, value: found.and_then(|found| found.value) };
+                if check.as_of_commit(schema, transform, record, &cell)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// The elements that a transform has given a record, as if they were one value; `None` without.
+    fn elements_at(
+        &self,
+        transform: &Transform,
+        record: &Bytes,
+        at: CommitNumber,
+    ) -> Result<Option<Cell>, DataLayerError> {
+        let (schema, field) = (transform.records, transform.output);
+        let point = ReadPoint { at, ..self.point.clone() };
+        let draft = Draft::found(point.live(schema, record)?);
+        let elements = elements_at(&point, FieldAddress { schema, record, field }, &draft)?;
+        let stamp = Stamp { commit: at, writer: transform.id.writer(), base: 0 };
+        let value = encode_found(&elements);
+        Ok(value.map(|value| Cell { stamp, value: Some(value) }))
     }
 
     /// Compares a version with what its inputs gave as of its own commit.

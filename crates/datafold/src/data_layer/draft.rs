@@ -111,6 +111,14 @@ impl Draft {
         }
     }
 
+    /// What becomes of a cell, if it is written.
+    pub(crate) fn written(&self, field: FieldId) -> Option<&Option<Bytes>> {
+        match &self.after {
+            After::Merged(writes) | After::Created(writes) => writes.get(&field),
+            After::Untouched | After::Deleted => None,
+        }
+    }
+
     /// The encoded value of a field as it was found, whatever becomes of it.
     pub(super) fn found_value(&self, field: FieldId) -> Option<&Bytes> {
         self.found_live()?.cell(field)?.value.as_ref()
@@ -150,8 +158,11 @@ pub(crate) struct ElementDraft {
 
 impl ElementDraft {
     pub(super) fn new(row: Option<Bytes>) -> Result<Self, RowError> {
-        let before = row.as_ref().map(ElementCell::decode).transpose()?;
-        Ok(Self { before, write: None })
+        Ok(Self::of(row.as_ref().map(ElementCell::decode).transpose()?))
+    }
+
+    pub(super) fn of(before: Option<ElementCell>) -> Self {
+        Self { before, write: None }
     }
 
     /// What the transaction writes; `None` if nothing, or if that life of the record has ended.
@@ -167,6 +178,13 @@ impl ElementDraft {
             Some(_) => None,
             None => self.found(record).map(|cell| cell.commit),
         }
+    }
+
+    /// The bytes of the values in the rows that it writes: the element's, and that of the past.
+    pub(super) fn rows(&self, record: &Draft) -> impl Iterator<Item = usize> {
+        let bytes = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        let past = self.before.iter().map(move |cell| bytes(&cell.value));
+        past.chain(self.write(record).map(bytes))
     }
 
     /// Gives the element a value, or takes it away, in the record's present life.

@@ -11,6 +11,7 @@ use super::draft::{Draft, ElementDraft};
 use super::element::ElementCell;
 use super::element_scan::ElementScan;
 use super::error::DataLayerError;
+use super::ids::CommitNumber;
 use super::read_point::ReadPoint;
 use super::rows::{FieldAddress, Rows};
 use super::transform::Evaluation;
@@ -25,6 +26,9 @@ pub const INPUT_BYTES_MAX: usize = 1 << 20;
 
 /// So many rows are looked at, those of elements that were removed included.
 const ROWS_MAX: usize = 10 * INPUT_ELEMENTS_MAX;
+
+/// So many rows are looked for at once.
+const PAGE_ROWS: usize = 1_000;
 
 /// An object of elements by their keys, or why there is none.
 pub(crate) type Elements = Result<lang::Value<'static>, Evaluation>;
@@ -82,22 +86,10 @@ pub(super) fn elements_after<'d>(
         if count > 2 * INPUT_ELEMENTS_MAX as u64 {
             return Ok(Err(too_many()));
         }
-        let prefix = rows.element_count(at);
-        let lower = Bound::Excluded(prefix.to_vec());
-        let upper = Bound::Excluded(rows.elements_end(at));
-        let scan = Scan::range(Keyspace::Elements, lower, upper).rows(ROWS_MAX + 1);
-        let keys = if count == 0 { Vec::new() } else { source.keys(&scan)? };
-        if keys.len() > ROWS_MAX {
+        let Some(cells) = stored_cells(rows, source, at, (birth, count), ROWS_MAX)? else {
             return Ok(Err(too_many()));
-        }
-        for key in keys {
-            let Some(row) = source.read(Keyspace::Elements, &key)? else { continue };
-            let cell = ElementCell::decode(&row)
-                .map_err(|error| DataLayerError::row(Keyspace::Elements, &key, error))?;
-            if cell.is_live(birth) {
-                found.insert(key.slice(prefix.len()..), cell.value);
-            }
-        }
+        };
+        found.extend(cells.into_iter().map(|(element, cell)| (element, cell.value)));
     }
     for (element, draft) in drafts {
         found.insert(element.clone(), draft.value(record).cloned());
@@ -111,6 +103,39 @@ pub(super) fn elements_after<'d>(
         }
     }
     Ok(elements.finish())
+}
+
+/// The elements that are stored of a field in a life of its record, by key: `count` of them. `None`
+/// if more rows than `rows_max` had to be looked at.
+pub(super) fn stored_cells(
+    rows: Rows,
+    source: &mut dyn RowSource,
+    at: FieldAddress<'_>,
+    (birth, count): (CommitNumber, u64),
+    rows_max: usize,
+) -> Result<Option<BTreeMap<Bytes, ElementCell>>, DataLayerError> {
+    let prefix = rows.element_count(at);
+    let end = rows.elements_end(at);
+    let (mut found, mut last, mut seen) = (BTreeMap::new(), prefix.clone(), 0_usize);
+    while (found.len() as u64) < count {
+        let (lower, upper) = (Bound::Excluded(last.to_vec()), Bound::Excluded(end.clone()));
+        let keys = source.keys(&Scan::range(Keyspace::Elements, lower, upper).rows(PAGE_ROWS))?;
+        let Some(reached) = keys.last().cloned() else { break };
+        last = reached;
+        seen += keys.len();
+        if seen > rows_max {
+            return Ok(None);
+        }
+        for key in keys {
+            let Some(row) = source.read(Keyspace::Elements, &key)? else { continue };
+            let cell = ElementCell::decode(&row)
+                .map_err(|error| DataLayerError::row(Keyspace::Elements, &key, error))?;
+            if cell.is_live(birth) {
+                found.insert(key.slice(prefix.len()..), cell);
+            }
+        }
+    }
+    Ok(Some(found))
 }
 
 /// The elements of a field in a life of its record, as of a moment.

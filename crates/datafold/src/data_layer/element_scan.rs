@@ -1,6 +1,7 @@
 //! Reading the elements of a field as of a moment.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
@@ -8,10 +9,10 @@ use datafold_store::{Keyspace, Order, Scan};
 
 use super::element::{ElementCell, ElementView};
 use super::error::DataLayerError;
-use super::ids::CommitNumber;
+use super::ids::{CommitNumber, WriterId};
 use super::read_point::ReadPoint;
 use super::record::PastCell;
-use super::rows::FieldAddress;
+use super::rows::{FieldAddress, Rows};
 use super::working_set::read_count;
 
 /// A range of encoded element keys.
@@ -111,7 +112,61 @@ impl ElementScan<'_> {
     }
 }
 
+/// The first atom that a commit gave to the elements of a field, or took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FirstAtom {
+    pub(super) writer: WriterId,
+    pub(super) ordinal: u32,
+}
+
 impl ReadPoint {
+    /// The commits that have written elements of a field, in all lives of its record up to now:
+    /// one range of rows of the elements, and one of their past.
+    pub(super) fn element_commits(
+        &self,
+        address: FieldAddress<'_>,
+    ) -> Result<BTreeMap<CommitNumber, FirstAtom>, DataLayerError> {
+        let mut commits: BTreeMap<CommitNumber, FirstAtom> = BTreeMap::new();
+        let mut add = |cell: ElementCell| {
+            let atom = FirstAtom { writer: cell.writer, ordinal: cell.ordinal };
+            let first = commits.entry(cell.commit).or_insert(atom);
+            first.ordinal = first.ordinal.min(atom.ordinal);
+        };
+        let prefix = self.rows.element_count(address);
+        let lower = Bound::Excluded(prefix.to_vec());
+        let upper = Bound::Excluded(self.rows.elements_end(address));
+        let current = Scan::range(Keyspace::Elements, lower, upper);
+        self.each_row(&current, |key, row| {
+            let cell = ElementCell::decode(&Bytes::copy_from_slice(row));
+            add(cell.map_err(|error| DataLayerError::row(Keyspace::Elements, key, error))?);
+            Ok(())
+        })?;
+        let prefix = self.rows.elements_history(address);
+        self.each_row(&Scan::prefix(Keyspace::History, &prefix), |key, row| {
+            let rest = key.get(prefix.len()..).unwrap_or_default();
+            let (_, birth) = Rows::read_past_element(rest)
+                .map_err(|error| DataLayerError::key(Keyspace::History, key, error))?;
+            let past = PastCell::decode(&Bytes::copy_from_slice(row))
+                .map_err(|error| DataLayerError::row(Keyspace::History, key, error))?;
+            add(ElementCell::of_past(past, birth));
+            Ok(())
+        })?;
+        Ok(commits)
+    }
+
+    fn each_row(
+        &self,
+        scan: &Scan,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), DataLayerError>,
+    ) -> Result<(), DataLayerError> {
+        let mut outcome = Ok(());
+        self.published.snapshot.for_each(scan, &mut |key, row| {
+            outcome = visit(key, row);
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        outcome
+    }
+
     /// The newest past atom of an element that was born at or before `at`: one seek.
     pub(crate) fn past_element(
         &self,

@@ -15,6 +15,7 @@ use super::aggregate_groups::{GatheredGroups, stored_value};
 use super::catalogue::SchemaEntry;
 use super::draft::Draft;
 use super::element_input::{Elements, elements_at};
+use super::element_scan::FirstAtom;
 use super::error::{DataLayerError, SerializationError};
 use super::ids::{AtomId, CommitNumber, SchemaId, TransformId, WriterId};
 use super::layout::CellPlace;
@@ -90,7 +91,8 @@ pub enum Origin {
         /// Whether it is the value of now, which may be newer than the result.
         is_current: bool,
     },
-    /// It is an object of the elements of a field, which people and programs write.
+    /// It is an object of the elements of a field, which people and programs write. Those that are
+    /// computed are [`Origin::Computed`].
     Elements {
         /// Whether they are few enough to stand there.
         is_known: bool,
@@ -171,7 +173,7 @@ impl<'p> Tracer<'p> {
         Self { point, origin, records, times, told, values_left }
     }
 
-    /// The lineage of a Single field of a record as of the point.
+    /// The lineage of a field of a record as of the point; elements stand as one object.
     pub(crate) fn trace(
         &mut self,
         entry: &Arc<SchemaEntry>,
@@ -213,9 +215,19 @@ impl<'p> Tracer<'p> {
         if definition.kind != FieldKind::Single {
             let point = ReadPoint { at, ..self.point.clone() };
             let draft = Draft::found(live.map(|live| LiveRecord::clone(&live)));
-            let elements = elements_at(&point, place.address(key.as_bytes()), &draft)?;
+            let address = place.address(key.as_bytes());
+            let elements = elements_at(&point, address, &draft)?;
             found.origin = Origin::Elements { is_known: elements.is_ok() };
             found.value = elements.map(|elements| from_lang(&elements)).unwrap_or_default();
+            if self.point.published.catalogue.is_computed(place) {
+                if let Some((commit, atom)) = last_atom(&point, address)? {
+                    let FirstAtom { writer, ordinal } = atom;
+                    let id = AtomId { commit, ordinal, origin: self.origin };
+                    let time = self.time(commit)?;
+                    found.atom = Some(LineageAtom { id, commit, time, writer });
+                }
+                found.origin = self.origin_of(place, key, found.atom.as_ref(), at, depth)?;
+            }
             return Ok(found);
         }
         let cell = live.as_ref().and_then(|live| live.cell(place.field));
@@ -285,6 +297,9 @@ impl<'p> Tracer<'p> {
         // The groups of now are told with the result of now.
         let newest = ReadPoint { at: self.point.published.number, ..self.point.clone() };
         let newest_commit = match newest.live(place.schema, key.as_bytes())? {
+            _ if transform.gives_elements() => {
+                last_atom(&newest, place.address(key.as_bytes()))?.map(|(commit, _)| commit)
+            }
             Some(live) => live.cell(place.field).map(|cell| cell.stamp.commit),
             None => None,
         };
@@ -535,6 +550,18 @@ impl OtherRecords for AsOf {
     fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError> {
         elements_at(&self.point, at, draft)
     }
+}
+
+/// The last commit that has written elements of a field in the life that its record has at a
+/// moment, and the first atom of those.
+fn last_atom(
+    point: &ReadPoint,
+    address: FieldAddress<'_>,
+) -> Result<Option<(CommitNumber, FirstAtom)>, DataLayerError> {
+    let Some(birth) = point.birth(address.schema, address.record)? else { return Ok(None) };
+    let commits = point.element_commits(address)?;
+    let last = commits.range(birth..=point.at).next_back();
+    Ok(last.map(|(commit, atom)| (*commit, *atom)))
 }
 
 /// Why a transform has no result for a record at present.

@@ -110,7 +110,7 @@ impl WorkingSet {
         let known = (catalogue, counters);
         Propagate::new(self.rows, stamp.number, known, newest, limits, &mut out).records(
             &mut self.records,
-            &self.elements,
+            &mut self.elements,
             &self.background,
         )?;
         let entries = IndexWrites::default();
@@ -223,10 +223,13 @@ impl Writer<'_> {
         draft: &Draft,
         elements: Vec<(ElementName, ElementDraft)>,
     ) -> Result<(), DataLayerError> {
+        let computed = self.catalogue.propagation(schema).cloned();
         let mut elements = elements.into_iter().peekable();
         while let Some((first, _)) = elements.peek() {
             let field = first.field;
-            let mut of_field = FieldElements::default();
+            let writer = self.stamp.writer;
+            let writer = computed.as_ref().map_or(writer, |found| found.writer_of(field, writer));
+            let mut of_field = FieldElements { writer, written: Vec::new(), delta: 0 };
             let base = self.next;
             while let Some((name, element)) = elements.next_if(|(name, _)| name.field == field) {
                 self.element(&name, &element, draft, &mut of_field);
@@ -261,7 +264,7 @@ impl Writer<'_> {
             let key = self.rows.past_element(address, &name.element, before.commit);
             self.out.put(Keyspace::History, key, before.past().encode());
         }
-        let CommitStamp { number: commit, writer } = self.stamp;
+        let (commit, writer) = (self.stamp.number, of_field.writer);
         let cell = ElementCell { commit, writer, ordinal: self.next, value: value.clone() };
         let key = self.rows.element(address, &name.element);
         self.out.put(Keyspace::Elements, key, cell.encode());
@@ -291,8 +294,9 @@ impl Writer<'_> {
 }
 
 /// What was written to the elements of one field.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct FieldElements {
+    writer: WriterId,
     written: Vec<Bytes>,
     /// How many more there are.
     delta: i64,

@@ -21,6 +21,7 @@ mod derived_versions;
 mod draft;
 mod element;
 mod element_input;
+mod element_output;
 mod element_scan;
 mod error;
 mod failure;

@@ -13,6 +13,7 @@ use super::catalogue::SchemaCore;
 use super::catalogue_edit::Editor;
 use super::draft::Draft;
 use super::element_input::{Elements, elements_after};
+use super::element_output::encode_found;
 use super::error::DataLayerError;
 use super::ids::{SchemaId, TransformId};
 use super::propagate::NoOthers;
@@ -26,8 +27,8 @@ type Results = HashMap<(TransformId, Bytes), Option<Bytes>>;
 
 impl Editor<'_> {
     /// A record with its computed fields as the commit would leave them, if the transaction has
-    /// written to it and there are some. What it reads of other records that the transaction has
-    /// written is computed as well.
+    /// written to it and there are some. Elements stand in the place of a cell, as one object. What
+    /// it reads of other records that the transaction has written is computed as well.
     pub(crate) fn computed(
         &mut self,
         records: SchemaId,
@@ -79,7 +80,6 @@ impl Editor<'_> {
             let inputs = transform.cells();
             let inputs = inputs.filter_map(|cell| propagation?.computing(cell));
             let mut missing = None;
-            let own = draft.value(transform.output).cloned();
             for input in inputs {
                 match results.get(&(input.id, record.clone())) {
                     Some(value) => draft.merge([(input.output, value.clone())].into()),
@@ -104,7 +104,15 @@ impl Editor<'_> {
             // Groups that are not made yet mean nothing.
             let is_made = !transform.is_filling() || transform.aggregates().is_empty();
             let result = evaluated?.result.ok().filter(|_| is_made);
-            let value = result.unwrap_or(own);
+            let value = match result {
+                Some(value) => value,
+                None if transform.gives_elements() => {
+                    let (schema, field) = (transform.records, transform.output);
+                    let at = FieldAddress { schema, record: &record, field };
+                    encode_found(&self.elements(at, &draft)?)
+                }
+                None => draft.value(transform.output).cloned(),
+            };
             results.insert((id, record), value);
             path.pop();
         }

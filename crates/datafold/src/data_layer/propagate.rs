@@ -18,12 +18,13 @@ use super::commit::{Change, FailureChange};
 use super::counters::SchemaCounters;
 use super::draft::{After, Draft, ElementDraft};
 use super::element_input::{Elements, elements_after};
+use super::element_output::changed_elements;
 use super::error::{CommitError, DataLayerError};
 use super::failure::unreadable;
 use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
 use super::index_build::Progress;
 use super::materialize::Materialized;
-use super::pipeline::TRANSACTION_BYTES_MAX;
+use super::pipeline::{TRANSACTION_BYTES_MAX, TRANSACTION_ROWS_MAX};
 use super::propagation::{Cause, Propagation};
 use super::rows::{BEHIND_PARTS, FieldAddress, Rows};
 use super::transform::{
@@ -40,6 +41,10 @@ const PROPAGATED_BYTES_MAX: usize = TRANSACTION_BYTES_MAX / 4;
 
 /// What a row takes besides its bytes.
 const ROW_BYTES: usize = 256;
+
+/// The same of a row of an element: so much that there is room for half of the rows that a commit
+/// may have.
+const ELEMENT_ROW_BYTES: usize = PROPAGATED_BYTES_MAX / (TRANSACTION_ROWS_MAX / 2);
 
 /// The records of a transaction, by schema and key.
 type Records = BTreeMap<RecordName, Draft>;
@@ -63,7 +68,7 @@ pub(super) struct Propagate<'a> {
     is_background: bool,
     out: &'a mut Materialized,
     /// The elements that the commit writes.
-    elements: Option<&'a BTreeMap<ElementName, ElementDraft>>,
+    elements: Option<&'a mut BTreeMap<ElementName, ElementDraft>>,
     due: BTreeSet<Due>,
     /// The records that the commit writes or fills itself.
     own: BTreeSet<RecordName>,
@@ -263,15 +268,15 @@ impl<'a> Propagate<'a> {
     pub(super) fn records(
         mut self,
         records: &mut Records,
-        elements: &'a BTreeMap<ElementName, ElementDraft>,
+        elements: &'a mut BTreeMap<ElementName, ElementDraft>,
         background: &Background,
     ) -> Result<(), CommitError> {
         if !self.catalogue.computes() {
             return Ok(());
         }
         self.is_background = !background.is_empty();
-        self.elements = Some(elements);
         let written_elements = written_elements(records, elements);
+        self.elements = Some(elements);
         self.take_up(background);
         self.gather(background).map_err(unreadable)?;
         let queued: BTreeSet<_> = background.due.iter().map(|(name, _)| name).collect();
@@ -596,7 +601,7 @@ impl<'a> Propagate<'a> {
         if self.is_exhausted() {
             return self.defer(&transform, Task::Record(record.clone()));
         }
-        let Some(elements) = self.elements else { return Ok(()) };
+        let Some(elements) = self.elements.as_deref() else { return Ok(()) };
         let view = View { records, elements, reading: RefCell::new(&mut self.reading) };
         let evaluated = transform.evaluate(record, draft, &view).map_err(unreadable)?;
         self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
@@ -616,6 +621,9 @@ impl<'a> Propagate<'a> {
             }
         };
         self.outcomes.insert((transform.id, record.clone()), Outcome::Computed);
+        if transform.gives_elements() {
+            return self.write_elements(&transform, &name, draft, value.as_ref());
+        }
         let output = transform.output;
         let Some(draft) = records.get_mut(&name) else { return Ok(()) };
         if draft.value(output) == value.as_ref() || is_planted(Fault::ResultKept) {
@@ -629,6 +637,39 @@ impl<'a> Propagate<'a> {
             propagation.readers(output).for_each(|reader| self.add_due(reader, record));
         }
         if has_changed { self.fan_out(&name, &[Part::Cell(output)], records) } else { Ok(()) }
+    }
+
+    /// Writes the elements that a result changes, and lists what reads them, all of it in the same
+    /// record.
+    fn write_elements(
+        &mut self,
+        transform: &Transform,
+        (schema, record): &RecordName,
+        draft: &Draft,
+        result: Option<&Bytes>,
+    ) -> Result<(), CommitError> {
+        let (schema, field) = (*schema, transform.output);
+        let at = FieldAddress { schema, record, field };
+        let Reading { rows, newest, .. } = &mut self.reading;
+        let changed = changed_elements(*rows, &mut **newest, at, draft, result);
+        let changed = changed.map_err(unreadable)?;
+        if changed.is_empty() || is_planted(Fault::ResultKept) {
+            return Ok(());
+        }
+        let mut bytes = ELEMENT_ROW_BYTES;
+        let kept = usize::from(is_planted(Fault::ElementKept));
+        for (element, written) in changed.into_iter().skip(kept) {
+            bytes += written.rows(draft).map(|value| ELEMENT_ROW_BYTES + value).sum::<usize>();
+            let name = ElementName { schema, record: record.clone(), field, element };
+            if let Some(elements) = self.elements.as_deref_mut() {
+                elements.insert(name, written);
+            }
+        }
+        self.take_bytes(bytes);
+        if let Some(propagation) = self.catalogue.propagation(schema).cloned() {
+            propagation.readers(field).for_each(|reader| self.add_due(reader, record));
+        }
+        Ok(())
     }
 
     /// Brings the groups of a transform's aggregates up to date with the records that are in them,

@@ -51,8 +51,10 @@ impl Propagation {
         let readers = readers.into_iter().map(|(field, of)| (field, of.into())).collect();
         let writers = order.iter().enumerate().map(|(at, found)| (found.output, at)).collect();
         let is_filling = order.iter().any(|found| found.state == TransformState::Filling);
-        let reads_others =
-            order.iter().any(|found| found.others().next().is_some() || found.reads_elements());
+        let has_more_rows = |found: &Arc<Transform>| {
+            found.others().next().is_some() || found.reads_elements() || found.gives_elements()
+        };
+        let reads_others = order.iter().any(has_more_rows);
         Self { order, readers, writers, is_filling, reads_others }
     }
 
@@ -76,7 +78,7 @@ impl Propagation {
         self.is_filling
     }
 
-    /// Whether one of them reads other rows than that of its record.
+    /// Whether one of them reads or writes other rows than that of its record.
     pub(crate) fn reads_others(&self) -> bool {
         self.reads_others
     }
@@ -138,7 +140,9 @@ impl Propagation {
         while let Some(at) = due.pop_first() {
             let Some(transform) = self.order.get(at) else { continue };
             let Some(value) = compute(transform, draft)? else { continue };
-            let is_new = draft.value(transform.output) != value.as_ref();
+            // What elements there are stands elsewhere.
+            let is_new =
+                transform.gives_elements() || draft.value(transform.output) != value.as_ref();
             if is_new && !is_planted(Fault::ResultKept) {
                 draft.merge([(transform.output, value)].into());
                 // They all stand behind this one.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::aggregate::Aggregate;
 use super::catalogue::SchemaEntry;
 use super::draft::Draft;
 use super::element_input::Elements;
+use super::element_output::encode_elements;
 use super::error::{DataLayerError, SerializationError};
 use super::ids::{CommitNumber, FieldId, SchemaId, TransformId};
 use super::layout::CellPlace;
@@ -24,8 +25,8 @@ use super::rows::FieldAddress;
 use super::serialization::{RowError, SerializationHelper};
 use super::transform_output::Home;
 use crate::model::{
-    Field, FieldName, RecordKey, Schema, SchemaName, TransformDefinition, Value, decode_lang,
-    from_lang, to_lang,
+    Field, FieldKind, FieldName, RecordKey, Schema, SchemaName, TransformDefinition, Value,
+    decode_lang, from_lang, to_lang,
 };
 use crate::planted::{Fault, is_planted};
 
@@ -202,7 +203,7 @@ pub(crate) trait OtherRecords {
 /// What an evaluation gave, and what it took.
 #[derive(Debug)]
 pub(crate) struct Evaluated {
-    /// The value, encoded as it is stored; `None` stands for null.
+    /// The value, encoded as it is stored; `None` stands for null. Of elements it is one object.
     pub(crate) result: Result<Option<Bytes>, Evaluation>,
     pub(crate) asked: Asked,
     pub(crate) steps: u64,
@@ -381,6 +382,11 @@ impl Transform {
         sources.any(|source| matches!(source, Source::Elements(_)))
     }
 
+    /// Whether its results are the elements of a field.
+    pub(crate) fn gives_elements(&self) -> bool {
+        self.output_field().is_some_and(|field| field.kind != FieldKind::Single)
+    }
+
     /// The fields of its own record that it reads, but for parts of the key.
     pub(crate) fn cells(&self) -> impl Iterator<Item = FieldId> + '_ {
         let sources = self.logic.iter().flat_map(|logic| logic.sources.iter());
@@ -465,6 +471,9 @@ impl Transform {
             return Ok(None);
         }
         let Some(field) = self.output_field() else { return Ok(None) };
+        if field.kind != FieldKind::Single {
+            return encode_elements(field, value);
+        }
         let value = field.accept(value).map_err(|error| {
             Evaluation::of_result("result_refused", format!("the result is not accepted: {error}"))
         })?;
@@ -538,11 +547,16 @@ impl Inputs for RecordInputs<'_> {
             Some(Source::Aggregate(slot)) => {
                 self.known(self.others.aggregate(self.transform, *slot, self.record))
             }
-            Some(Source::Elements(field)) => {
-                let (schema, record) = (self.transform.records, &self.record[..]);
-                let at = FieldAddress { schema, record, field: *field };
-                self.known(self.others.elements(at, self.draft))
-            }
+            Some(Source::Elements(field)) => match self.draft.written(*field) {
+                // Where nothing is stored, a result stands in the place of a cell.
+                Some(Some(raw)) => Ok(decode_lang(raw)?),
+                Some(None) => Ok(to_lang(&Value::Object(BTreeMap::new())).into_owned()),
+                None => {
+                    let (schema, record) = (self.transform.records, &self.record[..]);
+                    let at = FieldAddress { schema, record, field: *field };
+                    self.known(self.others.elements(at, self.draft))
+                }
+            },
             None => Ok(lang::Value::Null),
         }
     }

@@ -60,10 +60,6 @@ pub(crate) fn check<'a>(
     definition: &TransformDefinition,
 ) -> Result<(Home<'a>, Logic), TransformProblem> {
     let refuse = |rule: String| Err(TransformProblem::new(field, rule));
-    if field.kind != FieldKind::Single {
-        let kind = field.kind;
-        return refuse(format!("the field is a {kind} field, and only a Single one is computed"));
-    }
     if !field.mappers.is_empty() {
         return refuse("the field is mapped too, so that its data would have two writers".into());
     }
@@ -71,6 +67,10 @@ pub(crate) fn check<'a>(
     let Some(home) = home(catalogue, entry, field) else {
         return refuse(no_home(catalogue, definition));
     };
+    let kind = home.field().map_or(FieldKind::Single, |output| output.kind);
+    if kind == FieldKind::Collection {
+        return refuse("it is a Collection field, and Single and Range fields are computed".into());
+    }
     if let Some(rule) = home.refusal(catalogue, entry) {
         return refuse(rule);
     }
@@ -101,6 +101,15 @@ pub(crate) fn check<'a>(
     if !program.result_type().may_become(&stored) {
         let found = program.result_type();
         return refuse(format!("its result is {found}, but the field takes {stored}"));
+    }
+    if kind == FieldKind::Range
+        && let Some((name, of)) = program.result_type().unfit_member(&stored)
+    {
+        let what = match name {
+            Some(name) => format!("the member `{name}` of its result is {of}"),
+            None => format!("the members of its result are {of}"),
+        };
+        return refuse(format!("{what}, which the elements of the field cannot be"));
     }
     let logic = names.bind(program).map_err(|rule| TransformProblem::new(field, rule))?;
     Ok((home, logic))

@@ -8,7 +8,7 @@ use super::catalogue::{SchemaCore, SchemaEntry};
 use super::ids::FieldId;
 use super::index::{Index, IndexPart};
 use super::layout::CellPlace;
-use crate::model::{Field, FieldKind, SchemaState, TransformDefinition, qualified, type_of};
+use crate::model::{Field, SchemaState, TransformDefinition, qualified, type_of};
 
 /// The field that takes the results of a transform, and the schema that has it.
 #[derive(Debug, Clone, Copy)]
@@ -74,10 +74,6 @@ impl<'a> Home<'a> {
         let output = format!("{schema}.{}", field.name);
         if self.entry.state != SchemaState::Approved {
             return Some(format!("its output `{output}`: `{schema}` is not approved"));
-        }
-        if field.kind != FieldKind::Single {
-            let kind = field.kind;
-            return Some(format!("its output `{output}` is a {kind} field, and no Single one"));
         }
         let place = self.place().map(|field| CellPlace { schema: self.entry.records(), field });
         let is_key = self.entry.schema.key.contains(&field.name);

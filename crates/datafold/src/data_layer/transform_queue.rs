@@ -17,7 +17,7 @@ use super::pipeline::{Durability, Execution, Pipeline};
 use super::prefetch::Prefetch;
 use super::propagate::dependents;
 use super::published::Published;
-use super::rows::Rows;
+use super::rows::{FieldAddress, Rows};
 use super::transform::{CHUNK_RECORDS, Finder, Transform};
 
 /// A part of a task that is done by one commit.
@@ -174,5 +174,12 @@ pub(super) fn rows_of<'t>(
     let groups = groups.map(|key| (Keyspace::Indexes, key));
     let asked = transform.looks_up().then(|| rows.asked(transform.id, record));
     let own = (Keyspace::Records, rows.record(transform.records, record));
-    std::iter::once(own).chain(asked.map(|key| (Keyspace::Indexes, key))).chain(groups)
+    let elements = transform.gives_elements().then(|| {
+        let (schema, field) = (transform.records, transform.output);
+        (Keyspace::Elements, rows.element_count(FieldAddress { schema, record, field }))
+    });
+    std::iter::once(own)
+        .chain(elements)
+        .chain(asked.map(|key| (Keyspace::Indexes, key)))
+        .chain(groups)
 }

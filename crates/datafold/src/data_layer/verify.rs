@@ -136,23 +136,26 @@ impl WriteSum {
 
     fn add_change(&mut self, change: &Change, commit: &Commit, revisions: &Revisions) {
         let stamp = |base| Stamp { commit: commit.number, writer: commit.writer, base };
+        let stamp_of = |schema, field, base| {
+            let writer = revisions.writer_of(CellPlace { schema, field }, commit.writer);
+            Stamp { writer, ..stamp(base) }
+        };
         match change {
             Change::Record { schema, record, kind, base, fields } => {
-                let stamp = stamp(*base);
                 match kind {
-                    ChangeKind::Delete => self.add(record, FieldId::RECORD, &[], stamp),
-                    ChangeKind::Create => self.add(record, BIRTH, &[], stamp),
+                    ChangeKind::Delete => {
+                        self.add(record, FieldId::RECORD, &[], stamp(*base));
+                    }
+                    ChangeKind::Create => self.add(record, BIRTH, &[], stamp(*base)),
                     ChangeKind::Write => {}
                 }
                 for field in fields {
-                    let cell = CellPlace { schema: *schema, field: *field };
-                    let stamp = Stamp { writer: revisions.writer_of(cell, stamp.writer), ..stamp };
-                    self.add(record, *field, &[], stamp);
+                    self.add(record, *field, &[], stamp_of(*schema, *field, *base));
                 }
             }
-            Change::Elements { record, base, field, elements, .. } => {
+            Change::Elements { schema, record, base, field, elements } => {
                 for (ordinal, element) in (*base..).zip(elements) {
-                    self.add(record, *field, element, stamp(ordinal));
+                    self.add(record, *field, element, stamp_of(*schema, *field, ordinal));
                 }
             }
             Change::Catalogue { .. } | Change::Failure { .. } => {}

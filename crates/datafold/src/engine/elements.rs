@@ -17,11 +17,12 @@ use super::query::{
 };
 use super::request::{Object, key, parse, texts};
 use crate::data_layer::internal::{
-    CellPlace, ElementBounds, ElementScan, FieldAddress, ReadPoint, decode_cell, decode_cell_into,
+    CellPlace, ElementBounds, ElementScan, FieldAddress, Pipeline, ReadPoint, decode_cell,
+    decode_cell_into,
 };
 use crate::data_layer::{CommitNumber, DataLayerError, Moment, SchemaEntry};
 use crate::model::{
-    Field, FieldKind, RecordKey, SchemaName, Value, decode_element, decode_element_into,
+    Field, FieldKind, FieldName, RecordKey, SchemaName, Value, decode_element, decode_element_into,
     encode_element,
 };
 
@@ -158,6 +159,10 @@ pub struct ElementAnswer {
     /// The commit that was read at.
     #[serde(serialize_with = "commit_number")]
     pub commit: CommitNumber,
+    /// The field, if it is computed and its elements may be old, as in
+    /// [`super::QueryAnswer::stale`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<FieldName>,
 }
 
 fn as_object<S: Serializer>(elements: &[Element], serializer: S) -> Result<S::Ok, S::Error> {
@@ -184,7 +189,8 @@ impl FoldDb {
             elements.push(element.take());
             ControlFlow::Continue(())
         })?;
-        Ok(ElementAnswer { elements, cursor: end.cursor, commit: end.commit })
+        let QueryEnd { cursor, commit, stale, .. } = end;
+        Ok(ElementAnswer { elements, cursor, commit, stale })
     }
 
     /// Reads elements one by one, in the order of their keys, until `visit` breaks. All are of one
@@ -219,8 +225,7 @@ impl FoldDb {
         };
         let cursor = plan.run(cursor.map(after).transpose()?, query.limit, visit)?;
         let (commit, time) = (plan.point.at, time_of(&plan.point)?);
-        // Elements are not computed.
-        Ok(QueryEnd { cursor, commit, time, stale: Vec::new() })
+        Ok(QueryEnd { cursor, commit, time, stale: plan.stale() })
     }
 
     /// The value of an element as it is now; `None` if it does not exist.
@@ -301,6 +306,7 @@ struct ElementPlan {
     point: ReadPoint,
     key: RecordKey,
     cell: CellPlace,
+    field: FieldName,
     filter: ElementFilter,
     order: Order,
     /// What a cursor of this query begins with.
@@ -315,7 +321,18 @@ impl ElementPlan {
         let filter = settled(&query.filter, field);
         let order = if query.reverse { Order::Reverse } else { Order::Forward };
         let mark = mark_of(&(&query.schema, &query.key, &query.field, &filter, query.reverse));
-        Ok(Self { point, key, cell, filter, order, mark })
+        let field = field.name.clone();
+        Ok(Self { point, key, cell, field, filter, order, mark })
+    }
+
+    /// The field, if it is computed and may have the elements of earlier inputs.
+    fn stale(&self) -> Vec<FieldName> {
+        let ReadPoint { published, .. } = &self.point;
+        let propagation = published.catalogue.propagation(self.cell.schema);
+        let computing = propagation.and_then(|found| found.computing(self.cell.field));
+        let is_stale = self.point.is_current()
+            && computing.is_some_and(|found| Pipeline::is_stale(published, found.id));
+        Vec::from_iter(is_stale.then(|| self.field.clone()))
     }
 
     /// Answers where to go on if the limit was reached.

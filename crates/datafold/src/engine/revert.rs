@@ -329,12 +329,13 @@ fn write(transaction: &mut FoldTransaction<'_>, plan: &RecordPlan) -> Result<(),
     let key: RecordInput = names.zip(parts).collect();
     let mut record = key.clone();
     let catalogue = Arc::clone(&transaction.transaction.state.catalogue);
-    for (name, value) in &plan.cells {
+    // It follows from what is written here.
+    let is_computed = |name: &FieldName| {
         let place = entry.place(name.as_str());
-        // It follows from what is written here.
-        if place.is_some_and(|place| catalogue.is_computed(place)) {
-            continue;
-        }
+        place.is_some_and(|place| catalogue.is_computed(place))
+    };
+    for (name, value) in plan.cells.iter().filter(|(name, _)| !is_computed(name)) {
+        let place = entry.place(name.as_str());
         let default = place.and_then(|cell| {
             let is_new = missing.contains(&cell.schema);
             is_new.then(|| default_of(transaction, entry, cell)).flatten()
@@ -348,6 +349,7 @@ fn write(transaction: &mut FoldTransaction<'_>, plan: &RecordPlan) -> Result<(),
     let elements = plan
         .elements
         .iter()
+        .filter(|(name, _)| !is_computed(name))
         .map(|(name, elements)| (name.to_string(), Value::Object(elements.clone())));
     record.extend(elements);
     transaction.mutate(match plan.kind {

@@ -18,7 +18,9 @@ use super::prepare::{Prepared, Step, approved, prepare};
 use super::query::Record;
 use crate::data_layer::internal::{CellPlace, ElementBounds, ElementScan, decode_cell};
 use crate::data_layer::{DataLayerError, SchemaEntry, SerializationError, Transaction};
-use crate::model::{FieldKind, FieldName, RecordKey, SchemaName, Value, encode_element};
+use crate::model::{
+    FieldKind, FieldName, RecordKey, SchemaName, Value, encode_element, encode_element_bound,
+};
 
 /// A transaction over records.
 #[derive(Debug)]
@@ -202,10 +204,32 @@ impl FoldTransaction<'_> {
         limit: Option<usize>,
     ) -> Result<Vec<Element>, FoldDbError> {
         let limit = limit.unwrap_or(usize::MAX);
+        if let Some(elements) = self.computed_elements(key, cell)? {
+            return Ok(chosen(elements, filter, limit));
+        }
         match filter.reach() {
             ElementReach::Keys(keys) => self.read_named(key, cell, keys, limit),
             ElementReach::Range(bounds) => self.read_range(key, cell, filter, bounds, limit),
         }
+    }
+
+    /// The elements of a computed field of a record that the transaction has written to.
+    fn computed_elements(
+        &mut self,
+        key: &RecordKey,
+        cell: CellPlace,
+    ) -> Result<Option<BTreeMap<String, Value>>, FoldDbError> {
+        let mut editor = self.transaction.state.editor();
+        if !editor.catalogue.is_computed(cell) {
+            return Ok(None);
+        }
+        let Some(draft) = editor.computed(cell.schema, key.bytes())? else { return Ok(None) };
+        let Some(result) = draft.written(cell.field) else { return Ok(None) };
+        let result = result.as_ref().map(|raw| decode_cell(raw)).transpose()?;
+        Ok(Some(match result {
+            Some(Value::Object(elements)) => elements,
+            _ => BTreeMap::new(),
+        }))
     }
 
     fn read_named(
@@ -277,6 +301,20 @@ impl FoldTransaction<'_> {
         state.note_elements(address, bounds, found.last.as_deref());
         Ok(found.elements)
     }
+}
+
+/// The first elements that a filter takes.
+fn chosen(elements: BTreeMap<String, Value>, filter: &ElementFilter, limit: usize) -> Vec<Element> {
+    let reach = filter.reach();
+    let is_taken = |(key, value): &(String, Value)| {
+        let is_reached = match &reach {
+            ElementReach::Keys(keys) => keys.contains(key),
+            ElementReach::Range(bounds) => bounds.contains(&encode_element_bound(key)),
+        };
+        is_reached && filter.takes_key(key) && filter.takes_value(value)
+    };
+    let elements = elements.into_iter().filter(is_taken).take(limit);
+    elements.map(|(key, value)| Element { key, value }).collect()
 }
 
 /// The elements that a transaction has found, in order.

@@ -53,7 +53,9 @@ pub(super) fn commit_whole(
     let catalogue = Arc::clone(&undo.now.published.catalogue);
     for ((schema, record), mut written) in by_record(number, logged)? {
         // What is computed follows from the other fields, and is in nobody's way.
-        written.fields.retain(|field| !catalogue.is_computed(CellPlace { schema, field: *field }));
+        let is_computed = |field: FieldId| catalogue.is_computed(CellPlace { schema, field });
+        written.fields.retain(|field| !is_computed(*field));
+        written.elements.retain(|(field, _)| !is_computed(*field));
         let key = RecordKey::from_bytes(record);
         undo.record(transaction, schema, &key, &written, &mut room, &mut plans)?;
         if undo.conflicts.len() >= CONFLICTS_MAX && !force {
@@ -211,7 +213,10 @@ impl Undo {
     /// Elements that later commits have written to a record that the commit created.
     fn later_elements(&mut self, schema: SchemaId, key: &RecordKey) -> Result<(), FoldDbError> {
         let entry = self.entry(schema)?;
-        for field in &*entry.element_fields {
+        let catalogue = Arc::clone(&self.now.published.catalogue);
+        let is_written =
+            |field: &&FieldId| !catalogue.is_computed(CellPlace { schema, field: **field });
+        for field in entry.element_fields.iter().filter(is_written) {
             let address = FieldAddress { schema, record: key.as_bytes(), field: *field };
             let prefix = self.now.rows.element_count(address);
             let scan = Scan::range(

@@ -12,6 +12,7 @@ mod model_others;
 mod others;
 mod outputs;
 mod queue;
+mod ranges;
 mod revisions;
 mod runs;
 mod unfilled;

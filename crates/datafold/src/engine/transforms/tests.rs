@@ -133,6 +133,35 @@ fn a_result_that_was_not_written_is_found_and_a_run_mends_it() {
     assert_eq!((value(&db, &schema, "x"), differences(&db)), (Value::Int(6), Vec::new()));
 }
 
+#[test]
+fn an_element_that_stays_is_found_in_present_and_past_values() {
+    let db = FoldDb::create("memory:").unwrap();
+    let text = r#"{"name": "S", "key": ["id"], "fields": {"id": {"value": {"type": "integer"}},
+        "a": {"value": {"type": "integer"}},
+        "x": {"field_type": "Range", "transform": {"logic": "{k: a, l: a + 1}"}}}}"#;
+    let name = db.schemas().load_text(text, None).unwrap().name;
+    db.schemas().approve_schema(&name).unwrap();
+    write(&db, "create", 1);
+    assert_eq!(differences(&db), []);
+    plant(Some(Fault::ElementKept));
+    write(&db, "update", 5);
+    plant(None);
+    let elements = |k: i64, l: i64| {
+        Value::from_iter([("k".to_owned(), Value::Int(k)), ("l".to_owned(), Value::Int(l))])
+    };
+    assert_eq!(value(&db, &name, "x"), elements(1, 6));
+    let of_commit =
+        |found: &[DerivedDifference]| found.iter().map(|found| found.commit.0).collect::<Vec<_>>();
+    let now = db.stats().unwrap().commit.0;
+    let found = differences(&db);
+    // The value of now is of that commit as well.
+    assert_eq!(of_commit(&found), [now, now]);
+    assert_eq!((&found[0].stored, &found[0].computed), (&elements(1, 6), &Ok(elements(5, 6))));
+    write(&db, "update", 7);
+    assert_eq!(value(&db, &name, "x"), elements(7, 8));
+    assert_eq!(of_commit(&differences(&db)), [now]);
+}
+
 fn totals() -> (FoldDb, SchemaName) {
     let (db, ..) = db();
     let text = r#"{"name": "Total", "fields": {"note": {}, "of": {"transform": {

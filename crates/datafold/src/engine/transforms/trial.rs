@@ -1,7 +1,7 @@
 //! Trying transforms: what they would compute, without writing anything.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use crate::data_layer::internal::{
 use crate::data_layer::{
     CommitNumber, DataLayerError, FieldId, SchemaEntry, Transform, TransformFailure, TransformId,
 };
-use crate::model::{FieldName, RecordKey, Schema, SchemaName, SchemaState, Value};
+use crate::model::{FieldName, RecordKey, Schema, SchemaName, SchemaState, Value, from_lang};
 
 /// A trial computes at most so many records.
 pub const TRIAL_RECORDS_MAX: usize = 10_000;
@@ -275,16 +275,27 @@ impl<'p> Sandbox<'p> {
             propagation.run(draft, Cause::Again(&wanted), compute)?;
         }
         self.groups = groups;
-        let value = |draft: &Draft, field: FieldId| {
-            draft.value(field).map_or(Ok(Value::Null), |raw| decode_cell(raw))
+        let mut editor = self.editor();
+        let mut value = |transform: &Transform, draft: &Draft| {
+            let field = transform.output;
+            match draft.value(field) {
+                Some(raw) => decode_cell(raw),
+                None if !transform.gives_elements() => Ok(Value::Null),
+                None if draft.written(field).is_some() => Ok(Value::Object(BTreeMap::new())),
+                None => {
+                    let at = FieldAddress { schema: records, record, field };
+                    let elements = editor.elements(at, draft)?;
+                    Ok(elements.map_or(Value::Null, |elements| from_lang(&elements)))
+                }
+            }
         };
         let at = point.at;
         let mut values = Vec::with_capacity(tried.len());
         for transform in tried {
             let error = errors.iter().find(|(field, _)| *field == transform.output);
             values.push(TrialValue {
-                stored: value(&stored, transform.output)?,
-                computed: value(draft, transform.output)?,
+                stored: value(transform, &stored)?,
+                computed: value(transform, draft)?,
                 error: error.map(|(_, error)| TransformFailure::new(at, 1, error.clone())),
             });
         }

@@ -23,9 +23,10 @@ pub struct Why {
 }
 
 impl FoldDb {
-    /// Why a Single field of a record has its value: the tree from it down to the values that
-    /// people wrote. Each names who or what wrote it, and when; what a transform read is told as
-    /// of the commit in which it computed.
+    /// Why a field of a record has its value, a Single one or a computed one with elements, which
+    /// stand as one object: the tree from it down to the values that people wrote. Each names who
+    /// or what wrote it, and when; what a transform read is told as of the commit in which it
+    /// computed.
     ///
     /// The tree has at most [`LINEAGE_VALUES_MAX`](crate::data_layer::LINEAGE_VALUES_MAX) values
     /// and [`LINEAGE_DEPTH_MAX`](crate::data_layer::LINEAGE_DEPTH_MAX) levels; what is left out is
@@ -57,7 +58,7 @@ impl FoldDb {
     ///
     /// [`FoldDbError::Query`] for an unknown or unapproved schema, an unknown field or a wrong key;
     /// [`DataLayerError::NotFound`] for a record that does not exist at that moment;
-    /// [`DataLayerError::InvalidData`] for a field with elements.
+    /// [`DataLayerError::InvalidData`] for a field with elements that are written.
     ///
     /// # Cost
     ///
@@ -76,9 +77,9 @@ impl FoldDb {
         let key = key_of(&entry, key)?;
         let found = entry.placed_field(field.as_str());
         let (place, found) = found.ok_or_else(|| unknown_field(&entry.schema, field.as_str()))?;
-        if found.kind != FieldKind::Single {
+        if found.kind != FieldKind::Single && !point.published.catalogue.is_computed(place) {
             let what = format!("{schema}.{field}");
-            let rule = "has elements, which are written and never computed".to_owned();
+            let rule = "has elements, which are written and not computed".to_owned();
             return Err(DataLayerError::InvalidData { what, rule }.into());
         }
         let records =

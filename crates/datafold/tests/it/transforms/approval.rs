@@ -97,8 +97,8 @@ fn there_is_one_writer_for_each_field() {
 
 #[test]
 fn what_this_version_does_not_compute_is_refused() {
-    let range = schema(&[("x", "1")]).replace(r#""x": {"#, r#""x": {"field_type": "Range", "#);
-    assert!(one(&range).contains("only a Single one is computed"));
+    let range = schema(&[("x", "1")]).replace(r#""x": {"#, r#""x": {"field_type": "Collection", "#);
+    assert!(one(&range).contains("it is a Collection field"));
     assert!(one(&schema(&[("x", "now()")])).contains("line 1, column 1"));
     let unique = schema(&[("x", "a")]).replacen(
         "\"key\"",

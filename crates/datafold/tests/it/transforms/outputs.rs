@@ -172,6 +172,31 @@ fn the_schema_of_the_field_must_agree() {
 }
 
 #[test]
+fn elements_of_another_schema_are_computed() {
+    let db = memory();
+    let order = ORDER.replacen(
+        r#""total": {"writable": false, "value": {"type": "number"}}"#,
+        r#""total": {"value": {"type": "number"}},
+           "parts": {"field_type": "Range", "writable": false, "value": {"type": "number"}}"#,
+        1,
+    );
+    approve(&db, &order);
+    let tax = TAX
+        .replace("Order.net * (1 + (rate ?? 0.5))", "{net: Order.net, tax: Order.net * rate}")
+        .replace("Order.total", "Order.parts");
+    write(&db, "create", "Order", r#"{"id": 1, "net": 80}"#);
+    approve(&db, &tax);
+    db.schemas().wait_for_transforms(&name("Tax")).unwrap();
+    assert_eq!(all(&db, "Order"), "[1,80,null,{\"net\":80},false]\n");
+    write(&db, "create", "Tax", r#"{"order": 1, "rate": 0.25}"#);
+    assert_eq!(all(&db, "Order"), "[1,80,null,{\"net\":80,\"tax\":20},false]\n");
+    let text = r#"{"mutation": "put", "schema": "Order", "key": 1, "field": "parts",
+        "elements": {"x": 1}}"#;
+    assert!(mutate(&db, text).unwrap_err().to_string().contains("parts"));
+    verified(&db);
+}
+
+#[test]
 fn defaults_and_unique_indexes_do_not_go_with_it() {
     let refusal = |order: &str| {
         let db = memory();

@@ -230,7 +230,7 @@ fn what_a_revision_read_once_cannot_be_deleted() {
 #[test]
 fn a_revision_beside_what_is_queued_leaves_nothing_of_the_old_one() {
     let limits = datafold::data_layer::PropagationLimits { outputs: 5, ..Default::default() };
-    let place = Place::memory();
+    let mut place = Place::memory();
     let db = fold_db_within(place.open(), limits);
     approve(&db, r#"{"name": "One", "fields": {"rate": {"value": {"type": "integer"}}}}"#);
     approve(&db, &schema(&[("x", "a + One.rate")]));
@@ -247,6 +247,34 @@ fn a_revision_beside_what_is_queued_leaves_nothing_of_the_old_one() {
     }
     db.schemas().wait_for_transforms(&name("S")).unwrap();
     assert_eq!(value(&db, 399, "x"), Value::Int(1 + 19 + 19));
+    verified(&db);
+}
+
+#[test]
+fn elements_are_those_of_the_new_logic_and_name_who_computed_them() {
+    let db = memory();
+    let of = |logic: &str| {
+        schema(&[("sum", "sum(values(parts))")]).replacen(
+            r#""sum""#,
+            &format!(
+                r#""parts": {{"field_type": "Range", "transform": {{"logic": "{logic}"}}}}, "sum""#
+            ),
+            1,
+        )
+    };
+    approve(&db, &of("{k: a, l: b}"));
+    write(&db, "create", r#"{"id": 1, "a": 1, "b": 2}, {"id": 2, "a": 3, "b": 4}"#);
+    let before = db.stats().unwrap().commit;
+    db.schemas().revise_text(&of("{k: a, m: b * 10}"), None).unwrap();
+    db.schemas().wait_for_transforms(&name("S")).unwrap();
+    let expected = "[1,1,2,null,{\"k\":1,\"m\":20},21]\n[2,3,4,null,{\"k\":3,\"m\":40},43]\n";
+    assert_eq!(all(&db, "S"), expected);
+    write(&db, "update", r#"{"id": 2, "a": 5}"#);
+    mutate(&db, r#"{"mutation": "delete", "schema": "S", "keys": [1]}"#).unwrap();
+    assert_eq!(all(&db, "S"), "[2,5,4,null,{\"k\":5,\"m\":40},45]\n");
+    let text = format!(r#"{{"schema": "S", "select": ["sum"], "as_of": {before}}}"#);
+    let found = query(&db, &text).unwrap().records;
+    assert_eq!(found[1].values, [Value::Int(7)]);
     verified(&db);
 }
 
