@@ -1,6 +1,7 @@
 //! A moment of the store, as a read transaction of redb.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -83,6 +84,9 @@ impl Snapshot for RedbSnapshot {
     }
 }
 
+/// So many rows at most are copied before they are visited.
+const COPIED_ROWS: usize = 32;
+
 /// Longer rows are handed over where they are.
 const COPY_BYTES_MAX: usize = 4 << 10;
 
@@ -96,43 +100,105 @@ fn walk(
     visiting: &Cell<bool>,
 ) -> Result<(), StorageError> {
     let rows = ReadableTable::range::<&[u8]>(table, scan.bounds())?;
-    // Who wants a few rows has nothing to wait for meanwhile.
-    let copied_max = if scan.rows_max < Scan::ROWS_MAX { 0 } else { COPY_BYTES_MAX };
-    match scan.order {
-        Order::Forward => visit_rows(rows, copied_max, visit, visiting),
-        Order::Reverse => visit_rows(rows.rev(), copied_max, visit, visiting),
-    }
-}
-
-/// Copies each row of up to so many bytes before it is visited: a processor goes on while what it
-/// copies comes from memory, but waits for each part that it decodes.
-fn visit_rows<'a>(
-    rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
-    copied_max: usize,
-    visit: &mut RowVisitor<'_>,
-    visiting: &Cell<bool>,
-) -> Result<(), StorageError> {
-    let mut copy = Vec::new();
-    // The only place that takes rows, so that the walk becomes a part of this loop.
-    for row in rows {
-        let (key, value) = row?;
-        let (key, value) = (key.value(), value.value());
-        let (key, value) = if key.len() + value.len() <= copied_max {
-            copy.clear();
-            copy.extend_from_slice(key);
-            copy.extend_from_slice(value);
-            copy.split_at_checked(key.len()).unwrap_or((key, value))
-        } else {
-            (key, value)
-        };
+    // Who wants a few rows shall not pay for more.
+    let is_long = scan.rows_max >= Scan::ROWS_MAX;
+    let mut visit = |key: &[u8], value: &[u8]| {
         visiting.set(true);
         let step = visit(key, value);
         visiting.set(false);
-        if step.is_break() {
+        step
+    };
+    match (scan.order, is_long) {
+        (Order::Forward, true) => visit_copies(rows, &mut visit),
+        (Order::Reverse, true) => visit_copies(rows.rev(), &mut visit),
+        (Order::Forward, false) => visit_in_place(rows, &mut visit),
+        (Order::Reverse, false) => visit_in_place(rows.rev(), &mut visit),
+    }
+}
+
+fn visit_in_place<'a>(
+    rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
+    visit: &mut RowVisitor<'_>,
+) -> Result<(), StorageError> {
+    for row in rows {
+        let (key, value) = row?;
+        if visit(key.value(), value.value()).is_break() {
             break;
         }
     }
     Ok(())
+}
+
+/// Copies some rows before they are visited: while rows come from memory one behind the other, a
+/// processor waits for several at once, but for each alone if it is to be decoded first.
+fn visit_copies<'a>(
+    rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
+    visit: &mut RowVisitor<'_>,
+) -> Result<(), StorageError> {
+    let mut copies = Copies::default();
+    // Few at first, as the visitor may want no more.
+    let mut most = 1;
+    for row in rows {
+        let (key, value) = match row {
+            Ok(row) => row,
+            Err(error) => {
+                let is_over = copies.visit(visit).is_break();
+                return if is_over { Ok(()) } else { Err(error) };
+            }
+        };
+        let (key, value) = (key.value(), value.value());
+        if key.len() + value.len() > COPY_BYTES_MAX {
+            if copies.visit(visit).is_break() || visit(key, value).is_break() {
+                return Ok(());
+            }
+            continue;
+        }
+        copies.push(key, value);
+        if copies.ends.len() >= most {
+            if copies.visit(visit).is_break() {
+                return Ok(());
+            }
+            most = (most * 2).min(COPIED_ROWS);
+        }
+    }
+    let _ = copies.visit(visit);
+    Ok(())
+}
+
+/// Rows one behind the other.
+#[derive(Default)]
+struct Copies {
+    bytes: Vec<u8>,
+    /// Where the key and the value of each end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Copies {
+    #[inline]
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((key_end, self.bytes.len()));
+    }
+
+    /// Hands them over and forgets them.
+    fn visit(&mut self, visit: &mut RowVisitor<'_>) -> ControlFlow<()> {
+        let mut start = 0;
+        let mut step = ControlFlow::Continue(());
+        for (key_end, end) in &self.ends {
+            let key = self.bytes.get(start..*key_end).unwrap_or_default();
+            let value = self.bytes.get(*key_end..*end).unwrap_or_default();
+            step = visit(key, value);
+            if step.is_break() {
+                break;
+            }
+            start = *end;
+        }
+        self.bytes.clear();
+        self.ends.clear();
+        step
+    }
 }
 
 fn read_page(table: &Table, scan: &Scan) -> Result<Page, StorageError> {
