@@ -10,7 +10,8 @@ const ORDER: &str = r#"{"name": "Order", "key": ["id"], "fields": {
 
 const TAX: &str = r#"{"name": "Tax", "key": ["order"], "fields": {
     "order": {"value": {"type": "integer"}}, "rate": {"value": {"type": "number"}},
-    "gross": {"transform": {"logic": "Order.net * (1 + (rate ?? 0.5))", "output": "Order.total"}}}}"#;
+    "gross": {"transform": {
+        "logic": "Order.net * (1 + (rate ?? 0.5))", "output": "Order.total"}}}}"#;
 
 fn with_orders() -> Folder {
     let folder = Folder::new();

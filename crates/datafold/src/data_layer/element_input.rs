@@ -24,9 +24,6 @@ pub const INPUT_ELEMENTS_MAX: usize = 1_000;
 /// The most bytes that they have, keys and values.
 pub const INPUT_BYTES_MAX: usize = 1 << 20;
 
-/// So many rows are looked at, those of elements that were removed included.
-const ROWS_MAX: usize = 10 * INPUT_ELEMENTS_MAX;
-
 /// So many rows are looked for at once.
 const PAGE_ROWS: usize = 1_000;
 
@@ -79,6 +76,7 @@ pub(super) fn elements_after<'d>(
     at: FieldAddress<'_>,
     record: &Draft,
     drafts: impl Iterator<Item = (&'d Bytes, &'d ElementDraft)>,
+    looked_at: &mut u64,
 ) -> Result<Elements, DataLayerError> {
     let mut found: BTreeMap<Bytes, Option<Bytes>> = BTreeMap::new();
     if let Some(birth) = record.found_birth() {
@@ -86,9 +84,7 @@ pub(super) fn elements_after<'d>(
         if count > 2 * INPUT_ELEMENTS_MAX as u64 {
             return Ok(Err(too_many()));
         }
-        let Some(cells) = stored_cells(rows, source, at, (birth, count), ROWS_MAX)? else {
-            return Ok(Err(too_many()));
-        };
+        let cells = stored_cells(rows, source, at, (birth, count), looked_at)?;
         found.extend(cells.into_iter().map(|(element, cell)| (element, cell.value)));
     }
     for (element, draft) in drafts {
@@ -105,27 +101,24 @@ pub(super) fn elements_after<'d>(
     Ok(elements.finish())
 }
 
-/// The elements that are stored of a field in a life of its record, by key: `count` of them. `None`
-/// if more rows than `rows_max` had to be looked at.
+/// The elements that are stored of a field in a life of its record, by key: `count` of them. Adds
+/// the rows that had to be looked at, which are more if elements were removed.
 pub(super) fn stored_cells(
     rows: Rows,
     source: &mut dyn RowSource,
     at: FieldAddress<'_>,
     (birth, count): (CommitNumber, u64),
-    rows_max: usize,
-) -> Result<Option<BTreeMap<Bytes, ElementCell>>, DataLayerError> {
+    looked_at: &mut u64,
+) -> Result<BTreeMap<Bytes, ElementCell>, DataLayerError> {
     let prefix = rows.element_count(at);
     let end = rows.elements_end(at);
-    let (mut found, mut last, mut seen) = (BTreeMap::new(), prefix.clone(), 0_usize);
+    let (mut found, mut last) = (BTreeMap::new(), prefix.clone());
     while (found.len() as u64) < count {
         let (lower, upper) = (Bound::Excluded(last.to_vec()), Bound::Excluded(end.clone()));
         let keys = source.keys(&Scan::range(Keyspace::Elements, lower, upper).rows(PAGE_ROWS))?;
         let Some(reached) = keys.last().cloned() else { break };
         last = reached;
-        seen += keys.len();
-        if seen > rows_max {
-            return Ok(None);
-        }
+        *looked_at += keys.len() as u64;
         for key in keys {
             let Some(row) = source.read(Keyspace::Elements, &key)? else { continue };
             let cell = ElementCell::decode(&row)
@@ -135,7 +128,7 @@ pub(super) fn stored_cells(
             }
         }
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
 /// The elements of a field in a life of its record, as of a moment.

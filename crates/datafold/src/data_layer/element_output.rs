@@ -75,14 +75,13 @@ pub(super) fn changed_elements(
     at: FieldAddress<'_>,
     record: &Draft,
     result: Option<&Bytes>,
+    looked_at: &mut u64,
 ) -> Result<Vec<(Bytes, ElementDraft)>, DataLayerError> {
     let mut wanted = decode_elements(result)?;
     let mut changed = Vec::new();
     if let Some(birth) = record.found_birth() {
         let count = read_count(source, rows, at)?.map_or(0, |count| count.of_life(birth));
-        // Rows of elements that were removed stay, however many have come and gone.
-        let found = stored_cells(rows, source, at, (birth, count), usize::MAX)?;
-        for (element, cell) in found.unwrap_or_default() {
+        for (element, cell) in stored_cells(rows, source, at, (birth, count), looked_at)? {
             let value = wanted.remove(&element);
             if value != cell.value {
                 let mut draft = ElementDraft::of(Some(cell));

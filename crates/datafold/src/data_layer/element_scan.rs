@@ -130,7 +130,9 @@ impl ReadPoint {
         let mut add = |cell: ElementCell| {
             let atom = FirstAtom { writer: cell.writer, ordinal: cell.ordinal };
             let first = commits.entry(cell.commit).or_insert(atom);
-            first.ordinal = first.ordinal.min(atom.ordinal);
+            if atom.ordinal < first.ordinal {
+                *first = atom;
+            }
         };
         let prefix = self.rows.element_count(address);
         let lower = Bound::Excluded(prefix.to_vec());

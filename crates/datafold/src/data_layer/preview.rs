@@ -182,6 +182,6 @@ impl Editor<'_> {
     ) -> Result<Elements, DataLayerError> {
         let Editor { working, source, .. } = self;
         let drafts = drafts_of(&working.elements, at);
-        elements_after(working.rows, &mut **source, at, draft, drafts)
+        elements_after(working.rows, &mut **source, at, draft, drafts, &mut 0)
     }
 }

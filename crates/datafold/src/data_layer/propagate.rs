@@ -39,12 +39,80 @@ use crate::planted::{Fault, is_planted};
 /// is left to the background, so that no commit is refused for what depends on it.
 const PROPAGATED_BYTES_MAX: usize = TRANSACTION_BYTES_MAX / 4;
 
+/// The same for the rows themselves.
+const PROPAGATED_ROWS_MAX: usize = TRANSACTION_ROWS_MAX / 2;
+
 /// What a row takes besides its bytes.
 const ROW_BYTES: usize = 256;
 
-/// The same of a row of an element: so much that there is room for half of the rows that a commit
-/// may have.
-const ELEMENT_ROW_BYTES: usize = PROPAGATED_BYTES_MAX / (TRANSACTION_ROWS_MAX / 2);
+/// What the key of a row takes besides those of the record and the element.
+const KEY_BYTES: usize = 40;
+
+/// A row of an element that is looked at counts as so many steps.
+const ROW_STEPS: u64 = 10;
+
+/// What may still be written for what is computed.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// What the writes of a transaction leave.
+    fn beside(
+        records: &Records,
+        elements: &BTreeMap<ElementName, ElementDraft>,
+        writes: &[(BatchKey, Option<Bytes>)],
+    ) -> Self {
+        let length = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        let mut own = Self { rows: writes.len(), bytes: 0 };
+        own.bytes += writes.iter().map(|((_, key), row)| key.len() + length(row)).sum::<usize>();
+        for ((_, record), draft) in records {
+            let (cells, values) = match &draft.after {
+                After::Untouched => continue,
+                After::Deleted => (1, 0),
+                After::Merged(writes) | After::Created(writes) => {
+                    (writes.len(), writes.values().map(length).sum())
+                }
+            };
+            own.rows += 1 + cells;
+            own.bytes += (1 + cells) * (record.len() + KEY_BYTES) + values;
+            own.bytes += 2 * length(&draft.before_row);
+        }
+        for (name, draft) in elements {
+            let record = records.get(&(name.schema, name.record.clone()));
+            if let Some(record) = record.filter(|record| draft.write(record).is_some()) {
+                let taken = Self::of_element(name.record.len(), &name.element, draft, record);
+                own.rows += taken.rows;
+                own.bytes += taken.bytes;
+            }
+        }
+        Self {
+            rows: TRANSACTION_ROWS_MAX.saturating_sub(own.rows).min(PROPAGATED_ROWS_MAX),
+            bytes: TRANSACTION_BYTES_MAX.saturating_sub(own.bytes).min(PROPAGATED_BYTES_MAX),
+        }
+    }
+
+    /// What an element takes that is written: its row, that of its past, and its place in the log.
+    fn of_element(record: usize, element: &Bytes, draft: &ElementDraft, of: &Draft) -> Self {
+        let values = draft.rows(of);
+        let key = record + element.len() + KEY_BYTES;
+        values.fold(Self { rows: 0, bytes: element.len() }, |sum, value| Self {
+            rows: sum.rows + 1,
+            bytes: sum.bytes + key + value,
+        })
+    }
+
+    fn take(&mut self, rows: usize, bytes: usize) {
+        self.rows = self.rows.saturating_sub(rows);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn is_used_up(self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+}
 
 /// The records of a transaction, by schema and key.
 type Records = BTreeMap<RecordName, Draft>;
@@ -62,8 +130,9 @@ pub(super) struct Propagate<'a> {
     reading: Reading<'a>,
     /// What may still be computed in this commit.
     left: PropagationLimits,
-    /// How many bytes of rows and results may still be written for what is computed.
-    bytes_left: usize,
+    room: Room,
+    /// Whether elements were written for what is computed.
+    has_written_elements: bool,
     /// What the library computes by itself refuses nothing.
     is_background: bool,
     out: &'a mut Materialized,
@@ -108,6 +177,8 @@ struct Reading<'a> {
     gathering: HashMap<(TransformId, usize), Option<Progress>>,
     /// Rows of indexes that the commit writes itself: those of what it approves.
     written: HashMap<Bytes, Option<Bytes>>,
+    /// The rows of elements that were looked at.
+    looked_at: u64,
 }
 
 impl Reading<'_> {
@@ -198,8 +269,9 @@ impl OtherRecords for View<'_, '_> {
 
     fn elements(&self, at: FieldAddress<'_>, draft: &Draft) -> Result<Elements, DataLayerError> {
         let mut reading = self.reading.borrow_mut();
-        let Reading { rows, newest, .. } = &mut **reading;
-        elements_after(*rows, &mut **newest, at, draft, drafts_of(self.elements, at))
+        let Reading { rows, newest, looked_at, .. } = &mut **reading;
+        let drafts = drafts_of(self.elements, at);
+        elements_after(*rows, &mut **newest, at, draft, drafts, looked_at)
     }
 }
 
@@ -249,9 +321,11 @@ impl<'a> Propagate<'a> {
                 groups: Groups::default(),
                 gathering: HashMap::new(),
                 written,
+                looked_at: 0,
             },
             left: limits,
-            bytes_left: PROPAGATED_BYTES_MAX,
+            room: Room { rows: PROPAGATED_ROWS_MAX, bytes: PROPAGATED_BYTES_MAX },
+            has_written_elements: false,
             is_background: false,
             out,
             elements: None,
@@ -275,6 +349,7 @@ impl<'a> Propagate<'a> {
             return Ok(());
         }
         self.is_background = !background.is_empty();
+        self.room = Room::beside(records, elements, &self.out.writes);
         let written_elements = written_elements(records, elements);
         self.elements = Some(elements);
         self.take_up(background);
@@ -424,7 +499,7 @@ impl<'a> Propagate<'a> {
             self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
             match evaluated.result {
                 Ok(value) => {
-                    self.take_bytes(value.as_ref().map_or(0, Bytes::len));
+                    self.room.take(1, value.as_ref().map_or(0, Bytes::len));
                     let recovered = self.ended(transform, record, FailureChange::Recovered);
                     recovered.map_err(unreadable)?;
                     Ok(Some(value))
@@ -568,7 +643,7 @@ impl<'a> Propagate<'a> {
             let draft = self.reading.drafts.remove(&name);
             // Its row is written anew, and what it was goes to the history.
             let row = draft.iter().filter_map(|draft| draft.before_row.as_ref());
-            self.take_bytes(row.map(Bytes::len).sum::<usize>() + 2 * ROW_BYTES);
+            self.room.take(2, row.map(Bytes::len).sum::<usize>() + 2 * ROW_BYTES);
             // What was never computed of it is left to the filling: computed here, it could come
             // behind those that read it.
             records.extend(draft.map(|draft| (name.clone(), draft)));
@@ -579,7 +654,7 @@ impl<'a> Propagate<'a> {
             return Ok(());
         }
         if !self.own.contains(&name) {
-            if self.left.outputs == 0 || self.bytes_left == 0 {
+            if self.left.outputs == 0 || self.room.is_used_up() {
                 return self.defer(transform, Task::Record(record.clone()));
             }
             self.left.outputs -= 1;
@@ -605,6 +680,7 @@ impl<'a> Propagate<'a> {
         let view = View { records, elements, reading: RefCell::new(&mut self.reading) };
         let evaluated = transform.evaluate(record, draft, &view).map_err(unreadable)?;
         self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
+        self.charge_rows();
         if transform.looks_up() {
             let has_earlier = draft.found_live().is_some();
             self.asked.set(transform.id, record, has_earlier, evaluated.asked);
@@ -620,10 +696,10 @@ impl<'a> Propagate<'a> {
                 return Ok(());
             }
         };
-        self.outcomes.insert((transform.id, record.clone()), Outcome::Computed);
         if transform.gives_elements() {
             return self.write_elements(&transform, &name, draft, value.as_ref());
         }
+        self.outcomes.insert((transform.id, record.clone()), Outcome::Computed);
         let output = transform.output;
         let Some(draft) = records.get_mut(&name) else { return Ok(()) };
         if draft.value(output) == value.as_ref() || is_planted(Fault::ResultKept) {
@@ -631,7 +707,7 @@ impl<'a> Propagate<'a> {
         }
         let bytes = value.as_ref().map_or(0, Bytes::len);
         draft.merge([(output, value)].into());
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.room.take(1, bytes);
         let has_changed = has_changed(draft, Part::Cell(output));
         if let Some(propagation) = self.catalogue.propagation(transform.records).cloned() {
             propagation.readers(output).for_each(|reader| self.add_due(reader, record));
@@ -650,22 +726,35 @@ impl<'a> Propagate<'a> {
     ) -> Result<(), CommitError> {
         let (schema, field) = (*schema, transform.output);
         let at = FieldAddress { schema, record, field };
-        let Reading { rows, newest, .. } = &mut self.reading;
-        let changed = changed_elements(*rows, &mut **newest, at, draft, result);
+        let Reading { rows, newest, looked_at, .. } = &mut self.reading;
+        let changed = changed_elements(*rows, &mut **newest, at, draft, result, looked_at);
         let changed = changed.map_err(unreadable)?;
+        self.charge_rows();
+        let mut taken = Room { rows: 1, bytes: record.len() + KEY_BYTES };
+        for (element, written) in &changed {
+            let of_element = Room::of_element(record.len(), element, written, draft);
+            taken.rows += of_element.rows;
+            taken.bytes += of_element.bytes;
+        }
+        let fits = taken.rows <= self.room.rows && taken.bytes <= self.room.bytes;
+        // The background has a whole commit for the first.
+        let is_first = self.is_background && !self.has_written_elements;
+        if !changed.is_empty() && !fits && !is_first {
+            return self.defer(transform, Task::Record(record.clone()));
+        }
+        self.outcomes.insert((transform.id, record.clone()), Outcome::Computed);
         if changed.is_empty() || is_planted(Fault::ResultKept) {
             return Ok(());
         }
-        let mut bytes = ELEMENT_ROW_BYTES;
+        self.room.take(taken.rows, taken.bytes);
+        self.has_written_elements = true;
         let kept = usize::from(is_planted(Fault::ElementKept));
         for (element, written) in changed.into_iter().skip(kept) {
-            bytes += written.rows(draft).map(|value| ELEMENT_ROW_BYTES + value).sum::<usize>();
             let name = ElementName { schema, record: record.clone(), field, element };
             if let Some(elements) = self.elements.as_deref_mut() {
                 elements.insert(name, written);
             }
         }
-        self.take_bytes(bytes);
         if let Some(propagation) = self.catalogue.propagation(schema).cloned() {
             propagation.readers(field).for_each(|reader| self.add_due(reader, record));
         }
@@ -729,11 +818,13 @@ impl<'a> Propagate<'a> {
 
     /// Whether no more is computed in this commit.
     fn is_exhausted(&self) -> bool {
-        self.left.steps == 0 || self.bytes_left == 0
+        self.left.steps == 0 || self.room.is_used_up()
     }
 
-    fn take_bytes(&mut self, bytes: usize) {
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+    /// Counts the rows of elements that were looked at.
+    fn charge_rows(&mut self) {
+        let looked_at = std::mem::take(&mut self.reading.looked_at);
+        self.left.steps = self.left.steps.saturating_sub(looked_at.saturating_mul(ROW_STEPS));
     }
 
     /// Leaves something to the background.

@@ -496,6 +496,54 @@ fn what_is_too_much_for_a_commit_is_computed_in_the_background() {
 
 type Cart = (Option<i64>, BTreeMap<String, i64>);
 
+#[test]
+fn keys_that_come_and_go_leave_readers_as_they_are() {
+    let db = memory();
+    raw(&db, "keep");
+    let record = |from: usize, keys: usize| {
+        let mut given = String::new();
+        for key in from..from + keys {
+            write!(given, r#"{}"k{key:06}": 1"#, if key == from { "" } else { ", " }).unwrap();
+        }
+        format!(r#"{{"id": 1, "given": {{{given}}}}}"#)
+    };
+    for round in 0..12 {
+        write(&db, "upsert", "Raw", &record(round * 1_000, 1_000)).unwrap();
+    }
+    write(&db, "upsert", "Raw", &record(900_000, 3)).unwrap();
+    db.schemas().wait_for_transforms(&name("Raw")).unwrap();
+    assert_eq!(shown(&db, "Raw", r#""count""#, None), "[3]");
+    check(&db);
+}
+
+#[test]
+fn a_commit_is_not_refused_for_the_elements_that_follow_from_it() {
+    let db = memory();
+    let text = r#"{"name": "K", "key": ["id"], "fields": {"id": {"value": {"type": "string"}},
+        "src": {"field_type": "Range"}, "given": {},
+        "o": {"field_type": "Range", "transform": {"logic": "given ?? src"}}}}"#;
+    approve(&db, text);
+    let object = |keys: usize, width: usize| {
+        let member = |key: usize| format!(r#""{key:0>width$}": 1"#);
+        (0..keys).map(member).collect::<Vec<_>>().join(", ")
+    };
+    // Beside 12,600 rows of elements that are written there is no room for as many again.
+    let elements = object(900, 4);
+    let record = |id: usize| format!(r#"{{"id": "r{id}", "src": {{{elements}}}}}"#);
+    let records: Vec<_> = (0..14).map(record).collect();
+    write(&db, "create", "K", &records.join(", ")).unwrap();
+    // Few rows, but long keys of both records and elements.
+    let elements = object(1_000, 464);
+    let record = |id: usize| format!(r#"{{"id": "{id:0>460}", "given": {{{elements}}}}}"#);
+    let records: Vec<_> = (0..12).map(record).collect();
+    write(&db, "create", "K", &records.join(", ")).unwrap();
+    db.schemas().wait_for_transforms(&name("K")).unwrap();
+    let status = db.schemas().transforms(&name("K")).unwrap();
+    assert_eq!((status[0].state, status[0].queued, status[0].failing), ("ready", 0, 0));
+    assert_eq!(db.stats().unwrap().total_elements, 2 * 14 * 900 + 12 * 1_000);
+    check(&db);
+}
+
 fn expected(carts: &BTreeMap<i64, Cart>, rate: i64) -> String {
     let object = |elements: &BTreeMap<String, i64>| {
         let members = elements.iter().map(|(key, value)| (key.clone(), Value::Int(*value)));
