@@ -14,6 +14,7 @@ use datafold_testkit::{CutKind, Random, is_full_size, replay, seed_from_env};
 
 use crate::harness::{Place, approve, check_sound, fold_db_within, name};
 
+/// By field; elements as `field/key`.
 type Cells = BTreeMap<String, i64>;
 
 /// The records of a schema, by their ids; that of `One` has the id 0.
@@ -39,6 +40,8 @@ enum Logic {
     /// A field of the record with a computed key.
     Lookup(&'static str, Box<Logic>, String),
     Aggregate(Aggregate),
+    /// The sum of the elements of a field of the record.
+    Elements(&'static str),
     Number(i64),
     Sum(Box<Logic>, Box<Logic>),
     IfNull(Box<Logic>, Box<Logic>, Box<Logic>),
@@ -114,9 +117,28 @@ impl Aggregate {
     }
 }
 
+/// A field whose elements are put, and one whose elements are computed.
+const PUT: &str = "put";
+const RANGE: &str = "range";
+
+fn has_elements(schema: &str) -> bool {
+    matches!(schema, "P" | "Q")
+}
+
+/// The elements of a field of a record, by key.
+fn elements<'c>(cells: &'c Cells, field: &str) -> impl Iterator<Item = (&'c str, i64)> {
+    let field = field.to_owned();
+    cells.iter().filter_map(move |(name, value)| {
+        let key = name.strip_prefix(field.as_str())?.strip_prefix('/')?;
+        Some((key, *value))
+    })
+}
+
 /// What a field that is to be computed may read.
 struct Readable {
     own: Vec<String>,
+    /// Own fields that have elements.
+    elements: Vec<&'static str>,
     /// Fields of each schema that comes before, and of the own one as others read it.
     others: Vec<(&'static str, Vec<String>)>,
     schema: &'static str,
@@ -140,7 +162,10 @@ impl Logic {
                 }
                 _ => Logic::Own(random.choose(&readable.own).unwrap().clone()),
             },
-            3 => Logic::Own(random.choose(&readable.own).unwrap().clone()),
+            3 => match random.choose(&readable.elements) {
+                Some(field) => Logic::Elements(field),
+                None => Logic::Own(random.choose(&readable.own).unwrap().clone()),
+            },
             4 | 5 => Logic::Sum(part(random), part(random)),
             6 => Logic::IfNull(part(random), part(random), part(random)),
             7 => Logic::Sign(part(random)),
@@ -167,6 +192,7 @@ impl Logic {
             Logic::Lookup(schema, key, name) => format!("{schema}[{}].{name}", key.source()),
             Logic::Aggregate(found) if found.kind == "avg" => format!("floor({})", found.name),
             Logic::Aggregate(found) => found.name.clone(),
+            Logic::Elements(field) => format!("(sum(values({field})) % 97)"),
             Logic::Number(number) => number.to_string(),
             Logic::Sum(a, b) => format!("(({} + {}) % 97)", a.source(), b.source()),
             Logic::IfNull(a, b, c) => {
@@ -198,6 +224,9 @@ impl Logic {
             Logic::Same(schema, name) => read(schema, id, name),
             Logic::Lookup(schema, key, name) => read(schema, of(key)?, name),
             Logic::Aggregate(found) => found.value(world, id),
+            Logic::Elements(field) => {
+                Some(elements(cells, field).map(|(_, value)| value).sum::<i64>() % 97)
+            }
             Logic::Number(number) => Some(*number),
             // Small, so that no chain leaves the integers.
             Logic::Sum(a, b) => Some((of(a)? + of(b)?) % 97),
@@ -217,6 +246,8 @@ impl Logic {
 struct Computed {
     schema: &'static str,
     fields: Vec<(String, Logic)>,
+    /// The elements of the computed field that has some, by their keys; before the fields.
+    range: Vec<(&'static str, Logic)>,
     /// What it computes for the records of another schema, behind its fields.
     elsewhere: Option<(&'static str, Logic)>,
 }
@@ -239,6 +270,7 @@ impl Computed {
         let id = (schema != "One").then(|| "id".to_owned());
         let mut readable = Readable {
             own: base.iter().cloned().chain(id.clone()).collect(),
+            elements: Vec::from_iter(has_elements(schema).then_some(PUT)),
             others: Vec::new(),
             schema,
         };
@@ -252,6 +284,12 @@ impl Computed {
         }
         if schema != "One" {
             readable.others.push((schema, base.iter().cloned().chain(id).collect()));
+        }
+        let mut range = Vec::new();
+        if has_elements(schema) && random.one_in(2) {
+            let mut logic = || Logic::random(random, &readable, 1);
+            range = ["k", "l", "m"].map(|key| (key, logic())).into();
+            readable.elements.push(RANGE);
         }
         let mut fields = Vec::new();
         for at in 0..1 + random.below(4) {
@@ -269,8 +307,10 @@ impl Computed {
         }
         let to = before.iter().map(|of| of.schema).find(|of| computes_out(of) == Some(schema));
         let depth = 1 + random.below(3);
+        // They are those of another record there.
+        readable.elements.clear();
         let elsewhere = to.map(|to| (to, Logic::random(random, &readable, depth)));
-        Self { schema, fields, elsewhere }
+        Self { schema, fields, range, elsewhere }
     }
 
     fn text(&self, random: &mut Random) -> String {
@@ -284,6 +324,24 @@ impl Computed {
         let value = r#""value": {"type": "integer"}"#;
         if computes_out(self.schema).is_some() {
             fields.push(format!(r#""{OUT}": {{{value}, "writable": false}}"#));
+        }
+        if has_elements(self.schema) {
+            fields.push(format!(r#""{PUT}": {{"field_type": "Range", {value}}}"#));
+        }
+        if !self.range.is_empty() {
+            let member = |(key, logic): &(&str, Logic)| format!("{key}: {}", logic.source());
+            let members: Vec<_> = self.range.iter().map(member).collect();
+            let source = Value::from(format!("{{{}}}", members.join(", "))).to_json();
+            let aggregates = self.range.iter().flat_map(|(_, logic)| logic.aggregates());
+            let named: Vec<_> = aggregates.map(Aggregate::input).collect();
+            let inputs = match &named[..] {
+                [] => String::new(),
+                named => format!(r#""inputs": {{{}}}, "#, named.join(", ")),
+            };
+            fields.push(format!(
+                r#""{RANGE}": {{"field_type": "Range", {value},
+                    "transform": {{{inputs}"logic": {source}}}}}"#
+            ));
         }
         let own = self.fields.iter().map(|(field, logic)| (field.as_str(), logic, String::new()));
         let elsewhere = self
@@ -401,11 +459,16 @@ impl Run {
     fn recompute(&mut self) {
         for records in self.world.values_mut() {
             for cells in records.values_mut() {
-                cells.retain(|field, _| field == "id" || BASE.contains(&field.as_str()));
+                let is_put = |field: &str| {
+                    field == "id" || BASE.contains(&field) || field.starts_with("put/")
+                };
+                cells.retain(|field, _| is_put(field));
             }
         }
         for computed in self.computed.iter().take(self.approved) {
-            for (field, logic) in &computed.fields {
+            let range = computed.range.iter().map(|(key, logic)| (format!("{RANGE}/{key}"), logic));
+            let fields = computed.fields.iter().map(|(field, logic)| (field.clone(), logic));
+            for (field, logic) in range.chain(fields) {
                 let records = self.world.get(root(computed.schema));
                 let value = |(id, cells): (&i64, &Cells)| {
                     Some((*id, logic.value(&self.world, cells, *id)?))
@@ -467,7 +530,23 @@ impl Run {
                     None => drop(cells.remove(field)),
                 }
             }
+            if has_elements(schema) && self.approved > 2 && self.random.one_in(2) {
+                let mut put = BTreeMap::new();
+                for key in ["0", "1", "2"] {
+                    if self.random.one_in(2) {
+                        let value = self.random.below(9) as i64;
+                        cells.insert(format!("{PUT}/{key}"), value);
+                        put.insert(key.to_owned(), Value::Int(value));
+                    }
+                }
+                record.insert(PUT.to_owned(), Value::Object(put));
+            }
             mutations.push(Mutation::upsert(name(schema), vec![record]));
+            let gone = format!("{PUT}/1");
+            if self.random.one_in(4) && cells.remove(&gone).is_some() {
+                let keys = vec!["1".to_owned()];
+                mutations.push(Mutation::remove(name(schema), key, PUT, keys));
+            }
         }
         // All become one commit, after which everything is computed once.
         let run = self.db().transact(|tx| {
@@ -554,14 +633,24 @@ impl Run {
         let computed_fields = computed.fields.iter().map(|(field, _)| field.as_str());
         let is_checked = |field: &&str| {
             BASE.contains(field)
+                || *field == PUT
                 || (is_filled && !answer.stale.iter().any(|stale| stale.as_str() == *field))
         };
         let out = computes_out(computed.schema).map(|_| OUT);
-        let fields = BASE.into_iter().chain(computed_fields).chain(out);
+        let put = has_elements(computed.schema).then_some(PUT);
+        let range = (!computed.range.is_empty()).then_some(RANGE);
+        let fields = BASE.into_iter().chain(computed_fields).chain(out).chain(put).chain(range);
         let fields: Vec<_> = fields.filter(is_checked).collect();
         for (record, (id, cells)) in answer.records.iter().zip(&records) {
             for field in &fields {
-                let expected = cells.get(*field).map_or(Value::Null, |value| Value::Int(*value));
+                let expected = match *field {
+                    PUT | RANGE => {
+                        let member =
+                            |(key, value): (&str, i64)| (key.to_owned(), Value::Int(value));
+                        Value::Object(elements(cells, field).map(member).collect())
+                    }
+                    _ => cells.get(*field).map_or(Value::Null, |value| Value::Int(*value)),
+                };
                 let value = record.get(field).unwrap();
                 if *value != expected {
                     let (value, expected) = (value.to_json(), expected.to_json());
