@@ -29,6 +29,7 @@ use super::row_reader::RowReader;
 use super::rows::{CatalogueKind, FieldAddress, Rows};
 use super::transform::{ComputedRow, Evaluation, TransformState};
 use super::transform_repository::encode as encode_transform;
+use super::transform_revision::RetiredRow;
 use super::verify_catalogue::read_catalogue_key;
 use crate::model::fuzz::{CBOR_WORDS, FLIGHT, stored_values};
 use crate::model::{
@@ -372,6 +373,12 @@ fn catalogue_rows() -> Vec<(CatalogueKind, Vec<u8>)> {
     let declared = encode_transform(&TransformDefinition::declared(declared).unwrap());
     let state = TransformState::Ready;
     let computed = ComputedRow { schema: SchemaId(3), field: FieldId(8), state };
+    let retired = RetiredRow {
+        schema: SchemaId(3),
+        field: FieldId(8),
+        has_rows: true,
+        definition: TransformDefinition { logic: "delay".into(), ..Default::default() },
+    };
     vec![
         (CatalogueKind::Schema, definition()),
         (CatalogueKind::State, encode_state(SchemaState::Approved, None)),
@@ -386,6 +393,7 @@ fn catalogue_rows() -> Vec<(CatalogueKind, Vec<u8>)> {
         (CatalogueKind::NextIndexId, vec![0x02]),
         (CatalogueKind::Transform, declared),
         (CatalogueKind::ComputedField, computed.encode()),
+        (CatalogueKind::RetiredTransform, retired.encode()),
     ]
 }
 
@@ -427,6 +435,7 @@ fn catalogue_load() {
         ROWS.index_row(IndexId(1)).1,
         ROWS.next_index_id().1,
         ROWS.computed_field(TransformId(1)).1,
+        ROWS.retired_transform(TransformId(2)).1,
     ];
     let kinds: Vec<_> = catalogue_rows();
     let mut program = Vec::new();
