@@ -170,6 +170,12 @@ impl SchemaEntry {
         }
     }
 
+    /// Takes over the fields that other schemas have in the records.
+    fn keep_element_fields(&mut self, before: &SchemaEntry) {
+        let fields = self.element_fields.iter().chain(before.element_fields.iter());
+        self.element_fields = fields.copied().collect::<BTreeSet<_>>().into_iter().collect();
+    }
+
     /// Sets what follows from the definition and the layout.
     fn settle(&mut self, root: Option<&SchemaEntry>) {
         self.projection =
@@ -581,7 +587,9 @@ impl SchemaCore {
             element_fields: Arc::default(),
         };
         entry.settle(None);
-        self.add_mapped_elements(&mut entry);
+        if let Some(old) = &old {
+            entry.keep_element_fields(old);
+        }
         self.names.insert(id, name.clone());
         self.by_name.insert(name, Arc::new(entry));
         match old.and_then(|old| old.layout.clone()) {
@@ -614,11 +622,12 @@ impl SchemaCore {
                 }
             }
         }
-        let mut entry = SchemaEntry::clone(&entry);
+        let old = entry;
+        let mut entry = SchemaEntry::clone(&old);
         entry.shape = Arc::new(shape);
         entry.layout = Some(layout);
         entry.settle(root.as_deref());
-        self.add_mapped_elements(&mut entry);
+        entry.keep_element_fields(&old);
         self.by_name.insert(entry.schema.name.clone(), Arc::new(entry));
         Ok(())
     }
@@ -632,21 +641,6 @@ impl SchemaCore {
             let fields = entry.element_fields.iter().copied().chain([place.field]);
             entry.element_fields = fields.collect();
         }
-    }
-
-    /// Adds the fields that others have in the records of an entry that was made anew.
-    fn add_mapped_elements(&self, entry: &mut SchemaEntry) {
-        let has_elements = |(schema, field): &(SchemaName, FieldName)| {
-            let field = self.get(schema.as_str())?.schema.field(field.as_str())?;
-            Some(field.kind != FieldKind::Single)
-        };
-        let of_entry = self
-            .placed
-            .iter()
-            .filter(|(cell, name)| cell.schema == entry.id && has_elements(name) == Some(true));
-        let mut added: BTreeSet<FieldId> = of_entry.map(|(cell, _)| cell.field).collect();
-        added.extend(entry.element_fields.iter().copied());
-        entry.element_fields = added.into_iter().collect();
     }
 
     /// Rows of indexes come behind those of definitions and layouts.

@@ -69,15 +69,20 @@ impl Room {
         let mut own = Self { rows: writes.len(), bytes: 0 };
         own.bytes += writes.iter().map(|((_, key), row)| key.len() + length(row)).sum::<usize>();
         for ((_, record), draft) in records {
-            let (cells, values) = match &draft.after {
+            // Its row, and those that go to the history: cells, or the life that has ended.
+            let (rows, values) = match &draft.after {
                 After::Untouched => continue,
-                After::Deleted => (1, 0),
-                After::Merged(writes) | After::Created(writes) => {
-                    (writes.len(), writes.values().map(length).sum())
+                After::Deleted => (2, 0),
+                After::Merged(writes) => {
+                    (1 + writes.len(), writes.values().map(length).sum::<usize>())
+                }
+                After::Created(writes) => {
+                    let ended = usize::from(draft.before_row.is_some());
+                    (1 + ended, writes.values().map(length).sum())
                 }
             };
-            own.rows += 1 + cells;
-            own.bytes += (1 + cells) * (record.len() + KEY_BYTES) + values;
+            own.rows += rows;
+            own.bytes += rows * (record.len() + KEY_BYTES) + values;
             own.bytes += 2 * length(&draft.before_row);
         }
         for (name, draft) in elements {
@@ -102,6 +107,12 @@ impl Room {
             rows: sum.rows + 1,
             bytes: sum.bytes + key + value,
         })
+    }
+
+    /// Takes what a result needs in its record: a row of the history, unless the record begins.
+    fn take_result(&mut self, record: &Draft, value: Option<&Bytes>) {
+        let is_new = matches!(record.after, After::Created(_));
+        self.take(usize::from(!is_new), value.map_or(0, Bytes::len));
     }
 
     fn take(&mut self, rows: usize, bytes: usize) {
@@ -379,7 +390,7 @@ impl<'a> Propagate<'a> {
             }
         }
         if is_any_read {
-            self.linked(&linked, records, &written_elements, background)?;
+            self.linked(&linked, records, &written_elements, &queued, background)?;
         }
         while let Some(due) = self.due.pop_first() {
             self.compute(due, records)?;
@@ -405,9 +416,9 @@ impl<'a> Propagate<'a> {
         linked: &[RecordName],
         records: &mut Records,
         written_elements: &BTreeMap<RecordName, Vec<FieldId>>,
+        queued: &BTreeSet<&RecordName>,
         background: &Background,
     ) -> Result<(), CommitError> {
-        let queued: BTreeSet<_> = background.due.iter().map(|(name, _)| name).collect();
         let is_own = |name: &&RecordName| {
             let is_written = records.get(*name).is_some_and(Draft::is_written)
                 || written_elements.contains_key(*name);
@@ -499,7 +510,7 @@ impl<'a> Propagate<'a> {
             self.left.steps = self.left.steps.saturating_sub(evaluated.steps);
             match evaluated.result {
                 Ok(value) => {
-                    self.room.take(1, value.as_ref().map_or(0, Bytes::len));
+                    self.room.take_result(draft, value.as_ref());
                     let recovered = self.ended(transform, record, FailureChange::Recovered);
                     recovered.map_err(unreadable)?;
                     Ok(Some(value))
@@ -705,9 +716,8 @@ impl<'a> Propagate<'a> {
         if draft.value(output) == value.as_ref() || is_planted(Fault::ResultKept) {
             return Ok(());
         }
-        let bytes = value.as_ref().map_or(0, Bytes::len);
+        self.room.take_result(draft, value.as_ref());
         draft.merge([(output, value)].into());
-        self.room.take(1, bytes);
         let has_changed = has_changed(draft, Part::Cell(output));
         if let Some(propagation) = self.catalogue.propagation(transform.records).cloned() {
             propagation.readers(output).for_each(|reader| self.add_due(reader, record));

@@ -253,3 +253,25 @@ fn a_schema_without_key_computes_when_it_is_written() {
     assert_eq!(found[0].inputs, ["Cart.net"]);
     assert!(found[0].definition.declaration.as_ref().unwrap().starts_with("transform tax_2024"));
 }
+
+#[test]
+fn many_new_records_with_many_fields_are_computed_at_once() {
+    let db = memory();
+    let computed: Vec<_> = (0..12).map(|at| (format!("x{at}"), format!("a + {at}"))).collect();
+    let computed: Vec<_> =
+        computed.iter().map(|(field, logic)| (field.as_str(), logic.as_str())).collect();
+    let plain: String = (0..20).map(|at| format!(r#""p{at}": {{}}, "#)).collect();
+    approve(&db, &schema(&computed).replacen(r#""x0""#, &format!(r#"{plain}"x0""#), 1));
+    let fields: String = (0..20).map(|at| format!(r#", "p{at}": {at}"#)).collect();
+    let record = |id: usize| format!(r#"{{"id": {id}, "a": {id}{fields}}}"#);
+    write(&db, "create", &(0..1_000).map(record).collect::<Vec<_>>().join(", "));
+    // Nothing is left to the background: a new record has one row, however many fields it has.
+    let commit = db.stats().unwrap().commit;
+    let found = db.schemas().transforms(&name("S")).unwrap();
+    assert!(found.iter().all(|of| (of.state, of.queued) == ("ready", 0)), "{found:?}");
+    let text = format!(
+        r#"{{"schema": "S", "select": ["x11"], "key": {{"exact": [999]}}, "as_of": {commit}}}"#
+    );
+    assert_eq!(query(&db, &text).unwrap().records[0].values, [Value::Int(1_010)]);
+    check_sound(&db);
+}
