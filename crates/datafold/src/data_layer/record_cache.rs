@@ -56,8 +56,9 @@ struct Shard {
     /// The buckets, and behind them the ring, as long as what was written: entries one behind the
     /// other, the oldest overwritten first. In one piece, so that both lie in large pages.
     ///
-    /// A bucket is [`SLOTS`] slots, and a key has its place in one of them. A slot is the position
-    /// of an entry, and above it 16 bits of its key's hash; 0 if it is empty.
+    /// A bucket is [`SLOTS`] slots, and a key has its place in one of them, or in one of the bucket
+    /// beside it if all are taken. A slot is the position of an entry, and above it 16 bits of its
+    /// key's hash; 0 if it is empty.
     memory: Memory,
     buckets: usize,
     /// A bit for each slot: whether its entry was taken out, which needs no lock for oneself.
@@ -93,7 +94,9 @@ impl RecordCache {
     fn with_shards(bytes: usize, shards: usize) -> Self {
         // For each slot there is a bit besides.
         let bucket_bytes = RING_BYTES_PER_BUCKET + BUCKET_BYTES + SLOTS / 8;
-        let ring_bytes_max = bytes / shards / bucket_bytes * RING_BYTES_PER_BUCKET;
+        // Each bucket has one beside it.
+        let buckets = bytes / shards / bucket_bytes / 2 * 2;
+        let ring_bytes_max = buckets * RING_BYTES_PER_BUCKET;
         let shard = |_| RwLock::new(Shard::new(ring_bytes_max));
         Self { hasher: KeyHasher::default(), shards: (0..shards).map(shard).collect() }
     }
@@ -172,6 +175,12 @@ impl Shard {
         slots(&self.memory, &self.gone, first)
     }
 
+    /// Whether nothing was ever written there.
+    fn is_empty(&self, slot: usize) -> bool {
+        let at = slot * SLOT_BYTES;
+        self.memory.get(at..at + SLOT_BYTES) == Some(&[0; SLOT_BYTES])
+    }
+
     fn set_slot(&mut self, slot: usize, value: u64) {
         copy(&mut self.memory, slot * SLOT_BYTES, &value.to_le_bytes());
         if let Some(gone) = self.gone.get(slot / WORD_BITS) {
@@ -188,10 +197,27 @@ impl Shard {
     /// The slot and the row of a key.
     fn find(&self, place: Place, key: &[u8]) -> Option<(usize, &[u8])> {
         let first = self.first_slot(place);
+        let slots = slots_of(&self.memory, first)?;
+        let found = self.find_among(first, slots, place, key);
+        if found.is_some() || slots.contains(&[0; SLOT_BYTES]) {
+            return found;
+        }
+        // What has found no place in a full bucket is in its neighbour.
+        let other = neighbour(first);
+        self.find_among(other, slots_of(&self.memory, other)?, place, key)
+    }
+
+    #[inline]
+    fn find_among(
+        &self,
+        first: usize,
+        slots: &[[u8; SLOT_BYTES]; SLOTS],
+        place: Place,
+        key: &[u8],
+    ) -> Option<(usize, &[u8])> {
         // Which are gone comes from memory while the slots do, and while the entry does: the
         // processor guesses that the entry is there.
         let gone = gone_of(&self.gone, first);
-        let slots = slots_of(&self.memory, first)?;
         for (at, bytes) in slots.iter().enumerate() {
             let slot = u64::from_le_bytes(*bytes);
             if slot >> POSITION_BITS == place.tag
@@ -230,12 +256,15 @@ impl Shard {
         self.grow_buckets(hasher);
         let Some(position) = self.write(hasher, key, row) else { return };
         let first = self.first_slot(place);
-        // An empty slot, one whose entry is overwritten, or the oldest.
-        let slots = self.slots(first).into_iter().flatten().enumerate();
-        let Some((at, _)) = slots.min_by_key(|(_, slot)| position_of(*slot)) else { return };
-        let written = slots_of(&self.memory, first).and_then(|slots| slots.get(at));
-        self.taken += usize::from(written == Some(&[0; SLOT_BYTES]));
-        self.set_slot(first + at, place.tag << POSITION_BITS | position);
+        // An empty slot of the bucket, or else of its neighbour, one whose entry is overwritten, or
+        // the oldest.
+        let positions = [first, neighbour(first)].into_iter().flat_map(|first| {
+            let slots = self.slots(first).into_iter().flatten().enumerate();
+            slots.map(move |(at, slot)| (first + at, position_of(slot)))
+        });
+        let Some((slot, _)) = positions.min_by_key(|(_, position)| *position) else { return };
+        self.taken += usize::from(self.is_empty(slot));
+        self.set_slot(slot, place.tag << POSITION_BITS | position);
     }
 
     /// Writes an entry over the oldest ones; answers its position.
@@ -306,13 +335,19 @@ impl Shard {
         for slot in first_slots.filter_map(|at| slots(&old_memory, &old_gone, at)).flatten() {
             let Some((key, _)) = self.entry(position_of(slot)) else { continue };
             let first = self.first_slot(Place::of(hasher.hash(key)));
-            let found = self.slots(first).unwrap_or_default();
-            let Some(empty) = found.iter().position(|slot| *slot == 0) else { continue };
-            self.set_slot(first + empty, slot);
+            let mut places =
+                [first, neighbour(first)].into_iter().flat_map(|first| first..first + SLOTS);
+            let Some(empty) = places.find(|slot| self.is_empty(*slot)) else { continue };
+            self.set_slot(empty, slot);
             self.taken += 1;
         }
         true
     }
+}
+
+/// The first slot of the bucket that takes what has no place in the bucket of this one.
+fn neighbour(first: usize) -> usize {
+    first ^ SLOTS
 }
 
 /// The slots of a bucket, the first of which is this one.
@@ -448,6 +483,19 @@ mod tests {
     fn what_was_read_is_found_again() {
         let reads = (0..5).flat_map(|_| (0..40).map(|key| Step::Read { key, age: 0 }));
         assert_eq!(run(&RecordCache::new(RECORD_CACHE_BYTES), reads.collect()), 4 * 40);
+    }
+
+    #[test]
+    fn rows_are_not_lost_to_others_while_there_is_room() {
+        let cache = RecordCache::new(RECORD_CACHE_BYTES);
+        let keys = || (0_u64..200_000).map(u64::to_be_bytes);
+        for key in keys() {
+            cache.put(&key, &[1; 8], CommitNumber::ZERO);
+        }
+        let lost = keys().filter(|key| cache.get(key, CommitNumber::ZERO).is_none()).count();
+        // A bucket and the one beside it lose about one in a thousand when half of all slots are
+        // taken; buckets alone would lose eight.
+        assert!(lost < 500, "{lost} of 200,000 rows were lost");
     }
 
     #[test]
