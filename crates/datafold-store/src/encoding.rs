@@ -63,6 +63,9 @@ const TIME: u8 = 0x30;
 const TEXT: u8 = 0x40;
 const ESCAPE: u8 = 0xFF;
 
+/// As many as most keys of rows have at most, so that writing one does not move it again and again.
+const USUAL_BYTES: usize = 48;
+
 /// 2^63, the first float above every `i64`.
 const INT_END: f64 = 9_223_372_036_854_775_808.0;
 
@@ -84,7 +87,7 @@ impl KeyWriter {
     /// An empty key.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { bytes: Vec::with_capacity(USUAL_BYTES) }
     }
 
     /// Appends a number of a space, schema or field: 1 byte below 0xF8, else 2 to 5.

@@ -178,7 +178,9 @@ impl ReadPoint {
     ) -> Result<Option<ElementCell>, DataLayerError> {
         let mut found = None;
         let prefix = self.rows.element_history(address, element);
-        self.scan_past(prefix, at, 1, |birth, row| found = Some((birth, row)))?;
+        self.scan_past(prefix, at, 1, |birth, row| {
+            found = Some((birth, Bytes::copy_from_slice(row)));
+        })?;
         let Some((birth, row)) = found else { return Ok(None) };
         let past = PastCell::decode(&row).map_err(|error| {
             let key = self.rows.past_element(address, element, birth);

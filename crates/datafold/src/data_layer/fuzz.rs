@@ -209,6 +209,8 @@ fn past_cell() {
     Fuzz::new("past_cell").seeds(seeds).words(CBOR_WORDS).run(|input| {
         match round_trip(input, PastCell::decode, PastCell::encode) {
             Ok((past, is_own)) => {
+                let value = past.value.as_ref().map_or(Ok(Value::Null), |raw| decode_value(raw));
+                assert_eq!(PastCell::value_of(input).ok(), value.ok());
                 Verdict::accepted(u64::from(is_own) + 2 * u64::from(past.value.is_some()))
             }
             Err(refused) => refused,

@@ -162,7 +162,7 @@ impl History<'_> {
         raw.extend(point.published.get(Keyspace::Records, &current)?);
         let record = FieldId::RECORD;
         point.scan_history(schema, key.as_bytes(), record, newest, usize::MAX, |_, row| {
-            raw.push(row);
+            raw.push(Bytes::copy_from_slice(row));
         })?;
         let decode = |row| RecordRow::decode(row);
         let rows: Result<Vec<_>, _> = raw.iter().map(decode).collect();
@@ -185,7 +185,7 @@ impl History<'_> {
         let (point, schema) = (self.point, self.schema);
         let mut rows = Vec::new();
         point.scan_history(schema, key.as_bytes(), field, newest, wanted, |birth, row| {
-            rows.push((birth, row));
+            rows.push((birth, Bytes::copy_from_slice(row)));
         })?;
         for (birth, row) in rows {
             let past = PastCell::decode(&row).map_err(|error| {
@@ -216,7 +216,9 @@ impl History<'_> {
         versions.retain(|version| version.commit <= newest);
         let mut rows = Vec::new();
         let prefix = point.rows.element_history(address, element);
-        point.scan_past(prefix, newest, wanted, |birth, row| rows.push((birth, row)))?;
+        point.scan_past(prefix, newest, wanted, |birth, row| {
+            rows.push((birth, Bytes::copy_from_slice(row)));
+        })?;
         for (birth, row) in rows {
             let past = PastCell::decode(&row).map_err(|error| {
                 let key = point.rows.past_element(address, element, birth);

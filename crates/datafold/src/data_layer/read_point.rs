@@ -4,19 +4,18 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafold_store::encoding::KeyWriter;
 use datafold_store::{Keyspace, Scan};
 use minicbor::Decoder;
 
 use super::commit::{Change, Commit, decode_changes, decode_header};
 use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
-use super::plain_row::project_plain;
 use super::published::Published;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Values};
+use super::row_reader::RowReader;
 use super::rows::Rows;
 use super::serialization::RowError;
-use crate::model::{Timestamp, Value, decode_value};
+use crate::model::{Timestamp, Value};
 
 /// One moment of a space: everything that commits up to `at` wrote.
 #[derive(Debug, Clone)]
@@ -48,22 +47,25 @@ impl ReadPoint {
 
     /// What a current row was at this moment.
     pub(crate) fn resolve<'r>(
-        &self,
+        &'r self,
         schema: SchemaId,
-        record: &[u8],
+        record: &'r [u8],
         row: &'r [u8],
     ) -> Result<Option<RecordAt<'r>>, DataLayerError> {
-        let header =
-            RowHeader::read(row).map_err(|error| self.record_error(schema, record, error))?;
+        let error = |error| self.record_error(schema, record, error);
+        let header = RowHeader::read(row).map_err(error)?;
+        let found = |birth, cells| RecordAt { point: self, schema, record, birth, cells };
         if self.is_current() || header.newest <= self.at {
-            let birth = header.birth;
-            return Ok(header.values.map(|values| RecordAt { birth, cells: CellsAt::Row(values) }));
+            return Ok(header.values.map(|values| found(header.birth, CellsAt::Row(values))));
         }
-        if header.birth > self.at {
-            let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
-            return self.rewind(schema, record, RowBytes::Owned(earlier));
+        if header.birth <= self.at {
+            let row = RowBytes::Borrowed(row);
+            return Ok(header.values.map(|_| found(header.birth, CellsAt::Rewound(row))));
         }
-        self.rewind(schema, record, RowBytes::Borrowed(row))
+        let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
+        let header = RowHeader::read(&earlier).map_err(error)?;
+        let (birth, is_live) = (header.birth, header.values.is_some());
+        Ok(is_live.then(|| found(birth, CellsAt::Rewound(RowBytes::Owned(earlier)))))
     }
 
     /// The commit that began the life that a record has at this moment; `None` if it has none.
@@ -133,32 +135,6 @@ impl ReadPoint {
         Ok(Some(live))
     }
 
-    /// The cells of a life that began at or before this moment, as they were.
-    fn rewind<'r>(
-        &self,
-        schema: SchemaId,
-        record: &[u8],
-        row: RowBytes<'r>,
-    ) -> Result<Option<RecordAt<'r>>, DataLayerError> {
-        let error = |error| self.record_error(schema, record, error);
-        let mut past = Vec::new();
-        let birth;
-        {
-            let view = RecordView::new(row.bytes()).map_err(error)?;
-            birth = view.birth().commit;
-            let Some(mut cells) = view.cells() else { return Ok(None) };
-            while let Some(cell) = cells.next_cell().map_err(error)? {
-                if cell.stamp.commit > self.at {
-                    let found = self.past_cell(schema, record, cell.field)?;
-                    // A version of an earlier life is none of this one.
-                    let found = found.filter(|past| past.stamp.commit >= birth);
-                    past.push((cell.field, found.and_then(|past| past.value)));
-                }
-            }
-        }
-        Ok(Some(RecordAt { birth, cells: CellsAt::Rewound { row, past } }))
-    }
-
     /// The row of the last life or tombstone that began at or before this moment and has ended.
     fn earlier_life(
         &self,
@@ -185,6 +161,27 @@ impl ReadPoint {
         Ok(Some(past.into_cell(birth)))
     }
 
+    /// What a cell was in the life that `birth` began; null if it had no value.
+    fn past_value(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        field: FieldId,
+        birth: CommitNumber,
+    ) -> Result<Value, DataLayerError> {
+        let mut found = Ok(Value::Null);
+        self.scan_history(schema, record, field, self.at, 1, |born, row| {
+            // A version of an earlier life is none of this one.
+            if born >= birth {
+                found = PastCell::value_of(row).map_err(|error| {
+                    let key = self.rows.history(schema, record, field, born);
+                    DataLayerError::row(Keyspace::History, &key, error)
+                });
+            }
+        })?;
+        found
+    }
+
     /// The newest history row of a cell that was born at or before `at`: one seek.
     fn first_history(
         &self,
@@ -195,7 +192,7 @@ impl ReadPoint {
     ) -> Result<Option<(CommitNumber, Bytes)>, DataLayerError> {
         let mut found = None;
         self.scan_history(schema, record, field, at, 1, |birth, row| {
-            found = Some((birth, row));
+            found = Some((birth, Bytes::copy_from_slice(row)));
         })?;
         Ok(found)
     }
@@ -209,7 +206,7 @@ impl ReadPoint {
         field: FieldId,
         newest: CommitNumber,
         limit: usize,
-        visit: impl FnMut(CommitNumber, Bytes),
+        visit: impl FnMut(CommitNumber, &[u8]),
     ) -> Result<(), DataLayerError> {
         let prefix = self.rows.cell_history(schema, record, field);
         self.scan_past(prefix, newest, limit, visit)
@@ -221,13 +218,14 @@ impl ReadPoint {
         prefix: Vec<u8>,
         newest: CommitNumber,
         limit: usize,
-        mut visit: impl FnMut(CommitNumber, Bytes),
+        mut visit: impl FnMut(CommitNumber, &[u8]),
     ) -> Result<(), DataLayerError> {
-        let mut from = KeyWriter::new();
-        from.raw(&prefix).descending(newest.0);
+        let mut from = Vec::with_capacity(prefix.len() + size_of::<u64>());
+        from.extend_from_slice(&prefix);
+        from.extend_from_slice(&(!newest.0).to_be_bytes());
         // Without an upper bound, which would cost an engine a second descent.
-        let lower = Bound::Included(from.into_vec());
-        let scan = Scan::range(Keyspace::History, lower, Bound::Unbounded).rows(limit);
+        let scan = Scan::range(Keyspace::History, Bound::Included(from), Bound::Unbounded);
+        let scan = scan.rows(limit);
         let (mut left, mut failed) = (limit, None);
         self.published.snapshot.for_each(&scan, &mut |key, row| {
             let Some(rest) = key.strip_prefix(prefix.as_slice()) else {
@@ -236,7 +234,7 @@ impl ReadPoint {
             let birth = rest.try_into().ok();
             match birth.map(|bytes| CommitNumber(!u64::from_be_bytes(bytes))) {
                 _ if left == 0 => return ControlFlow::Break(()),
-                Some(birth) => visit(birth, Bytes::copy_from_slice(row)),
+                Some(birth) => visit(birth, row),
                 None => {
                     let error = RowError::Malformed("a history key ends in a commit number");
                     failed = Some(DataLayerError::row(Keyspace::History, key, error));
@@ -329,6 +327,9 @@ impl RowBytes<'_> {
 /// A record as of some moment.
 #[derive(Debug)]
 pub(crate) struct RecordAt<'r> {
+    point: &'r ReadPoint,
+    schema: SchemaId,
+    record: &'r [u8],
     /// The commit that began the life that it has at that moment.
     pub(crate) birth: CommitNumber,
     cells: CellsAt<'r>,
@@ -336,44 +337,65 @@ pub(crate) struct RecordAt<'r> {
 
 #[derive(Debug)]
 enum CellsAt<'r> {
-    /// The row as it is stored.
+    /// The values of the row as it is stored.
     Row(Values<'r>),
-    /// A row whose newer cells were something else: the fields of these, ascending, with what
-    /// they were.
-    Rewound { row: RowBytes<'r>, past: Vec<(FieldId, Option<Bytes>)> },
+    /// A live row, some of whose cells may be newer than the moment.
+    Rewound(RowBytes<'r>),
 }
 
 impl RecordAt<'_> {
     /// Sets the columns of the cells; those without a value become null. `cells` is sorted by
     /// field; what stands behind its last field is not looked at.
+    ///
+    /// One seek for each of the cells that was overwritten since.
     pub(crate) fn project(
         self,
         cells: &[(FieldId, usize)],
         columns: &mut [Value],
-    ) -> Result<(), RowError> {
+    ) -> Result<(), DataLayerError> {
+        let (point, schema, record) = (self.point, self.schema, self.record);
+        let error = |error| point.record_error(schema, record, error);
         match self.cells {
-            CellsAt::Row(values) => project_row(values, cells, columns),
-            CellsAt::Rewound { row, past } => {
-                let row = row.bytes();
-                if project_plain(row, cells, columns).is_none()
-                    && let Some(values) = RowHeader::read(row)?.values
-                {
-                    project_row(values, cells, columns)?;
-                }
-                for (field, column) in cells {
-                    let Ok(at) = past.binary_search_by_key(field, |(field, _)| *field) else {
-                        continue;
-                    };
-                    let value = past.get(at).and_then(|(_, value)| value.as_ref());
-                    let value = value.map_or(Ok(Value::Null), |raw| decode_value(raw))?;
-                    if let Some(place) = columns.get_mut(*column) {
-                        *place = value;
-                    }
-                }
-                Ok(())
+            CellsAt::Row(values) => project_row(values, cells, columns).map_err(error),
+            CellsAt::Rewound(row) => {
+                let view = RecordView::new(row.bytes()).map_err(error)?;
+                let past = |field| point.past_value(schema, record, field, self.birth);
+                project_past(&view, point.at, past, cells, columns, error)
             }
         }
     }
+}
+
+/// As [`project_row`], with what `past` says of the cells that were written after `at`.
+fn project_past(
+    view: &RecordView<'_>,
+    at: CommitNumber,
+    past: impl Fn(FieldId) -> Result<Value, DataLayerError>,
+    cells: &[(FieldId, usize)],
+    columns: &mut [Value],
+    error: impl Fn(RowError) -> DataLayerError,
+) -> Result<(), DataLayerError> {
+    let mut wanted = cells.iter().peekable();
+    let Some(mut found) = view.cells() else { return Ok(()) };
+    while wanted.peek().is_some()
+        && let Some(cell) = found.next_cell().map_err(&error)?
+    {
+        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted < cell.field) {
+            set_null(columns, *column);
+        }
+        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == cell.field) {
+            let Some(place) = columns.get_mut(*column) else { continue };
+            match cell.value {
+                _ if cell.stamp.commit > at => *place = past(cell.field)?,
+                Some(raw) => RowReader::new(raw).value(place).map_err(&error)?,
+                None => *place = Value::Null,
+            }
+        }
+    }
+    for (_, column) in wanted {
+        set_null(columns, *column);
+    }
+    Ok(())
 }
 
 /// Sets the columns of all cells, those without a value to null.

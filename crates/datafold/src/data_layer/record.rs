@@ -1,8 +1,7 @@
 //! The row of a record: all its Single cells, packed.
 
 use bytes::Bytes;
-use minicbor::data::Type;
-use minicbor::{Decoder, Encoder};
+use minicbor::Encoder;
 
 use super::ids::{CommitNumber, FieldId, WriterId};
 use super::row_reader::RowReader;
@@ -158,7 +157,8 @@ pub(crate) fn ok<T, E>(result: Result<T, E>) {
 pub(crate) struct RecordView<'a> {
     stamps: Vec<Stamp>,
     birth: Stamp,
-    cells: Option<(u64, &'a [u8])>,
+    /// How many there are, and where they begin.
+    cells: Option<(u64, RowReader<'a>)>,
 }
 
 /// One cell inside a row.
@@ -172,24 +172,24 @@ pub(crate) struct CellView<'a> {
 
 impl<'a> RecordView<'a> {
     pub(crate) fn new(row: &'a [u8]) -> Result<Self, RowError> {
-        let mut decoder = Decoder::new(row);
-        let parts = decoder.array()?.unwrap_or(0);
-        let length = decoder.array()?.unwrap_or(0);
+        let mut reader = RowReader::new(row);
+        let parts = reader.array()?;
+        let length = reader.array()?;
         // Each stamp takes at least 3 bytes, so a hostile length cannot reserve more.
         let mut stamps = Vec::with_capacity((length / 3).min(row.len() as u64 / 3) as usize);
         for _ in 0..length / 3 {
             stamps.push(Stamp {
-                commit: CommitNumber(decoder.u64()?),
-                writer: WriterId(decoder.u32()?),
-                base: decoder.u32()?,
+                commit: CommitNumber(reader.u64()?),
+                writer: WriterId(reader.u32()?),
+                base: reader.u32()?,
             });
         }
         let birth = *stamps.first().ok_or_else(|| RowError::Malformed("a record has no stamp"))?;
         let cells = match parts {
             1 => None,
             2 => {
-                let length = decoder.array()?.unwrap_or(0);
-                Some((length / 3, row.get(decoder.position()..).unwrap_or_default()))
+                let left = reader.array()? / 3;
+                Some((left, reader))
             }
             _ => return Err(RowError::Malformed("a record row has one or two parts")),
         };
@@ -202,8 +202,8 @@ impl<'a> RecordView<'a> {
 
     /// The cells in the order of their fields; `None` for a tombstone.
     pub(crate) fn cells(&self) -> Option<Cells<'_, 'a>> {
-        let (left, bytes) = self.cells?;
-        Some(Cells { stamps: &self.stamps, left, bytes, decoder: Decoder::new(bytes) })
+        let (left, reader) = self.cells.clone()?;
+        Some(Cells { stamps: &self.stamps, left, reader })
     }
 }
 
@@ -212,8 +212,7 @@ impl<'a> RecordView<'a> {
 pub(crate) struct Cells<'s, 'a> {
     stamps: &'s [Stamp],
     left: u64,
-    bytes: &'a [u8],
-    decoder: Decoder<'a>,
+    reader: RowReader<'a>,
 }
 
 impl<'a> Cells<'_, 'a> {
@@ -222,27 +221,13 @@ impl<'a> Cells<'_, 'a> {
             return Ok(None);
         }
         self.left -= 1;
-        let field = FieldId(self.decoder.u32()?);
-        let index = self.decoder.u32()? as usize;
+        let field = FieldId(self.reader.u32()?);
+        let index = self.reader.u32()? as usize;
         let stamp = self.stamps.get(index).copied();
         let stamp = stamp.ok_or_else(|| RowError::Malformed("a cell names no stamp"))?;
-        let value = raw_value(&mut self.decoder, self.bytes)?;
+        let value = self.reader.raw_value()?;
         Ok(Some(CellView { field, stamp, value }))
     }
-}
-
-/// The bytes of the next value; `None` for `undefined`.
-fn raw_value<'a>(decoder: &mut Decoder<'a>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, RowError> {
-    if decoder.datatype()? == Type::Undefined {
-        decoder.undefined()?;
-        return Ok(None);
-    }
-    let start = decoder.position();
-    decoder.skip()?;
-    bytes
-        .get(start..decoder.position())
-        .map(Some)
-        .ok_or_else(|| RowError::Malformed("a value ends behind its row"))
 }
 
 /// The values of a row, field by field, without who wrote them.
@@ -344,14 +329,28 @@ impl PastCell {
     }
 
     pub(crate) fn decode(row: &Bytes) -> Result<Self, RowError> {
-        let mut decoder = Decoder::new(row);
-        if decoder.array()? != Some(3) {
+        let (writer, base, mut reader) = Self::head(row)?;
+        let value = reader.raw_value()?.map(|raw| row.slice_ref(raw));
+        Ok(Self { writer, base, value })
+    }
+
+    /// The value alone; null for a deleted cell.
+    pub(crate) fn value_of(row: &[u8]) -> Result<Value, RowError> {
+        let (.., mut reader) = Self::head(row)?;
+        let mut value = Value::Null;
+        if !reader.is_undefined() {
+            reader.value(&mut value)?;
+        }
+        Ok(value)
+    }
+
+    /// What stands before the value.
+    fn head(row: &[u8]) -> Result<(WriterId, u32, RowReader<'_>), RowError> {
+        let mut reader = RowReader::new(row);
+        if reader.array()? != 3 {
             return Err(RowError::Malformed("a past cell has three parts"));
         }
-        let writer = WriterId(decoder.u32()?);
-        let base = decoder.u32()?;
-        let value = raw_value(&mut decoder, row)?.map(|raw| row.slice_ref(raw));
-        Ok(Self { writer, base, value })
+        Ok((WriterId(reader.u32()?), reader.u32()?, reader))
     }
 }
 

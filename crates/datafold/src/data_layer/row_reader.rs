@@ -89,6 +89,16 @@ impl<'a> RowReader<'a> {
         }
     }
 
+    /// Steps over a value and answers its bytes; `None` for one that stands for no value.
+    pub(crate) fn raw_value(&mut self) -> Result<Option<&'a [u8]>, RowError> {
+        if self.is_undefined() {
+            return Ok(None);
+        }
+        let before = self.rest;
+        self.skip()?;
+        Ok(before.get(..before.len() - self.rest.len()))
+    }
+
     /// Answers whether the next item stands for no value, and steps over it then.
     pub(crate) fn is_undefined(&mut self) -> bool {
         let behind = self.rest.strip_prefix(&[UNDEFINED]);

@@ -667,9 +667,7 @@ fn cells_at(
         return Ok(values);
     }
     point.record(place.schema, place.record, |found| match found {
-        Some(found) => found
-            .project(cells, &mut values)
-            .map_err(|error| point.record_error(place.schema, place.record, error)),
+        Some(found) => found.project(cells, &mut values),
         None => Ok(()),
     })?;
     Ok(values)

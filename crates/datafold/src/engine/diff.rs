@@ -340,16 +340,11 @@ impl Comparison {
         };
         let birth = found.as_ref().map(|found| found.birth);
         if let Some(found) = found {
-            found
-                .project(&entry.projection.cells, &mut values)
-                .map_err(|error| point.record_error(records, bytes, error))?;
+            found.project(&entry.projection.cells, &mut values)?;
         }
         for (schema, cells) in &*entry.projection.mapped {
             point.record(*schema, bytes, |found| {
-                let Some(found) = found else { return Ok(()) };
-                found
-                    .project(cells, &mut values)
-                    .map_err(|error| point.record_error(*schema, bytes, error))
+                found.map_or(Ok(()), |found| found.project(cells, &mut values))
             })?;
         }
         Ok((values, birth))

@@ -155,9 +155,7 @@ impl Undo {
             let cells = [(*field, 0)];
             let mut then = [Value::Null];
             self.before.record(schema, key.as_bytes(), |record| match record {
-                Some(record) => record
-                    .project(&cells, &mut then)
-                    .map_err(|error| self.now.record_error(schema, key.as_bytes(), error)),
+                Some(record) => record.project(&cells, &mut then),
                 None => Ok(()),
             })?;
             let [then] = then;

@@ -58,11 +58,7 @@ impl RecordReader<'_> {
         }
         for (schema, cells) in &*self.projection.mapped {
             self.point.record(*schema, bytes, |found| {
-                found.map_or(Ok(()), |found| {
-                    found
-                        .project(cells, columns)
-                        .map_err(|error| self.point.record_error(*schema, bytes, error))
-                })
+                found.map_or(Ok(()), |found| found.project(cells, columns))
             })?;
         }
         for (cell, column) in &*self.projection.mapped_elements {
@@ -127,9 +123,7 @@ impl RecordReader<'_> {
     ) -> Result<(), FoldDbError> {
         self.answer_key(key, columns)?;
         let birth = found.birth;
-        found
-            .project(&self.projection.cells, columns)
-            .map_err(|error| self.point.record_error(self.entry.records(), key, error))?;
+        found.project(&self.projection.cells, columns)?;
         for (field, column) in &*self.projection.elements {
             let schema = self.entry.records();
             let address = FieldAddress { schema, record: key, field: *field };
