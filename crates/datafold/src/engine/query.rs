@@ -186,7 +186,9 @@ impl Record {
 
     /// Has a value for each column again after [`Record::take`].
     fn refill(&mut self) {
-        self.values.resize(self.columns.len(), Value::Null);
+        if self.values.len() != self.columns.len() {
+            self.values.resize(self.columns.len(), Value::Null);
+        }
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) fn take_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
         _ => return None,
     };
     let (text, rest) = rest.split_at_checked(length.into())?;
-    std::str::from_utf8(text).ok().map(|text| (text, rest))
+    simdutf8::basic::from_utf8(text).ok().map(|text| (text, rest))
 }
 
 /// As [`decode_value`], in the place of `value`, whose memory a text takes over.
