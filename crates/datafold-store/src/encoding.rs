@@ -63,7 +63,7 @@ const TIME: u8 = 0x30;
 const TEXT: u8 = 0x40;
 const ESCAPE: u8 = 0xFF;
 
-/// As many as most keys of rows have at most, so that writing one does not move it again and again.
+/// Most keys of rows are shorter: writing them needs no more memory than they begin with.
 const USUAL_BYTES: usize = 48;
 
 /// 2^63, the first float above every `i64`.
@@ -78,9 +78,15 @@ pub fn exact_int(float: f64) -> Option<i64> {
 }
 
 /// Builds a key.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct KeyWriter {
     bytes: Vec<u8>,
+}
+
+impl Default for KeyWriter {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl KeyWriter {

@@ -260,10 +260,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::ids::{CommitNumber, WriterId};
-    use super::super::read_point::project_row;
-    use super::super::record::{Cell, LiveRecord, RecordRow, RowHeader, Stamp};
+    use super::super::read_point::{project_past, project_row};
+    use super::super::record::{Cell, LiveRecord, RecordRow, RecordView, RowHeader, Stamp};
+    use super::super::serialization::RowError;
     use super::*;
-    use crate::model::encode_value;
+    use crate::model::{decode_value, encode_value};
 
     fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
@@ -332,6 +333,46 @@ mod tests {
             if let Some(exists) = project_plain(&row, &cells, &mut found) {
                 prop_assert_eq!(Ok((exists, found)), generally(&row, &cells));
             }
+        }
+
+        #[test]
+        fn a_row_is_rewound_to_what_its_older_cells_and_the_past_say(
+            row in row(),
+            wanted in prop::collection::vec(1_u32..300, 0..30),
+            at in prop_oneof![(0_u64..300), Just(u64::MAX)],
+        ) {
+            let mut wanted = wanted;
+            wanted.sort_unstable();
+            let cells: Vec<_> =
+                wanted.iter().enumerate().map(|(at, field)| (FieldId(*field), at)).collect();
+            let mut found = columns();
+            let view = RecordView::new(&row).unwrap();
+            let asked = std::cell::RefCell::new(Vec::new());
+            let past = |field: FieldId| {
+                asked.borrow_mut().push(field);
+                Ok(Value::Int(-i64::from(field.0)))
+            };
+            let error = |error: RowError| panic!("{error}");
+            project_past(&view, CommitNumber(at), past, &cells, &mut found, error).unwrap();
+            let mut expected = columns();
+            let mut newer = Vec::new();
+            if let RecordRow::Live(live) = RecordRow::decode(&Bytes::from(row)).unwrap() {
+                for (field, column) in &cells {
+                    let cell = live.cell(*field);
+                    expected[*column] = match cell {
+                        Some(cell) if cell.stamp.commit.0 > at => {
+                            newer.push(*field);
+                            Value::Int(-i64::from(field.0))
+                        }
+                        Some(Cell { value: Some(raw), .. }) => decode_value(raw).unwrap(),
+                        _ => Value::Null,
+                    };
+                }
+            }
+            newer.dedup();
+            prop_assert_eq!(found, expected);
+            // Each is looked up once, however often it was selected.
+            prop_assert_eq!(asked.into_inner(), newer);
         }
 
         #[test]

@@ -1,9 +1,11 @@
 //! Reading records as they are, or as they were after an earlier commit.
 
+use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafold_store::encoding::KeyWriter;
 use datafold_store::{Keyspace, Scan};
 use minicbor::Decoder;
 
@@ -12,7 +14,6 @@ use super::error::DataLayerError;
 use super::ids::{CommitNumber, FieldId, SchemaId};
 use super::published::Published;
 use super::record::{Cell, LiveRecord, PastCell, RecordRow, RecordView, RowHeader, Values};
-use super::row_reader::RowReader;
 use super::rows::Rows;
 use super::serialization::RowError;
 use crate::model::{Timestamp, Value};
@@ -62,10 +63,11 @@ impl ReadPoint {
             let row = RowBytes::Borrowed(row);
             return Ok(header.values.map(|_| found(header.birth, CellsAt::Rewound(row))));
         }
-        let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
-        let header = RowHeader::read(&earlier).map_err(error)?;
-        let (birth, is_live) = (header.birth, header.values.is_some());
-        Ok(is_live.then(|| found(birth, CellsAt::Rewound(RowBytes::Owned(earlier)))))
+        let Some((birth, row)) = self.earlier_life(schema, record)? else { return Ok(None) };
+        let header =
+            RowHeader::read(&row).map_err(|error| self.life_error(schema, record, birth, error))?;
+        let is_live = header.values.is_some();
+        Ok(is_live.then(|| found(birth, CellsAt::Rewound(RowBytes::Owned(row)))))
     }
 
     /// The commit that began the life that a record has at this moment; `None` if it has none.
@@ -81,9 +83,10 @@ impl ReadPoint {
         if self.is_current() || header.birth <= self.at {
             return Ok(header.values.map(|_| header.birth));
         }
-        let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
-        let header = RowHeader::read(&earlier).map_err(error)?;
-        Ok(header.values.map(|_| header.birth))
+        let Some((birth, row)) = self.earlier_life(schema, record)? else { return Ok(None) };
+        let header =
+            RowHeader::read(&row).map_err(|error| self.life_error(schema, record, birth, error))?;
+        Ok(header.values.map(|_| birth))
     }
 
     /// The record as of this moment, with who wrote its cells; `None` if it does not exist.
@@ -108,13 +111,12 @@ impl ReadPoint {
         record: &[u8],
         row: &Bytes,
     ) -> Result<Option<LiveRecord>, DataLayerError> {
-        let decode = |row: &Bytes| {
-            RecordRow::decode(row).map_err(|error| self.record_error(schema, record, error))
-        };
-        let mut found = decode(row)?;
+        let mut found =
+            RecordRow::decode(row).map_err(|error| self.record_error(schema, record, error))?;
         if found.birth().commit > self.at {
-            let Some(earlier) = self.earlier_life(schema, record)? else { return Ok(None) };
-            found = decode(&earlier)?;
+            let Some((birth, row)) = self.earlier_life(schema, record)? else { return Ok(None) };
+            found = RecordRow::decode(&row)
+                .map_err(|error| self.life_error(schema, record, birth, error))?;
         }
         let RecordRow::Live(mut live) = found else { return Ok(None) };
         if live.changed() <= self.at {
@@ -140,9 +142,8 @@ impl ReadPoint {
         &self,
         schema: SchemaId,
         record: &[u8],
-    ) -> Result<Option<Bytes>, DataLayerError> {
-        let found = self.first_history(schema, record, FieldId::RECORD, self.at)?;
-        Ok(found.map(|(_, row)| row))
+    ) -> Result<Option<(CommitNumber, Bytes)>, DataLayerError> {
+        self.first_history(schema, record, FieldId::RECORD, self.at)
     }
 
     fn past_cell(
@@ -220,12 +221,11 @@ impl ReadPoint {
         limit: usize,
         mut visit: impl FnMut(CommitNumber, &[u8]),
     ) -> Result<(), DataLayerError> {
-        let mut from = Vec::with_capacity(prefix.len() + size_of::<u64>());
-        from.extend_from_slice(&prefix);
-        from.extend_from_slice(&(!newest.0).to_be_bytes());
+        let mut from = KeyWriter::new();
+        from.raw(&prefix).descending(newest.0);
         // Without an upper bound, which would cost an engine a second descent.
-        let scan = Scan::range(Keyspace::History, Bound::Included(from), Bound::Unbounded);
-        let scan = scan.rows(limit);
+        let lower = Bound::Included(from.into_vec());
+        let scan = Scan::range(Keyspace::History, lower, Bound::Unbounded).rows(limit);
         let (mut left, mut failed) = (limit, None);
         self.published.snapshot.for_each(&scan, &mut |key, row| {
             let Some(rest) = key.strip_prefix(prefix.as_slice()) else {
@@ -298,6 +298,18 @@ impl ReadPoint {
         Ok(CommitNumber(known))
     }
 
+    /// Of the row of an earlier life.
+    fn life_error(
+        &self,
+        schema: SchemaId,
+        record: &[u8],
+        birth: CommitNumber,
+        error: RowError,
+    ) -> DataLayerError {
+        let key = self.rows.history(schema, record, FieldId::RECORD, birth);
+        DataLayerError::row(Keyspace::History, &key, error)
+    }
+
     pub(crate) fn record_error(
         &self,
         schema: SchemaId,
@@ -354,20 +366,25 @@ impl RecordAt<'_> {
         columns: &mut [Value],
     ) -> Result<(), DataLayerError> {
         let (point, schema, record) = (self.point, self.schema, self.record);
-        let error = |error| point.record_error(schema, record, error);
-        match self.cells {
-            CellsAt::Row(values) => project_row(values, cells, columns).map_err(error),
-            CellsAt::Rewound(row) => {
-                let view = RecordView::new(row.bytes()).map_err(error)?;
-                let past = |field| point.past_value(schema, record, field, self.birth);
-                project_past(&view, point.at, past, cells, columns, error)
+        let row = match self.cells {
+            CellsAt::Row(values) => {
+                return project_row(values, cells, columns)
+                    .map_err(|error| point.record_error(schema, record, error));
             }
-        }
+            CellsAt::Rewound(row) => row,
+        };
+        let error = |error| match &row {
+            RowBytes::Borrowed(_) => point.record_error(schema, record, error),
+            RowBytes::Owned(_) => point.life_error(schema, record, self.birth, error),
+        };
+        let view = RecordView::new(row.bytes()).map_err(error)?;
+        let past = |field| point.past_value(schema, record, field, self.birth);
+        project_past(&view, point.at, past, cells, columns, error)
     }
 }
 
 /// As [`project_row`], with what `past` says of the cells that were written after `at`.
-fn project_past(
+pub(super) fn project_past(
     view: &RecordView<'_>,
     at: CommitNumber,
     past: impl Fn(FieldId) -> Result<Value, DataLayerError>,
@@ -378,24 +395,44 @@ fn project_past(
     let mut wanted = cells.iter().peekable();
     let Some(mut found) = view.cells() else { return Ok(()) };
     while wanted.peek().is_some()
-        && let Some(cell) = found.next_cell().map_err(&error)?
+        && let Some((field, stamp)) = found.next_head().map_err(&error)?
     {
-        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted < cell.field) {
+        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted < field) {
             set_null(columns, *column);
         }
-        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == cell.field) {
-            let Some(place) = columns.get_mut(*column) else { continue };
-            match cell.value {
-                _ if cell.stamp.commit > at => *place = past(cell.field)?,
-                Some(raw) => RowReader::new(raw).value(place).map_err(&error)?,
-                None => *place = Value::Null,
-            }
+        let first = wanted.next_if(|(wanted, _)| *wanted == field);
+        let place = first.and_then(|(_, column)| columns.get_mut(*column));
+        let (Some((_, first)), Some(place)) = (first, place) else {
+            found.skip_value().map_err(&error)?;
+            continue;
+        };
+        if stamp.commit > at {
+            found.skip_value().map_err(&error)?;
+            *place = past(field)?;
+        } else {
+            found.value_into(place).map_err(&error)?;
         }
+        repeat(&mut wanted, field, *first, columns);
     }
     for (_, column) in wanted {
         set_null(columns, *column);
     }
     Ok(())
+}
+
+/// Sets the other columns of a field that was selected more than once.
+fn repeat<'c>(
+    wanted: &mut Peekable<impl Iterator<Item = &'c (FieldId, usize)>>,
+    field: FieldId,
+    first: usize,
+    columns: &mut [Value],
+) {
+    while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == field) {
+        let value = columns.get(first).cloned().unwrap_or_default();
+        if let Some(place) = columns.get_mut(*column) {
+            *place = value;
+        }
+    }
 }
 
 /// Sets the columns of all cells, those without a value to null.
@@ -417,13 +454,7 @@ pub(super) fn project_row(
         };
         let Some(place) = columns.get_mut(*first) else { continue };
         values.decode_into(place)?;
-        // A field that was selected twice.
-        while let Some((_, column)) = wanted.next_if(|(wanted, _)| *wanted == field) {
-            let value = columns.get(*first).cloned().unwrap_or_default();
-            if let Some(place) = columns.get_mut(*column) {
-                *place = value;
-            }
-        }
+        repeat(&mut wanted, field, *first, columns);
     }
     for (_, column) in wanted {
         set_null(columns, *column);

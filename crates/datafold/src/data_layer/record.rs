@@ -217,6 +217,12 @@ pub(crate) struct Cells<'s, 'a> {
 
 impl<'a> Cells<'_, 'a> {
     pub(crate) fn next_cell(&mut self) -> Result<Option<CellView<'a>>, RowError> {
+        let Some((field, stamp)) = self.next_head()? else { return Ok(None) };
+        Ok(Some(CellView { field, stamp, value: self.reader.raw_value()? }))
+    }
+
+    /// The next cell, whose value is then decoded or skipped.
+    pub(crate) fn next_head(&mut self) -> Result<Option<(FieldId, Stamp)>, RowError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -225,8 +231,21 @@ impl<'a> Cells<'_, 'a> {
         let index = self.reader.u32()? as usize;
         let stamp = self.stamps.get(index).copied();
         let stamp = stamp.ok_or_else(|| RowError::Malformed("a cell names no stamp"))?;
-        let value = self.reader.raw_value()?;
-        Ok(Some(CellView { field, stamp, value }))
+        Ok(Some((field, stamp)))
+    }
+
+    /// Decodes the value in the place of another one, whose memory a text takes over; null for a
+    /// deleted cell.
+    pub(crate) fn value_into(&mut self, value: &mut Value) -> Result<(), RowError> {
+        if self.reader.is_undefined() {
+            *value = Value::Null;
+            return Ok(());
+        }
+        self.reader.value(value)
+    }
+
+    pub(crate) fn skip_value(&mut self) -> Result<(), RowError> {
+        self.reader.skip()
     }
 }
 

@@ -89,14 +89,19 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// Steps over a value and answers its bytes; `None` for one that stands for no value.
+    /// Steps over a value and answers its bytes, which are well-formed, texts too; `None` for one
+    /// that stands for no value.
     pub(crate) fn raw_value(&mut self) -> Result<Option<&'a [u8]>, RowError> {
         if self.is_undefined() {
             return Ok(None);
         }
         let before = self.rest;
-        self.skip()?;
-        Ok(before.get(..before.len() - self.rest.len()))
+        match take_text(before) {
+            Some((_, behind)) => self.rest = behind,
+            None => self.decode(|decoder| Ok(decoder.skip()?))?,
+        }
+        let raw = before.get(..before.len() - self.rest.len());
+        raw.map(Some).ok_or(RowError::Malformed("a value ends behind its row"))
     }
 
     /// Answers whether the next item stands for no value, and steps over it then.

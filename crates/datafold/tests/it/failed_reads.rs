@@ -142,6 +142,51 @@ fn a_read_that_fails_fails_a_query_and_the_next_one_is_right() {
     assert!(failed >= 6, "{failed} reads failed");
 }
 
+/// A row that ends in a text, whose last byte is none of UTF-8 then.
+fn without_utf_8(row: &[u8]) -> Option<Vec<u8>> {
+    let (last, before) = row.split_last()?;
+    last.is_ascii_alphabetic().then(|| [before, &[0xFF]].concat())
+}
+
+#[test]
+fn a_text_that_is_not_utf_8_is_refused_with_its_row_by_whatever_reads_it() {
+    let rows = dump(space().snapshot().unwrap().as_ref()).unwrap();
+    let mut refused = 0;
+    for (_, key, row) in rows.iter().filter(|row| row.0 == Keyspace::Records) {
+        let Some(wrong) = without_utf_8(row) else { continue };
+        let put = |batch: &mut Batch| {
+            batch.put(Keyspace::Records, key.clone(), wrong.clone());
+        };
+        let db = fold_db(damaged(&space(), put), clock());
+        let update = |id: u8| {
+            let fields = format!(r#"{{"id": {id}, "email": "new"}}"#);
+            mutate(
+                &db,
+                &format!(r#"{{"mutation": "update", "schema": "Person", "records": [{fields}]}}"#),
+            )
+        };
+        let Some(id) = (1..=3).find(|id| db.get(&name("Person"), &[(*id).into()]).is_err()) else {
+            continue;
+        };
+        let id = u8::try_from(id).unwrap();
+        let head = db.pool().operations().head().0;
+        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        for error in [
+            update(id).map(drop).unwrap_err(),
+            query(&db, r#"{"schema": "Person"}"#).map(drop).unwrap_err(),
+            db.history(&name("Person"), &[i64::from(id).into()], None, None, 9)
+                .map(drop)
+                .unwrap_err(),
+        ] {
+            assert_eq!(error.code(), "corrupt_row", "{error}");
+            assert!(error.to_string().contains(&key), "{error} does not name {key}");
+        }
+        assert_eq!(db.pool().operations().head().0, head);
+        refused += 1;
+    }
+    assert!(refused >= 1, "{refused} rows end in a text");
+}
+
 /// What is damaged in the past is refused, and what is beside it is read.
 #[test]
 fn a_past_that_does_not_decode_is_refused_and_never_left_out() {
@@ -169,7 +214,7 @@ fn a_past_that_does_not_decode_is_refused_and_never_left_out() {
     let mut refused = 0;
     for (_, key, row) in rows.iter().filter(|row| row.0 == Keyspace::History) {
         let cut = row[..row.len() - 1].to_vec();
-        for wrong in [vec![], vec![0xFF], cut] {
+        for wrong in [vec![], vec![0xFF], cut].into_iter().chain(without_utf_8(row)) {
             let put = |batch: &mut Batch| {
                 batch.put(Keyspace::History, key.clone(), wrong.clone());
             };
